@@ -1,0 +1,1 @@
+//! Observe, plan, act for one PostgreSQL server.

@@ -1,0 +1,1 @@
+//! Catalog and observed state make a plan; the plan is run.

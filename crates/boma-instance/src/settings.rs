@@ -1,0 +1,1 @@
+//! Settings that follow from CPU, memory and version; settings that belong to the platform.

@@ -1,0 +1,1 @@
+//! The platform of one machine: PostgreSQL servers and applications as processes.

@@ -1,0 +1,1 @@
+//! What users write: kinds, identity, parsing with positions, validation, schema.

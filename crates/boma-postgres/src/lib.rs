@@ -1,0 +1,1 @@
+//! One PostgreSQL on this host: programs, data directory, start, stop, SQL.

@@ -1,0 +1,1 @@
+//! What tests of several crates share: PostgreSQL builds, waiting, scratch directories.

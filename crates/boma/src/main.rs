@@ -1,0 +1,3 @@
+//! The `boma` program.
+
+fn main() {}
