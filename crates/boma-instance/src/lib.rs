@@ -11,6 +11,7 @@
 //!
 //! This crate is pure: it reads no clock, no file, no environment.
 
+pub mod api;
 pub mod names;
 pub mod settings;
 mod spec;

@@ -1,0 +1,86 @@
+//! Names of resources across the whole installation.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! key_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name {
+            /// `organization/organizational-unit/environment/project`.
+            pub project: String,
+            /// `metadata.name`.
+            pub name: String,
+        }
+
+        impl $name {
+            /// Names a resource of a project.
+            pub fn new(project: impl Into<String>, name: impl Into<String>) -> Self {
+                Self { project: project.into(), name: name.into() }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}/{}", self.project, self.name)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAKey;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let (project, name) = text.rsplit_once('/').ok_or_else(|| NotAKey(text.into()))?;
+                Ok(Self::new(project, name))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NotAKey;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(key: $name) -> Self {
+                key.to_string()
+            }
+        }
+    };
+}
+
+/// A text that does not name a resource of a project.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not of the form project/name")]
+pub struct NotAKey(String);
+
+key_type! {
+    /// Names a database: project identity and `metadata.name`.
+    DatabaseKey
+}
+
+key_type! {
+    /// Names an application: project identity and `metadata.name`.
+    ApplicationKey
+}
+
+/// Names a grant: which application on which database.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GrantKey {
+    /// Who is granted access.
+    pub application: ApplicationKey,
+    /// To what.
+    pub database: DatabaseKey,
+}
+
+impl fmt::Display for GrantKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.application, self.database)
+    }
+}

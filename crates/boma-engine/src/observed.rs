@@ -1,0 +1,217 @@
+//! What exists, as a platform sees it. Nothing in here is secret but verifiers, which are redacted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use boma_instance::names::Turn;
+use boma_instance::settings::ServerParameters;
+use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, MajorVersion, Verifier};
+use boma_problem::Problem;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+
+/// Everything that a plan needs to know of the world.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Where the manifests of the last applied catalog came from; none: nothing was applied yet.
+    pub source: Option<String>,
+    /// What this platform can do.
+    pub capabilities: Capabilities,
+    /// Databases that were ever registered and not purged.
+    pub databases: BTreeMap<DatabaseKey, ObservedDatabase>,
+    /// Credentials of grants.
+    pub grants: BTreeMap<GrantKey, ObservedGrant>,
+    /// Applications that were registered.
+    pub applications: BTreeMap<ApplicationKey, ObservedApplication>,
+}
+
+/// What a platform can do; what it cannot is said at plan time.
+#[derive(Clone, Debug, Default)]
+pub struct Capabilities {
+    /// Name for messages: "on this machine", "on Kubernetes".
+    pub platform: String,
+    /// PostgreSQL builds at hand, oldest major first; at most one per major.
+    pub servers: Vec<ServerBuild>,
+    /// Where servers were looked for, for the hint when a version is missing.
+    pub searched: Vec<String>,
+    /// Parts of manifests that this platform acts on.
+    pub features: BTreeSet<Feature>,
+    /// CPUs of the machine in thousandths; none: not known or elastic.
+    pub cpu_millis: Option<u32>,
+    /// Memory of the machine in bytes; none: not known or elastic.
+    pub memory_bytes: Option<u64>,
+    /// Whether CPU and memory limits are enforced; if not, why (for people).
+    pub limits: Option<Result<(), String>>,
+}
+
+/// Something that a manifest may ask for and that not every platform does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Feature {
+    /// `source.image`.
+    Images,
+    /// `source.command`.
+    Commands,
+    /// `target.workload`.
+    Workloads,
+    /// `target.replicas` above 1.
+    Replicas,
+    /// `clusterSize` above 1.
+    Standbys,
+    /// `storage.class`.
+    StorageClasses,
+    /// Base backups and the WAL archive.
+    Backups,
+    /// `bootstrap.restore`.
+    Restore,
+    /// `env` values of the form `{secret: name}`.
+    NamedSecrets,
+}
+
+/// One PostgreSQL that servers can be made with.
+#[derive(Clone, Debug)]
+pub struct ServerBuild {
+    /// Its major version.
+    pub major: MajorVersion,
+    /// Full version: `15.18`.
+    pub version: String,
+    /// Settings that it knows.
+    pub parameters: ServerParameters,
+    /// Extensions that can be created.
+    pub extensions: BTreeSet<String>,
+}
+
+/// What must be known of a database even when its manifest is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseRecord {
+    /// `deletionProtection` as last applied.
+    pub deletion_protection: bool,
+    /// `backupConfig.retentionDays` as last applied: how long a retired database is kept.
+    pub retention_days: u16,
+}
+
+/// Whether a database is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "life", rename_all = "kebab-case")]
+pub enum Life {
+    /// It has a manifest.
+    Active,
+    /// Its manifest is gone: stopped, its data kept.
+    Retired {
+        /// Since when.
+        since: Timestamp,
+        /// From when on it may be purged.
+        until: Timestamp,
+    },
+}
+
+/// A registered database.
+#[derive(Clone, Debug)]
+pub struct ObservedDatabase {
+    /// Its instance.
+    pub id: InstanceId,
+    /// What was recorded of its manifest.
+    pub record: DatabaseRecord,
+    /// In use or retired.
+    pub life: Life,
+    /// A person stopped it by `boma stop`; it stays down until `boma start`.
+    pub held: bool,
+    /// The spec last handed to the platform; none: registered only.
+    pub spec: Option<InstanceSpec>,
+    /// Where it listens; none until the platform has placed it.
+    pub listen: Option<Listen>,
+    /// What its agent says.
+    pub agent: AgentState,
+}
+
+/// What is known of an instance through its agent.
+#[derive(Clone, Debug)]
+pub enum AgentState {
+    /// The agent answered with this.
+    Answering(Box<InstanceStatus>),
+    /// There should be an agent, and it does not answer; nothing is known of the server.
+    Silent(Problem),
+    /// No agent runs.
+    Absent,
+}
+
+/// One login of a grant, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedLogin {
+    /// Role name.
+    pub role: String,
+    /// Grows with each password; goes into environment fingerprints in place of the password.
+    pub serial: u64,
+    /// What PostgreSQL checks the password against.
+    pub verifier: Verifier,
+}
+
+/// The stored credentials of a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedGrant {
+    /// The login whose turn it is; the application connects with this one.
+    pub active: Turn,
+    /// Logins that have a password; a grant starts with one, the other comes with rotation.
+    pub logins: BTreeMap<Turn, ObservedLogin>,
+}
+
+/// A registered application.
+#[derive(Clone, Debug)]
+pub struct ObservedApplication {
+    /// The environment last delivered to it.
+    pub delivered: Option<DeliveredEnvironment>,
+    /// The last `preDeploy` run.
+    pub pre_deploy: Option<PreDeployRun>,
+    /// Its process.
+    pub process: ProcessState,
+    /// A person stopped it by `boma stop`.
+    pub held: bool,
+}
+
+/// An environment that was stored for an application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveredEnvironment {
+    /// Says the same for the same environment, without saying any secret.
+    pub fingerprint: String,
+    /// Grows with each delivery.
+    pub serial: u64,
+}
+
+/// The last run of `preDeploy`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreDeployRun {
+    /// Fingerprint of environment and commands that it ran for.
+    pub deployment: String,
+    /// None: it ended well.
+    pub failure: Option<Problem>,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// The process of an application with a `command`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessState {
+    /// It never ran, was stopped, or is not run by Boma.
+    NotRunning,
+    /// It runs.
+    Running {
+        /// Fingerprint of environment and commands that it was started with.
+        deployment: String,
+        /// Process id.
+        pid: u32,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It ended by itself.
+    Exited {
+        /// Fingerprint of environment and commands that it was started with.
+        deployment: String,
+        /// When it was seen to have ended.
+        at: Timestamp,
+        /// How often in a row it ended within a minute of its start.
+        failures: u32,
+    },
+}

@@ -1,0 +1,43 @@
+//! The agent's HTTP API: paths and bodies. On one machine it is served on a Unix socket that only
+//! the instance's owner can open; in a pod over TLS with a bearer token.
+//!
+//! | method and path | body → answer |
+//! |---|---|
+//! | `PUT /v1/assignment` | [`Assignment`](crate::Assignment) → 200 [`Accepted`], 409 [`Problem`](boma_problem::Problem) for an older generation or another instance |
+//! | `GET /v1/status?after=SERIAL&wait=SECONDS` | → 200 [`Reported`]; with `after`, answers when the serial grew past it or `wait` is over |
+//! | `POST /v1/look` | → 202; observe now instead of at the next occasion |
+//! | `POST /v1/restart` | → 200 when the server was restarted, or 409/500 `Problem` |
+//! | `POST /v1/exit` | → 202; the agent ends and leaves the server running |
+
+use serde::{Deserialize, Serialize};
+
+use crate::InstanceStatus;
+
+/// Accepts an assignment.
+pub const ASSIGNMENT: &str = "/v1/assignment";
+/// Reports the status, by long poll.
+pub const STATUS: &str = "/v1/status";
+/// Wakes the agent.
+pub const LOOK: &str = "/v1/look";
+/// Restarts the server.
+pub const RESTART: &str = "/v1/restart";
+/// Ends the agent, not the server.
+pub const EXIT: &str = "/v1/exit";
+
+/// Answer to an accepted assignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// The generation that is stored now.
+    pub generation: u64,
+}
+
+/// A status with its place in the row of statuses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reported {
+    /// Grows with each change of the status while the agent lives.
+    pub serial: u64,
+    /// What was measured.
+    pub status: InstanceStatus,
+}
