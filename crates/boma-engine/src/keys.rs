@@ -1,7 +1,8 @@
-//! Names of resources across the whole installation.
+//! Names of resources across the whole installation. Cheap to clone: plans are full of them.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +13,14 @@ macro_rules! key_type {
         #[serde(try_from = "String", into = "String")]
         pub struct $name {
             /// `organization/organizational-unit/environment/project`.
-            pub project: String,
+            pub project: Arc<str>,
             /// `metadata.name`.
-            pub name: String,
+            pub name: Arc<str>,
         }
 
         impl $name {
             /// Names a resource of a project.
-            pub fn new(project: impl Into<String>, name: impl Into<String>) -> Self {
+            pub fn new(project: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
                 Self { project: project.into(), name: name.into() }
             }
         }
