@@ -22,11 +22,13 @@ pub enum Phase {
     Converging,
     /// It answers and is as its spec says.
     Ready,
+    /// It answers, but cannot be brought to its spec without a person; see the problems.
+    Degraded,
     /// It is being shut down.
     Stopping,
     /// It is shut down, as its spec says.
     Suspended,
-    /// Something is wrong that a person should look at; see the problems.
+    /// It does not run, and a person should look at it; see the problems.
     Failed,
 }
 
