@@ -1,1 +1,3 @@
 //! One PostgreSQL on this host: programs, data directory, start, stop, SQL.
+
+pub mod programs;

@@ -1,1 +1,15 @@
-//! What tests of several crates share: PostgreSQL builds, waiting, scratch directories.
+//! What tests of several crates share: PostgreSQL builds, an ordinary user, scratch directories,
+//! waiting for conditions.
+//!
+//! Tests use real PostgreSQL servers, and those refuse root. A test that runs a server begins with
+//! [`become_unprivileged`], after which everything in its process is as it is in an agent.
+
+mod account;
+mod builds;
+mod scratch;
+mod wait;
+
+pub use account::{Account, become_unprivileged, unprivileged};
+pub use builds::{Build, postgres_builds};
+pub use scratch::ScratchDir;
+pub use wait::{eventually, free_loopback_address};
