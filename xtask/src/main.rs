@@ -1,3 +1,53 @@
-//! Checks and generators of this repository.
+//! Checks and generators of this repository: `cargo xtask help`.
+//!
+//! ```text
+//!   files ──► Tree ──► each check (pure) ──► findings ──► printed, exit 1
+//! ```
+//!
+//! A check looks at a [`tree::Tree`] of file contents and returns what it found; only the runner
+//! reads files, starts programs and prints.
+#![expect(
+    clippy::print_stdout,
+    reason = "a tool for developers: its output is its result"
+)]
 
-fn main() {}
+mod check;
+mod generate;
+mod source;
+mod tree;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+  check [NAME…]   run all checks, or the named ones; `cargo xtask check list` names them
+  generate        write docs/cli.md and schema/ from the binary
+  help            this text";
+
+fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let root = root()?;
+    match arguments.first().map(String::as_str) {
+        Some("check") => check::run(&root, &arguments[1..]),
+        Some("generate") => {
+            generate::write(&root)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        None | Some("help" | "--help" | "-h") => {
+            println!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(other) => bail!("no command `{other}`\n\n{HELP}"),
+    }
+}
+
+/// The repository: the directory above this package.
+fn root() -> Result<PathBuf> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = package.parent().context("xtask should have a parent")?;
+    Ok(root.to_owned())
+}

@@ -1,0 +1,32 @@
+# The commands of this repository; `make` alone lists them.
+# Everything here is a thin name for a script or for `cargo xtask`, so that CI and people run the same.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt setup generate bench bench-quick
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## install what is missing, build, and run examples/fincorp on this machine
+	@scripts/demo.sh
+
+test: ## install what the tests need, then run all checks and all tests
+	@scripts/test.sh
+
+check: ## format, lints, layers, purity, sizes, generated files (no tests)
+	@cargo xtask check
+
+fmt: ## format the code
+	@cargo fmt --all
+
+setup: ## install what is missing: PostgreSQL, cargo-nextest, the PostgreSQL builds to test with
+	@scripts/setup.sh test
+
+generate: ## write docs/cli.md and schema/ from the binary
+	@cargo xtask generate
+
+bench: ## measure Boma beside what a user would take instead; prints Markdown tables
+	@scripts/bench.sh
+
+bench-quick: ## the same with few repetitions, to see that it works
+	@scripts/bench.sh --quick

@@ -1,0 +1,144 @@
+//! Files that the binary itself prints: the command-line reference and the manifests' schema.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::check::Finding;
+use crate::tree::Tree;
+
+const CLI_PAGE: &str = "docs/cli.md";
+const SCHEMA: &str = "schema/boma.schema.json";
+
+/// Writes every generated file.
+pub(crate) fn write(root: &Path) -> Result<()> {
+    for (path, text) in files(root)? {
+        let path = root.join(path);
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Compares every generated file with what would be written now.
+pub(crate) fn check(root: &Path, tree: &Tree) -> Result<Vec<Finding>> {
+    if !tree.files.contains_key(CLI_PAGE) {
+        // The binary prints neither page yet.
+        return Ok(Vec::new());
+    }
+    Ok(stale(&files(root)?, tree))
+}
+
+fn stale(wanted: &BTreeMap<&'static str, String>, tree: &Tree) -> Vec<Finding> {
+    wanted
+        .iter()
+        .filter(|(path, text)| tree.files.get(**path) != Some(*text))
+        .map(|(path, _)| Finding::in_file(path, "out of date: run `cargo xtask generate`"))
+        .collect()
+}
+
+fn files(root: &Path) -> Result<BTreeMap<&'static str, String>> {
+    let binary = Binary::build(root)?;
+    let schema = binary.print(&["schema"])?;
+    Ok(BTreeMap::from([
+        (CLI_PAGE, cli_page(&binary)?),
+        (SCHEMA, schema),
+    ]))
+}
+
+struct Binary<'a> {
+    root: &'a Path,
+}
+
+impl<'a> Binary<'a> {
+    fn build(root: &'a Path) -> Result<Self> {
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package=boma"])
+            .current_dir(root)
+            .status()
+            .context("start cargo build")?;
+        ensure!(status.success(), "cargo build: {status}");
+        Ok(Self { root })
+    }
+
+    /// What the binary prints, the same on every machine.
+    fn print(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(env!("CARGO"))
+            .args(["run", "--quiet", "--package=boma", "--"])
+            .args(arguments)
+            .current_dir(self.root)
+            .env("COLUMNS", "100")
+            .env("NO_COLOR", "1")
+            .env_remove("BOMA_STATE_DIR")
+            .output()
+            .context("start boma")?;
+        ensure!(
+            output.status.success(),
+            "boma {}: {}\n{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).context("boma should print UTF-8")
+    }
+}
+
+fn cli_page(binary: &Binary) -> Result<String> {
+    let main = binary.print(&["--help"])?;
+    let mut page = format!(
+        "# Command line\n\nWritten by `cargo xtask generate`; do not edit.\n\n```text\n{}\n```\n",
+        main.trim_end()
+    );
+    for command in commands(&main) {
+        let help = binary.print(&[command, "--help"])?;
+        page.push_str(&section(command, &help));
+        for inner in commands(&help) {
+            let help = binary.print(&[command, inner, "--help"])?;
+            page.push_str(&section(&format!("{command} {inner}"), &help));
+        }
+    }
+    Ok(page)
+}
+
+fn section(command: &str, help: &str) -> String {
+    let text: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+    format!("\n## boma {command}\n\n```text\n{}\n```\n", text.join("\n"))
+}
+
+/// The commands that a help text lists under `Commands:`.
+fn commands(help: &str) -> Vec<&str> {
+    help.lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read_off_the_help_text() {
+        let help = "Boma\n\nUsage: boma\n\nCommands:\n  init   Start\n  plan   Show\n         what\n  \
+            help   Print\n\nOptions:\n  -h\n";
+        assert_eq!(commands(help), ["init", "plan"]);
+    }
+
+    #[test]
+    fn a_generated_file_that_differs_or_lacks_is_found() {
+        let wanted = BTreeMap::from([("docs/cli.md", "new".to_owned()), (SCHEMA, "{}".to_owned())]);
+        let tree = Tree::of(&[("docs/cli.md", "old"), (SCHEMA, "{}")]);
+        let found = stale(&wanted, &tree);
+        assert_eq!(found.len(), 1);
+        assert_eq!(stale(&wanted, &Tree::default()).len(), 2);
+    }
+}
