@@ -104,7 +104,7 @@ fn starts_with_digit(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_digit())
 }
 
-/// FNV-1a, 32 bits (http://www.isthe.com/chongo/tech/comp/fnv/): stable across releases, which
+/// FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): stable across releases, which
 /// the standard library's hasher is not.
 pub fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| {
