@@ -11,6 +11,7 @@
     reason = "a tool for developers: its output is its result"
 )]
 
+mod bench;
 mod check;
 mod generate;
 mod source;
@@ -25,6 +26,7 @@ const HELP: &str = "\
 Usage: cargo xtask <command>
 
   check [NAME…]   run all checks, or the named ones; `cargo xtask check list` names them
+  bench [--quick] [NAME…]   measure, and print Markdown tables
   generate        write docs/cli.md and schema/ from the binary
   help            this text";
 
@@ -33,6 +35,7 @@ fn main() -> Result<ExitCode> {
     let root = root()?;
     match arguments.first().map(String::as_str) {
         Some("check") => check::run(&root, &arguments[1..]),
+        Some("bench") => bench::run(&root, &arguments[1..]),
         Some("generate") => {
             generate::write(&root)?;
             Ok(ExitCode::SUCCESS)

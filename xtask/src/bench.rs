@@ -1,0 +1,55 @@
+//! `cargo xtask bench`: figures beside what they are compared to, as Markdown tables.
+//!
+//! The contenders of one table take turns, so that a machine that gets slower or busier meanwhile
+//! is slower for all of them. Nothing here fails because of a time: these are no tests.
+
+mod by_hand;
+mod create;
+mod machine;
+mod samples;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+/// How much to measure.
+#[derive(Clone, Copy)]
+struct Effort {
+    /// Rounds of a table, in each of which every contender has one turn.
+    rounds: usize,
+}
+
+struct Bench {
+    name: &'static str,
+    run: fn(&Path, Effort) -> Result<String>,
+}
+
+const BENCHES: [Bench; 1] = [Bench {
+    name: "create",
+    run: create::run,
+}];
+
+/// Measures what is named, or all, and prints it.
+pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let names: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let known: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("no benchmark `{unknown}`; there are: {}", known.join(", "));
+    }
+    let effort = Effort {
+        rounds: if quick { 2 } else { 9 },
+    };
+    println!("{}", machine::describe()?);
+    for bench in BENCHES
+        .iter()
+        .filter(|bench| names.is_empty() || names.iter().any(|name| *name == bench.name))
+    {
+        println!("{}", (bench.run)(root, effort)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,50 @@
+//! Times of one contender.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Times, in the order they were measured.
+#[derive(Default)]
+pub(super) struct Samples(Vec<Duration>);
+
+impl Samples {
+    pub(super) fn push(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
+    /// The middle one (the upper middle, of an even number); zero when there is none.
+    pub(super) fn median(&self) -> Duration {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+}
+
+/// `min / median / max` in seconds.
+impl fmt::Display for Samples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |time: Option<&Duration>| time.copied().unwrap_or_default().as_secs_f64();
+        write!(
+            f,
+            "{:.3} / {:.3} / {:.3}",
+            seconds(self.0.iter().min()),
+            self.median().as_secs_f64(),
+            seconds(self.0.iter().max())
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_numbers_are_least_middle_and_greatest() {
+        let mut samples = Samples::default();
+        for millis in [30, 10, 20] {
+            samples.push(Duration::from_millis(millis));
+        }
+        assert_eq!(samples.to_string(), "0.010 / 0.020 / 0.030");
+        assert_eq!(Samples::default().to_string(), "0.000 / 0.000 / 0.000");
+    }
+}
