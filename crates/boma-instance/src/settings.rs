@@ -1,32 +1,35 @@
-//! Settings that follow from CPU, memory and version; settings that belong to the platform.
+//! Settings of one server: what follows from CPU, memory, storage and version; what belongs to the
+//! platform; and the configuration files made of both.
+//!
+//! ```text
+//!   derive(spec) ──► what the user's `parameters` change ──► what the platform owns ──► postgresql.conf
+//!   grants ──────────────────────────────────────────────────────────────────────────► pg_hba.conf
+//! ```
+//!
+//! - [`derive`]: a value and its reason for each setting that the size of a server decides.
+//! - [`owned`]: whether a setting is the platform's alone, and why.
+//! - [`validate_parameters`]: what is wrong with a manifest's `parameters`, known at plan time.
+//! - [`render_conf`], [`render_hba`], [`render_ident`]: the files, byte for byte the same for the
+//!   same input.
+//!
+//! The tables of all of this, for people, are in `docs/settings.md`; a test keeps them complete.
 
-use std::collections::BTreeMap;
+mod conf;
+mod derive;
+mod hba;
+mod owned;
+mod parameters;
+mod preload;
 
-/// A setting as `postgres --describe-config` describes it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServerParameter {
-    /// When a change takes effect.
-    pub context: ParameterContext,
-    /// `BOOLEAN`, `INTEGER`, `REAL`, `STRING` or `ENUM`.
-    pub vartype: String,
-    /// Smallest value of a number, in the setting's own unit.
-    pub min: Option<f64>,
-    /// Largest value of a number, in the setting's own unit.
-    pub max: Option<f64>,
-}
+pub use conf::{Paths, effective, render_conf};
+pub use derive::{Derived, derive};
+pub use hba::{render_hba, render_ident};
+pub use owned::owned;
+pub use parameters::{
+    ParameterContext, ParameterProblem, ServerParameter, ServerParameters, WhatIsWrong,
+    validate_parameters,
+};
+pub use preload::preload_libraries;
 
-/// When a change of a setting takes effect (`pg_settings.context`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParameterContext {
-    /// Never: compiled in or decided by initdb.
-    Internal,
-    /// At a restart.
-    Postmaster,
-    /// At a reload.
-    Reload,
-    /// At a reload, for sessions that start later.
-    Session,
-}
-
-/// All settings that a server knows, by name.
-pub type ServerParameters = BTreeMap<String, ServerParameter>;
+#[cfg(test)]
+mod tests;
