@@ -18,8 +18,6 @@ pub struct Paths {
     pub sockets: String,
     /// Directory of `server.crt` and `server.key`.
     pub tls: String,
-    /// Directory of the server's log.
-    pub log: String,
 }
 
 /// Settings of a server without those that the platform owns: derived ones, changed by the user's
@@ -79,14 +77,8 @@ fn platform(want: &Assignment, paths: &Paths) -> Vec<(&'static str, String)> {
         ("full_page_writes", fixed("on")),
         ("wal_log_hints", fixed("on")),
         ("archive_mode", fixed("off")),
-        ("logging_collector", fixed("on")),
+        ("logging_collector", fixed("off")),
         ("log_destination", fixed("stderr")),
-        ("log_directory", paths.log.clone()),
-        ("log_filename", fixed("postgresql-%a.log")),
-        ("log_file_mode", fixed("0600")),
-        ("log_rotation_age", fixed("1d")),
-        ("log_rotation_size", fixed("0")),
-        ("log_truncate_on_rotation", fixed("on")),
     ];
     if want.placement.tls.is_some() {
         settings.extend([

@@ -9,7 +9,8 @@ use crate::{Assignment, Listen};
 const MAP: &str = "boma";
 
 /// Writes `pg_hba.conf`: the agent's system user as superuser over the Unix socket, each login that
-/// is not locked on the one database over TCP (TLS where the server has a certificate), and a
+/// is not locked on the one database over TCP (only with TLS where the server has a certificate and
+/// can be reached from outside), and a
 /// rejection of everything else, by name and in the last line.
 ///
 /// A name that the file cannot hold (a line break, a leading `/`, which would make it a pattern) is
@@ -21,7 +22,10 @@ pub fn render_hba(want: &Assignment) -> String {
         &format!("local all {} peer map={MAP}", token(SUPERUSER)),
     );
     push(&mut text, "local all all reject");
-    let connection = if want.placement.tls.is_some() {
+    // On a loopback address TLS is offered and not demanded: nothing leaves the machine, and some
+    // drivers speak TLS only with parameters that others refuse in a connection string.
+    let loopback = want.placement.listen.address.is_loopback();
+    let connection = if want.placement.tls.is_some() && !loopback {
         "hostssl"
     } else {
         "host"

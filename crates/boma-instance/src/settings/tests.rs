@@ -62,7 +62,6 @@ fn paths() -> Paths {
         data: "/d".into(),
         sockets: "/run/it's".into(),
         tls: "/t".into(),
-        log: "/l".into(),
     }
 }
 
@@ -180,14 +179,15 @@ fn hba_names_open_logins_and_rejects_the_rest() {
     let expected = r#"# Written by Boma from the grants in manifests.
 local all "postgres" peer map=boma
 local all all reject
-hostssl "accounts_db" "auth_api_1" 127.0.0.0/8 scram-sha-256
-hostssl "accounts_db" "odd ""name"", all" 127.0.0.0/8 scram-sha-256
+host "accounts_db" "auth_api_1" 127.0.0.0/8 scram-sha-256
+host "accounts_db" "odd ""name"", all" 127.0.0.0/8 scram-sha-256
 host all all all reject
 host replication all all reject
 "#;
     assert_eq!(render_hba(&want), expected);
-    want.placement.tls = None;
     want.placement.listen.address = [0, 0, 0, 0].into();
+    assert!(render_hba(&want).contains("\nhostssl \"accounts_db\" \"auth_api_1\" all "));
+    want.placement.tls = None;
     assert!(
         render_hba(&want).contains("\nhost \"accounts_db\" \"auth_api_1\" all scram-sha-256\n")
     );
@@ -269,8 +269,8 @@ proptest! {
         spec.logins = vec![login(&role, Some("v"))];
         let text = render_hba(&assignment(spec));
         prop_assert!(text.lines().count() <= before + 1);
-        if let Some(line) = text.lines().find(|line| line.starts_with("hostssl")) {
-            let field = line.strip_prefix("hostssl \"accounts_db\" \"").unwrap();
+        if let Some(line) = text.lines().find(|line| line.starts_with("host \"accounts_db\"")) {
+            let field = line.strip_prefix("host \"accounts_db\" \"").unwrap();
             let field = field.strip_suffix("\" 127.0.0.0/8 scram-sha-256").unwrap();
             prop_assert!(!field.replace("\"\"", "").contains('"'));
             prop_assert_eq!(field.replace("\"\"", "\""), role);
