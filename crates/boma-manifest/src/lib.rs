@@ -1,1 +1,56 @@
 //! What users write: kinds, identity, parsing with positions, validation, schema.
+//!
+//! ```text
+//!   (path, bytes) ──► syntax: trees with spans ──► decode: typed manifests ──► Parsed
+//!                                                     └─► problems, all of a file at once
+//!   Database ──► resolve(PlanTable) ──► ResolvedDatabase      Problem ──► render ──► String
+//!   types ──► json_schema                                     Manifest ──► to_yaml
+//! ```
+//!
+//! A file of any bytes gets an answer: manifests, problems with their places, or both; never a
+//! panic. This crate is pure: it reads no clock, no file, no environment.
+
+mod application;
+mod database;
+mod decode;
+mod limits;
+mod manifest;
+mod metadata;
+mod names;
+mod origin;
+mod parse;
+mod plans;
+mod problems;
+mod quantity;
+mod reference;
+mod schedule;
+mod schema;
+mod syntax;
+
+pub use application::{
+    AccessControl, Application, ApplicationSpec, Command, DatabaseGrant, EnvValue, Source, Target,
+    WorkloadKind, WorkloadReference,
+};
+pub use database::{
+    AccessSpec, AllowedProject, BackupConfig, Bootstrap, Database, DatabaseSpec, ResolvedBackup,
+    ResolvedDatabase, Restore, StorageSpec, Version,
+};
+pub use limits::LARGEST_FILE;
+pub use manifest::{API_VERSIONS, Kind, Manifest};
+pub use metadata::{ApplicationId, DatabaseId, Metadata, ProjectIdentity};
+pub use names::{
+    EnvironmentName, ExtensionName, NameError, NameFault, OrganizationName, OrganizationalUnitName,
+    ParameterName, PlanName, ProjectName, ResourceName, SecretName, StorageClassName, VariableName,
+    WorkloadName,
+};
+pub use origin::{Origin, SourceFile};
+pub use parse::{Parsed, parse, parse_all, parse_file};
+pub use plans::{Plan, PlanTable};
+pub use problems::Code;
+pub use quantity::{CpuCount, CpuCountError, Quantity, QuantityError};
+pub use reference::{DatabaseReference, ReferenceError, ReferencedProject};
+pub use schedule::{Schedule, ScheduleError};
+pub use schema::json_schema;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! Tests of the whole way from bytes to manifests and problems.
+
+mod parsing;
