@@ -6,6 +6,8 @@
 # servers as another user, who often may not enter root's home), else ~/.cache/boma/postgres.
 # boma-testkit looks in the same place.
 #
+# `--where` prints the directory and does nothing else.
+#
 # Safe to repeat, also side by side; does nothing, quickly, when all is there.
 set -euo pipefail
 
@@ -34,6 +36,11 @@ elif [ "$(id -u)" = 0 ]; then
   directory=/var/cache/boma/postgres
 else
   directory=$HOME/.cache/boma/postgres
+fi
+
+if [ "${1:-}" = --where ]; then
+  echo "$directory"
+  exit 0
 fi
 
 missing=()
