@@ -47,7 +47,7 @@ apt_install() {
     apt_updated=1
   fi
   say "apt-get install $*"
-  as_root env DEBIAN_FRONTEND=noninteractive \
+  as_root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes \
     apt-get -q=2 install --yes --no-install-recommends "$@" </dev/null >/dev/null
 }
 

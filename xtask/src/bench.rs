@@ -3,10 +3,14 @@
 //! The contenders of one table take turns, so that a machine that gets slower or busier meanwhile
 //! is slower for all of them. Nothing here fails because of a time: these are no tests.
 
+mod boma;
 mod by_hand;
 mod create;
+mod fleet;
 mod machine;
+mod planning;
 mod samples;
+mod scratch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,10 +29,20 @@ struct Bench {
     run: fn(&Path, Effort) -> Result<String>,
 }
 
-const BENCHES: [Bench; 1] = [Bench {
-    name: "create",
-    run: create::run,
-}];
+const BENCHES: [Bench; 3] = [
+    Bench {
+        name: "create",
+        run: create::run,
+    },
+    Bench {
+        name: "planning",
+        run: planning::run,
+    },
+    Bench {
+        name: "fleet",
+        run: fleet::run,
+    },
+];
 
 /// Measures what is named, or all, and prints it.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {

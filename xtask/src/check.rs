@@ -3,6 +3,7 @@
 mod codes;
 mod layers;
 mod leaks;
+mod links;
 mod lints;
 mod names;
 mod programs;
@@ -62,7 +63,7 @@ struct Check {
 }
 
 /// All checks, quick ones first.
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     Check {
         name: "layers",
         about: "crates use only the crates below them; no second TLS stack or runtime",
@@ -92,6 +93,11 @@ const CHECKS: [Check; 12] = [
         name: "leaks",
         about: "no path of a developer's machine, no host of a private registry",
         body: Body::Place(leaks::check),
+    },
+    Check {
+        name: "links",
+        about: "links between pages lead to files",
+        body: Body::Text(links::check),
     },
     Check {
         name: "codes",

@@ -1,0 +1,124 @@
+//! The release binary, with a state directory and manifests of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+/// One installation of Boma for a benchmark.
+pub(super) struct Boma {
+    binary: PathBuf,
+    state: PathBuf,
+    source: PathBuf,
+}
+
+/// `boma serve` in the background; stopped when dropped.
+pub(super) struct Serving(Child);
+
+impl Boma {
+    /// Uses the release binary of this repository with directories below `scratch`.
+    pub(super) fn install(root: &Path, scratch: &Path) -> Result<Self> {
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let binary = target.join("release/boma");
+        ensure!(
+            binary.exists(),
+            "there is no {}: cargo build --release -p boma",
+            binary.display()
+        );
+        let boma = Self {
+            binary,
+            state: scratch.join("s"),
+            source: scratch.join("manifests"),
+        };
+        fs::create_dir_all(&boma.source)?;
+        Ok(boma)
+    }
+
+    pub(super) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Writes one file of manifests.
+    pub(super) fn write(&self, file: &str, text: &str) -> Result<()> {
+        fs::write(self.source.join(file), text).with_context(|| format!("write {file}"))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .env("BOMA_STATE_DIR", &self.state)
+            .current_dir(&self.source)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end; 4, "something to do", is a success too.
+    pub(super) fn time(&self, arguments: &[&str]) -> Result<Duration> {
+        let start = Instant::now();
+        let output = self.command(arguments).output().context("start boma")?;
+        let time = start.elapsed();
+        ensure!(
+            matches!(output.status.code(), Some(0 | 4)),
+            "boma {}: {}\n{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(time)
+    }
+
+    /// Starts `boma serve`.
+    pub(super) fn serve(&self) -> Result<Serving> {
+        let log = fs::File::create(self.source.with_extension("log"))?;
+        let child = self
+            .command(&["serve"])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("start boma serve")?;
+        Ok(Serving(child))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let pid = self.0.id().to_string();
+        let stopped = Command::new("kill")
+            .arg(&pid)
+            .status()
+            .and_then(|_| self.0.wait());
+        if let Err(error) = stopped {
+            println!("stop boma serve, process {pid}: {error}");
+        }
+    }
+}
+
+const HEAD: &str = "\
+apiVersion: lowops.manifests.v1
+metadata:
+  organization: boma
+  organizational-unit: bench
+  environment: scratch
+  project: figures
+";
+
+/// The manifest of a small database.
+pub(super) fn database(name: &str) -> String {
+    format!(
+        "{HEAD}  name: {name}\nkind: Database\nspec:\n  cpuCount: 0.25\n  memory: 256Mi\n  \
+        storage: {{ size: 1Gi }}\n  deletionProtection: false\n  backupConfig: {{ enabled: false }}\n"
+    )
+}
+
+/// The manifest of an application that uses one database.
+pub(super) fn application(name: &str, database: &str, read_only: bool) -> String {
+    format!(
+        "{HEAD}  name: {name}\nkind: Application\nspec:\n  accessControl:\n    databases:\n      \
+        - name: {database}\n        readOnly: {read_only}\n        secretSource:\n          \
+        envVar: DATABASE_CONNECTION_STRING\n"
+    )
+}
