@@ -6,8 +6,8 @@
 //!   grants ──────────────────────────────────────────────────────────────────────────► pg_hba.conf
 //! ```
 //!
-//! - [`derive`]: a value and its reason for each setting that the size of a server decides.
-//! - [`owned`]: whether a setting is the platform's alone, and why.
+//! - [`derive()`]: a value and its reason for each setting that the size of a server decides.
+//! - [`owned()`]: whether a setting is the platform's alone, and why.
 //! - [`validate_parameters`]: what is wrong with a manifest's `parameters`, known at plan time.
 //! - [`render_conf`], [`render_hba`], [`render_ident`]: the files, byte for byte the same for the
 //!   same input.

@@ -41,9 +41,9 @@ use crate::path_error::{At, PathError};
 /// What is at the place of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataDirectory {
-    /// Nothing. [`make`] may make one.
+    /// Nothing. [`make()`] may make one.
     Missing,
-    /// An empty directory, as a fresh volume is. [`make`] may make one.
+    /// An empty directory, as a fresh volume is. [`make()`] may make one.
     Empty,
     /// A whole cluster with our marker.
     Ours(Ours),
