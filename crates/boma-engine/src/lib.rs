@@ -10,6 +10,23 @@
 //! nowhere else. This crate never destroys data on its own: purging is an act of its own, asked
 //! for by a person.
 
+pub mod act;
+pub mod catalog;
+pub mod converge;
 pub mod keys;
 pub mod observed;
+pub mod plan;
 pub mod platform;
+pub mod retry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+use boma_instance::{InstanceStatus, Phase};
+
+/// Whether an instance was measured to be as generation `generation` of its spec says, and still
+/// is so: a server that converged once and then fell is not.
+pub fn is_settled(status: &InstanceStatus, generation: u64) -> bool {
+    status.is_converged(generation) && matches!(status.phase, Phase::Ready | Phase::Suspended)
+}

@@ -1,0 +1,436 @@
+//! Carries out one step.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use boma_instance::names::Turn;
+use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, Phase, Secret, Verifier};
+use boma_problem::{Class, IntoProblem, Problem};
+
+use super::{Progress, Surroundings};
+use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use crate::observed::{DatabaseRecord, Life};
+use crate::plan::{Action, Deployment, Fingerprints, PlannedBinding, Reach, StepId};
+use crate::platform::{Binding, Environment, Platform, Program};
+
+/// How often a waiting step tells what it waits for.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// How long to leave a platform alone that answers at once that nothing has changed.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What earlier steps have brought to light.
+#[derive(Default)]
+pub(super) struct Learnt {
+    verifiers: HashMap<(GrantKey, Turn), Verifier>,
+    places: HashMap<DatabaseKey, Reach>,
+}
+
+/// What a step brought to light.
+pub(super) enum Performed {
+    /// Nothing that others need.
+    Nothing,
+    /// A password was made; this is its verifier.
+    Issued(Verifier),
+    /// An instance was placed.
+    Placed(Listen),
+}
+
+/// A step with everything filled in that earlier steps have brought to light.
+pub(super) enum Work {
+    RecordSource(String),
+    RecordDatabase(DatabaseKey, InstanceId, DatabaseRecord),
+    SetLife(DatabaseKey, Life),
+    Issue {
+        grant: GrantKey,
+        turn: Turn,
+        role: String,
+        serial: u64,
+    },
+    Put(DatabaseKey, Box<InstanceSpec>),
+    Await {
+        key: DatabaseKey,
+        id: InstanceId,
+        generation: u64,
+    },
+    Deliver {
+        application: ApplicationKey,
+        fingerprint: String,
+        environment: Box<Delivery>,
+    },
+    PreDeploy {
+        application: ApplicationKey,
+        deployment: String,
+        program: Program,
+    },
+    Restart {
+        application: ApplicationKey,
+        deployment: String,
+        program: Program,
+    },
+    Stop(ApplicationKey),
+    ForgetGrant(GrantKey),
+    ForgetApplication(ApplicationKey),
+}
+
+/// An environment but for its passwords, which are read at the last moment.
+pub(super) struct Delivery {
+    plain: std::collections::BTreeMap<String, String>,
+    secrets: std::collections::BTreeMap<String, String>,
+    bindings: Vec<(PlannedBinding, Reach)>,
+}
+
+/// A step whose needs did not bring what it needs: a defect of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a step ({step}) of the plan for {subject} came before what it needs")]
+pub(super) struct OutOfOrder {
+    /// What kind of step.
+    step: &'static str,
+    /// What it is about.
+    subject: String,
+}
+
+impl IntoProblem for OutOfOrder {
+    fn problem(&self) -> Problem {
+        Problem::new(Class::Internal, "step-out-of-order", self.to_string())
+            .hint("This is a defect of Boma; please report it with the output of `boma plan`.")
+    }
+}
+
+impl Learnt {
+    /// Keeps what a step brought to light.
+    pub(super) fn add(&mut self, action: &Action, performed: Performed) {
+        match (action, performed) {
+            (Action::IssueCredential { grant, turn, .. }, Performed::Issued(verifier)) => {
+                self.verifiers.insert((grant.clone(), *turn), verifier);
+            }
+            (Action::PutInstance(put), Performed::Placed(listen)) => {
+                let reach = Reach {
+                    host: listen.host(),
+                    port: listen.port,
+                };
+                self.places.insert(put.key.clone(), reach);
+            }
+            _ => {}
+        }
+    }
+
+    /// Fills a step in.
+    pub(super) fn work(&self, action: &Action) -> Result<Work, Box<Problem>> {
+        self.fill(action).ok_or_else(|| {
+            let (step, subject) = (action.kind(), action.subject().to_string());
+            Box::new(OutOfOrder { step, subject }.problem())
+        })
+    }
+
+    fn fill(&self, action: &Action) -> Option<Work> {
+        Some(match action.clone() {
+            Action::RecordSource { source, .. } => Work::RecordSource(source.to_string()),
+            Action::RecordDatabase {
+                key, id, record, ..
+            } => Work::RecordDatabase(key, id, record),
+            Action::SetLife { key, life } => Work::SetLife(key, life),
+            Action::IssueCredential {
+                grant,
+                turn,
+                role,
+                serial,
+            } => Work::Issue {
+                grant,
+                turn,
+                role,
+                serial,
+            },
+            Action::PutInstance(put) => {
+                let issued =
+                    |grant: &GrantKey, turn| self.verifiers.get(&(grant.clone(), turn)).cloned();
+                Work::Put(put.key.clone(), Box::new(put.spec(issued)?))
+            }
+            Action::AwaitConverged {
+                key,
+                id,
+                generation,
+            } => Work::Await {
+                key,
+                id,
+                generation,
+            },
+            Action::DeliverEnvironment {
+                application,
+                deployment,
+                ..
+            } => Work::Deliver {
+                application,
+                fingerprint: self.fingerprints(&deployment)?.environment,
+                environment: Box::new(self.delivery(&deployment)?),
+            },
+            Action::RunPreDeploy {
+                application,
+                deployment,
+                program,
+            } => Work::PreDeploy {
+                application,
+                deployment: self.fingerprints(&deployment)?.deployment,
+                program,
+            },
+            Action::RestartApplication {
+                application,
+                deployment,
+                program,
+                ..
+            } => Work::Restart {
+                application,
+                deployment: self.fingerprints(&deployment)?.deployment,
+                program,
+            },
+            Action::StopApplication { application, .. } => Work::Stop(application),
+            Action::ForgetGrant { grant } => Work::ForgetGrant(grant),
+            Action::ForgetApplication { application } => Work::ForgetApplication(application),
+        })
+    }
+
+    fn placed(&self, database: &DatabaseKey) -> Option<Reach> {
+        self.places.get(database).cloned()
+    }
+
+    fn fingerprints(&self, deployment: &Deployment) -> Option<Fingerprints> {
+        deployment.fingerprints(|database| self.placed(database))
+    }
+
+    fn delivery(&self, deployment: &Deployment) -> Option<Delivery> {
+        let placed = |database: &DatabaseKey| self.placed(database);
+        let bindings = deployment
+            .bindings
+            .iter()
+            .map(|binding| Some((binding.clone(), Deployment::reach(binding, &placed)?)));
+        Some(Delivery {
+            plain: deployment.plain.clone(),
+            secrets: deployment.secrets.clone(),
+            bindings: bindings.collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// Carries one step out.
+pub(super) async fn perform<P: Platform>(
+    id: StepId,
+    work: Work,
+    platform: &P,
+    around: &Surroundings,
+) -> Result<Performed, Box<Problem>> {
+    match work {
+        Work::RecordSource(source) => platform.record_source(&source).await?,
+        Work::RecordDatabase(key, instance, record) => {
+            platform.record_database(&key, instance, &record).await?;
+        }
+        Work::SetLife(key, life) => platform.set_life(&key, life).await?,
+        Work::Issue {
+            grant,
+            turn,
+            role,
+            serial,
+        } => {
+            let made = around
+                .credentials
+                .make(&role, serial)
+                .map_err(|error| error.problem())?;
+            platform.store_credential(&grant, turn, &made).await?;
+            return Ok(Performed::Issued(made.verifier));
+        }
+        Work::Put(key, spec) => {
+            return Ok(Performed::Placed(platform.put_instance(&key, &spec).await?));
+        }
+        Work::Await {
+            key,
+            id: instance,
+            generation,
+        } => {
+            let waiting = Waiting {
+                step: id,
+                key,
+                instance,
+                generation,
+            };
+            waiting.until_settled(platform, around).await?;
+        }
+        Work::Deliver {
+            application,
+            fingerprint,
+            environment,
+        } => {
+            let environment = environment.with_passwords(platform, fingerprint).await?;
+            platform
+                .deliver_environment(&application, &environment)
+                .await?;
+        }
+        Work::PreDeploy {
+            application,
+            deployment,
+            program,
+        } => {
+            let failure = platform
+                .run_pre_deploy(&application, &deployment, &program)
+                .await?;
+            if let Some(problem) = failure {
+                return Err(Box::new(problem));
+            }
+        }
+        Work::Restart {
+            application,
+            deployment,
+            program,
+        } => {
+            platform
+                .restart_application(&application, &deployment, &program)
+                .await?;
+        }
+        Work::Stop(application) => platform.stop_application(&application).await?,
+        Work::ForgetGrant(grant) => platform.forget_grant(&grant).await?,
+        Work::ForgetApplication(application) => platform.forget_application(&application).await?,
+    }
+    Ok(Performed::Nothing)
+}
+
+impl Delivery {
+    async fn with_passwords<P: Platform>(
+        self,
+        platform: &P,
+        fingerprint: String,
+    ) -> Result<Environment, Box<Problem>> {
+        let mut bindings = Vec::with_capacity(self.bindings.len());
+        for (binding, reach) in self.bindings {
+            let credential = platform.credential(&binding.grant, binding.turn).await?;
+            let Reach { host, port } = reach;
+            let (role, database) = (&credential.role, &binding.database);
+            let password = credential.password.expose();
+            let uri = Secret::new(format!(
+                "postgresql://{role}:{password}@{host}:{port}/{database}"
+            ));
+            bindings.push(Binding {
+                env_var: binding.env_var,
+                grant: binding.grant,
+                host,
+                port,
+                database: binding.database,
+                credential,
+                uri,
+            });
+        }
+        let Self { plain, secrets, .. } = Self {
+            bindings: Vec::new(),
+            ..self
+        };
+        Ok(Environment {
+            fingerprint,
+            plain,
+            secrets,
+            bindings,
+        })
+    }
+}
+
+/// A wait for an instance.
+struct Waiting {
+    step: StepId,
+    key: DatabaseKey,
+    instance: InstanceId,
+    generation: u64,
+}
+
+impl Waiting {
+    async fn until_settled<P: Platform>(
+        self,
+        platform: &P,
+        around: &Surroundings,
+    ) -> Result<(), Box<Problem>> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let left = around.patience.saturating_sub(begun.elapsed());
+            let asked = tokio::time::Instant::now();
+            let slice = left.min(TELL_EVERY);
+            let status = platform
+                .await_instance(self.instance, self.generation, slice)
+                .await?;
+            if crate::is_settled(&status, self.generation) {
+                return Ok(());
+            }
+            if matches!(status.phase, Phase::Failed | Phase::Degraded) {
+                return Err(Box::new(self.failed(&status)));
+            }
+            if left <= slice {
+                return Err(Box::new(self.too_late(&status, around.patience)));
+            }
+            let status = Box::new(status);
+            around.report.tell(Progress::Waiting {
+                step: self.step,
+                status,
+            });
+            if asked.elapsed() < ASK_AGAIN {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+
+    fn failed(&self, status: &InstanceStatus) -> Problem {
+        match status.problems.first() {
+            Some(problem) => problem.clone(),
+            None => NotConverged::Failed {
+                database: self.key.clone(),
+            }
+            .problem(),
+        }
+    }
+
+    fn too_late(&self, status: &InstanceStatus, patience: Duration) -> Problem {
+        let error = NotConverged::TooLate {
+            database: self.key.clone(),
+            phase: status.phase,
+            seconds: patience.as_secs(),
+        };
+        let mut problem = error.problem();
+        problem
+            .causes
+            .extend(status.problems.iter().map(Problem::to_string));
+        problem
+    }
+}
+
+/// An instance is not as its spec says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotConverged {
+    /// It says so, and not why.
+    #[error("Database {database} failed")]
+    Failed {
+        /// Which one.
+        database: DatabaseKey,
+    },
+    /// It takes longer than anybody wants to wait.
+    #[error("Database {database} is still {phase:?} after {seconds} s")]
+    TooLate {
+        /// Which one.
+        database: DatabaseKey,
+        /// What it says.
+        phase: Phase,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+}
+
+impl IntoProblem for NotConverged {
+    fn problem(&self) -> Problem {
+        let (Self::Failed { database } | Self::TooLate { database, .. }) = self;
+        let code = match self {
+            Self::Failed { .. } => "instance-failed",
+            Self::TooLate { .. } => "instance-not-ready",
+        };
+        Problem::new(Class::Transient, code, self.to_string())
+            .hint(format!(
+                "`boma logs {}` shows what the server says.",
+                database.name
+            ))
+            .hint(format!(
+                "`boma describe database {}` shows how far it is.",
+                database.name
+            ))
+    }
+}

@@ -1,0 +1,165 @@
+//! Databases and applications as they should be: every field resolved, nothing left to look up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use boma_instance::{Access, MajorVersion, Resources};
+use boma_problem::Place;
+
+use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use crate::platform::Program;
+use boma_manifest::Origin;
+
+/// A database as it should be.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Which one.
+    pub key: DatabaseKey,
+    /// Major version; none: the one it has, or the newest of the platform for a new one.
+    pub version: Option<MajorVersion>,
+    /// CPU, memory and storage.
+    pub resources: Resources,
+    /// Kubernetes StorageClass.
+    pub storage_class: Option<String>,
+    /// Instances: one primary, the rest replicas.
+    pub cluster_size: u32,
+    /// What to keep, and how often.
+    pub backup: BackupPolicy,
+    /// Settings that the user asked for.
+    pub parameters: BTreeMap<String, String>,
+    /// Extensions to be created.
+    pub extensions: BTreeSet<String>,
+    /// Stopped, with its data kept.
+    pub suspended: bool,
+    /// Whether taking the manifest away is refused.
+    pub deletion_protection: bool,
+    /// Made from another database's backups.
+    pub restores: bool,
+    /// Other projects whose applications may ask for access, by identity.
+    pub admitted_projects: Vec<Arc<str>>,
+    /// Where its manifest is.
+    pub origin: Origin,
+}
+
+/// `backupConfig`, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupPolicy {
+    /// Whether to back up at all.
+    pub enabled: bool,
+    /// Whether the manifest itself says so; a default does not deserve a warning.
+    pub is_explicit: bool,
+    /// Days to keep backups and a retired database.
+    pub retention_days: u16,
+}
+
+/// An application as it should be.
+#[derive(Clone, Debug)]
+pub struct Application {
+    /// Which one.
+    pub key: ApplicationKey,
+    /// Where it runs.
+    pub source: RunsAs,
+    /// Port that it listens on.
+    pub port: Option<u16>,
+    /// How many processes.
+    pub replicas: u32,
+    /// An existing workload to attach to.
+    pub workload: Option<String>,
+    /// Plain variables.
+    pub env: BTreeMap<String, String>,
+    /// Variables that take the value of a secret of the platform, by the secret's name.
+    pub secret_env: BTreeMap<String, String>,
+    /// What runs before the application restarts.
+    pub pre_deploy: Option<Program>,
+    /// What it may reach, in the order of the manifest.
+    pub grants: Vec<Grant>,
+    /// Where its manifest is.
+    pub origin: Origin,
+}
+
+/// Where an application runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunsAs {
+    /// Elsewhere; only its credentials are managed.
+    Elsewhere,
+    /// As a process on this machine.
+    Command(Program),
+    /// As a container.
+    Image(String),
+}
+
+/// One grant of an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// On which database.
+    pub database: DatabaseKey,
+    /// To do what.
+    pub access: Access,
+    /// The variable that receives the connection string.
+    pub env_var: String,
+}
+
+impl Database {
+    /// Where in the manifests a field stands; the nearest field around it where it is left out.
+    pub fn place(&self, field: &str) -> Place {
+        self.origin.place(field)
+    }
+}
+
+impl Application {
+    /// Where in the manifests a field stands; the nearest field around it where it is left out.
+    pub fn place(&self, field: &str) -> Place {
+        self.origin.place(field)
+    }
+
+    /// Names one of its grants.
+    pub fn grant_key(&self, grant: &Grant) -> GrantKey {
+        GrantKey {
+            application: self.key.clone(),
+            database: grant.database.clone(),
+        }
+    }
+}
+
+/// An application that may reach a database, as seen from the database.
+#[derive(Clone, Debug)]
+pub struct Grantee {
+    /// Who.
+    pub application: Arc<Application>,
+    /// To do what.
+    pub access: Access,
+}
+
+/// What a person calls a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// The installation as a whole.
+    Installation,
+    /// A database.
+    Database(DatabaseKey),
+    /// An application.
+    Application(ApplicationKey),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Installation => f.write_str("Installation"),
+            Self::Database(key) => write!(f, "Database {key}"),
+            Self::Application(key) => write!(f, "Application {key}"),
+        }
+    }
+}
+
+impl From<&DatabaseKey> for Subject {
+    fn from(key: &DatabaseKey) -> Self {
+        Self::Database(key.clone())
+    }
+}
+
+impl From<&ApplicationKey> for Subject {
+    fn from(key: &ApplicationKey) -> Self {
+        Self::Application(key.clone())
+    }
+}

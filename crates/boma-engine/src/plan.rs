@@ -1,0 +1,135 @@
+//! What to do, decided before anything is done.
+//!
+//! [`plan`] compares the catalog with what was observed and makes a graph of steps, a list of what
+//! is waited for and a list of what cannot be done and why. It is pure: the time and the source of
+//! ids are arguments, and nothing in this folder reads a clock, a file or a network.
+//!
+//! ```text
+//!   issue credential ─┐
+//!   record database ──┼─► put instance ─► await ─► deliver environment ─► preDeploy ─► restart
+//!   set life: active ─┘        │            │
+//!                              │            ├─► forget grant ─► forget application
+//!   stop application ──────────┘            └─► set life: retired
+//! ```
+
+mod action;
+mod application;
+mod change;
+mod check;
+mod database;
+mod display;
+mod draft;
+mod fingerprint;
+mod refusal;
+mod removal;
+mod view;
+mod waiting;
+mod words;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use boma_instance::InstanceId;
+use boma_problem::Problem;
+use jiff::Timestamp;
+
+pub use action::{
+    Action, PlannedLogin, PlannedVerifier, PutInstance, StartReason, Step, StepId, StopReason,
+};
+pub use change::{AgainReason, Change, Effect};
+pub use check::{Violation, check};
+pub(crate) use display::words_of;
+pub(crate) use draft::role;
+pub use fingerprint::{Deployment, Fingerprints, PlannedBinding, Reach};
+pub use refusal::{ApplicationRefusal, DatabaseRefusal, RemovalRefusal};
+pub use view::{BlockedView, PlanView, StepView, SubjectView, WaitingView};
+pub use waiting::{Stopped, WaitingOn};
+
+use crate::catalog::{Catalog, Subject};
+use crate::keys::ApplicationKey;
+use crate::observed::Observed;
+
+/// What a person asked for besides what the manifests say.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Where the manifests come from; none: not to be remembered.
+    pub source: Option<Arc<str>>,
+    /// Whether another source than before may take resources away.
+    pub other_source: OtherSource,
+    /// Applications to deploy again even if nothing changed.
+    pub deploy: BTreeSet<ApplicationKey>,
+}
+
+/// Whether another source than the recorded one may take resources away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtherSource {
+    /// It is probably a mistake, such as the wrong directory.
+    #[default]
+    Mistaken,
+    /// A person said that it is meant.
+    Meant,
+}
+
+/// What to do, what is waited for, and what cannot be done.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What to do; each step needs earlier ones only.
+    pub steps: Vec<Step>,
+    /// What has to happen by itself or by a person before more can be done.
+    pub waiting: Vec<WaitingOn>,
+    /// What cannot be done as asked.
+    pub blocked: Vec<Blocked>,
+    /// What is done all the same, and a person should know.
+    pub warnings: Vec<Problem>,
+}
+
+/// Something that cannot be done as asked; what depends on it is not done either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// What it is about.
+    pub subject: Subject,
+    /// Why, where, and what to do.
+    pub problem: Problem,
+}
+
+impl Plan {
+    /// Whether everything is as it should be: nothing to do, to wait for, or in the way.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.waiting.is_empty() && self.blocked.is_empty()
+    }
+
+    /// When something that is waited for is due by the clock; none: nothing is.
+    pub fn look_again(&self) -> Option<Timestamp> {
+        self.waiting.iter().filter_map(WaitingOn::due).min()
+    }
+}
+
+/// Decides what to do.
+///
+/// # Guarantees
+/// The same arguments give the same plan. A plan never purges, never shrinks storage, never makes
+/// a second instance for a database, and takes nothing away that is protected.
+pub fn plan(
+    catalog: &Catalog,
+    seen: &Observed,
+    asked: &Asked,
+    now: Timestamp,
+    ids: &mut dyn FnMut() -> InstanceId,
+) -> Plan {
+    let mut draft = draft::Draft::new(catalog, seen, asked, now);
+    if let Some(blocked) = removal::refuse_source(catalog, seen, asked) {
+        draft.plan.blocked.push(blocked);
+        return draft.plan;
+    }
+    removal::record_source(&mut draft);
+    removal::stop_applications(&mut draft);
+    for (key, want) in catalog.databases() {
+        database::plan(&mut draft, key, want, ids);
+    }
+    removal::retire_databases(&mut draft);
+    for want in catalog.applications().values() {
+        application::plan(&mut draft, want);
+    }
+    removal::forget(&mut draft);
+    draft.finish()
+}

@@ -1,0 +1,335 @@
+//! What a new spec changes, in data and in words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use boma_instance::{Access, InstanceSpec, MajorVersion, Power, Resources, settings};
+
+use super::PlannedLogin;
+use super::words::{Bytes, Cpu};
+
+/// One difference between the spec that is in force and the new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There is no instance yet.
+    Create {
+        /// Major version.
+        version: MajorVersion,
+        /// What it may use.
+        resources: Resources,
+    },
+    /// The agent is gone, does not answer or lags behind: the same spec again.
+    Again(AgainReason),
+    /// CPU.
+    Cpu {
+        /// Thousandths of a CPU before.
+        from: u32,
+        /// Thousandths of a CPU from now on.
+        to: u32,
+    },
+    /// Memory.
+    Memory {
+        /// Bytes before.
+        from: u64,
+        /// Bytes from now on.
+        to: u64,
+    },
+    /// Storage, which only grows.
+    Storage {
+        /// Bytes before.
+        from: u64,
+        /// Bytes from now on.
+        to: u64,
+    },
+    /// A setting.
+    Parameter {
+        /// Its name.
+        name: String,
+        /// Its value before; none: the server's own.
+        from: Option<String>,
+        /// Its value from now on; none: the server's own.
+        to: Option<String>,
+        /// What it takes to come into force.
+        effect: Effect,
+    },
+    /// An extension is created.
+    ExtensionAdded(String),
+    /// An extension is no longer asked for.
+    ExtensionDropped(String),
+    /// The server restarts, because these settings change that follow from the others or were
+    /// asked for.
+    Restart(Vec<String>),
+    /// The server is started or stopped.
+    Power(Power),
+    /// A login is made.
+    LoginAdded {
+        /// Role name.
+        role: String,
+        /// What it may do.
+        access: Access,
+        /// Whose it is.
+        comment: String,
+    },
+    /// A login's rights change.
+    LoginAccess {
+        /// Role name.
+        role: String,
+        /// What it may do from now on.
+        access: Access,
+    },
+    /// A login's password changes, or it is locked or unlocked.
+    LoginPassword {
+        /// Role name.
+        role: String,
+    },
+    /// A login is dropped and its connections are ended.
+    LoginRemoved {
+        /// Role name.
+        role: String,
+        /// Whose it was.
+        comment: String,
+    },
+}
+
+/// Why a spec is handed over once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgainReason {
+    /// No agent runs.
+    AgentAbsent,
+    /// The agent does not answer.
+    AgentSilent,
+    /// The agent has accepted an older spec only.
+    AgentBehind,
+    /// The database was registered and never placed.
+    NotPlaced,
+}
+
+/// What it takes until a setting is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The server restarts.
+    Restart,
+    /// At once.
+    Reload,
+    /// For sessions that start from now on.
+    NewSessions,
+    /// The server does not run, or is not known to have this setting.
+    Unknown,
+}
+
+/// Lists what `to` changes in `from`, logins aside.
+pub(super) fn between(
+    from: &InstanceSpec,
+    to: &InstanceSpec,
+    effect: impl Fn(&str) -> Effect,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if from.power != to.power {
+        changes.push(Change::Power(to.power));
+    }
+    let (old, new) = (from.resources, to.resources);
+    if old.cpu_millis != new.cpu_millis {
+        changes.push(Change::Cpu {
+            from: old.cpu_millis,
+            to: new.cpu_millis,
+        });
+    }
+    if old.memory_bytes != new.memory_bytes {
+        changes.push(Change::Memory {
+            from: old.memory_bytes,
+            to: new.memory_bytes,
+        });
+    }
+    if old.storage_bytes != new.storage_bytes {
+        changes.push(Change::Storage {
+            from: old.storage_bytes,
+            to: new.storage_bytes,
+        });
+    }
+    changes.extend(parameters(&from.parameters, &to.parameters, &effect));
+    let added = to.extensions.difference(&from.extensions);
+    changes.extend(added.cloned().map(Change::ExtensionAdded));
+    let dropped = from.extensions.difference(&to.extensions);
+    changes.extend(dropped.cloned().map(Change::ExtensionDropped));
+    if !changes.is_empty() && from.power == Power::On && to.power == Power::On {
+        changes.extend(restart(from, to, effect));
+    }
+    changes
+}
+
+/// The settings for whose sake the server restarts, derived ones included.
+fn restart(
+    from: &InstanceSpec,
+    to: &InstanceSpec,
+    effect: impl Fn(&str) -> Effect,
+) -> Option<Change> {
+    let (old, new) = (settings::effective(from), settings::effective(to));
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let changed = names
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name));
+    let restart = changed.filter(|name| effect(name) == Effect::Restart);
+    let restart: Vec<String> = restart.cloned().collect();
+    (!restart.is_empty()).then_some(Change::Restart(restart))
+}
+
+fn parameters(
+    from: &BTreeMap<String, String>,
+    to: &BTreeMap<String, String>,
+    effect: impl Fn(&str) -> Effect,
+) -> Vec<Change> {
+    let mut names: Vec<&String> = from.keys().chain(to.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .filter(|name| from.get(*name) != to.get(*name))
+        .map(|name| Change::Parameter {
+            name: name.clone(),
+            from: from.get(name).cloned(),
+            to: to.get(name).cloned(),
+            effect: effect(name),
+        })
+        .collect()
+}
+
+/// Lists what happens to logins. Both lists are sorted by role.
+pub(super) fn logins(from: &InstanceSpec, to: &[PlannedLogin]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for login in to {
+        let Some(old) = from.logins.iter().find(|old| old.role == login.role) else {
+            changes.push(Change::LoginAdded {
+                role: login.role.clone(),
+                access: login.access,
+                comment: login.comment.clone(),
+            });
+            continue;
+        };
+        if old.access != login.access {
+            changes.push(Change::LoginAccess {
+                role: login.role.clone(),
+                access: login.access,
+            });
+        }
+        if !login.keeps(old.verifier.as_ref()) {
+            changes.push(Change::LoginPassword {
+                role: login.role.clone(),
+            });
+        }
+    }
+    for old in &from.logins {
+        if !to.iter().any(|login| login.role == old.role) {
+            changes.push(Change::LoginRemoved {
+                role: old.role.clone(),
+                comment: old.comment.clone(),
+            });
+        }
+    }
+    changes
+}
+
+/// `read/write` or `read-only`.
+pub(super) fn access_word(access: Access) -> &'static str {
+    match access {
+        Access::ReadOnly => "read-only",
+        Access::ReadWrite => "read/write",
+    }
+}
+
+impl Change {
+    /// The mark in front of it: `+` is made, `~` changes, `-` is taken away.
+    pub fn mark(&self) -> char {
+        match self {
+            Self::Create { .. } | Self::ExtensionAdded(_) | Self::LoginAdded { .. } => '+',
+            Self::ExtensionDropped(_) | Self::LoginRemoved { .. } => '-',
+            Self::Again(_)
+            | Self::Cpu { .. }
+            | Self::Memory { .. }
+            | Self::Storage { .. }
+            | Self::Parameter { .. }
+            | Self::Restart(_)
+            | Self::Power(_)
+            | Self::LoginAccess { .. }
+            | Self::LoginPassword { .. } => '~',
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { version, resources } => write!(
+                f,
+                "PostgreSQL {version} with {}, {} memory, {} storage",
+                Cpu(resources.cpu_millis),
+                Bytes(resources.memory_bytes),
+                Bytes(resources.storage_bytes),
+            ),
+            Self::Again(reason) => write!(f, "{reason}"),
+            Self::Cpu { from, to } => write!(f, "{} → {}", Cpu(*from), Cpu(*to)),
+            Self::Memory { from, to } => write!(f, "memory {} → {}", Bytes(*from), Bytes(*to)),
+            Self::Storage { from, to } => write!(f, "storage {} → {}", Bytes(*from), Bytes(*to)),
+            Self::Parameter {
+                name,
+                from,
+                to,
+                effect,
+            } => {
+                let own = "the server's own";
+                let from = from.as_deref().unwrap_or(own);
+                let to = to.as_deref().unwrap_or(own);
+                write!(f, "{name}: {from} → {to}{effect}")
+            }
+            Self::ExtensionAdded(name) => write!(f, "extension {name}"),
+            Self::ExtensionDropped(name) => write!(
+                f,
+                "extension {name} is no longer asked for; it stays in the database until somebody \
+                 drops it"
+            ),
+            Self::Restart(settings) => write!(
+                f,
+                "restart the server: {}; connections end for a moment",
+                settings.join(", ")
+            ),
+            Self::Power(Power::On) => f.write_str("start the server"),
+            Self::Power(Power::Off) => {
+                f.write_str("stop the server: connections end, the data is kept")
+            }
+            Self::LoginAdded {
+                role,
+                access,
+                comment,
+            } => write!(f, "login {role} for {comment}, {}", access_word(*access)),
+            Self::LoginAccess { role, access } => {
+                write!(f, "login {role} becomes {}", access_word(*access))
+            }
+            Self::LoginPassword { role } => write!(f, "login {role}: another password"),
+            Self::LoginRemoved { role, comment } => {
+                write!(f, "login {role} of {comment}: its connections end")
+            }
+        }
+    }
+}
+
+impl fmt::Display for AgainReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AgentAbsent => "start its agent, which does not run",
+            Self::AgentSilent => "reach its agent, which does not answer",
+            Self::AgentBehind => "hand the spec to its agent again",
+            Self::NotPlaced => "place it, which was begun and not ended",
+        })
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Restart => " (at a restart)",
+            Self::Reload | Self::Unknown => "",
+            Self::NewSessions => " (for new sessions)",
+        })
+    }
+}

@@ -1,0 +1,342 @@
+//! The plan for people: grouped by resource, `+` for what is made, `~` for what changes, `-` for
+//! what is taken away, `!` for what cannot be done, `…` for what is waited for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use boma_problem::Problem;
+
+use super::action::{Action, StartReason, StopReason};
+use super::change::Change;
+use super::fingerprint::Deployment;
+use super::{Plan, WaitingOn};
+use crate::catalog::Subject;
+use crate::observed::{DatabaseRecord, Life};
+use crate::platform::Program;
+
+/// What a step does, in one line, for the audit trail.
+pub(crate) fn words_of(action: &Action) -> String {
+    let lines: Vec<String> = lines(action).into_iter().map(|line| line.text).collect();
+    if lines.is_empty() {
+        return "register".to_owned();
+    }
+    lines.join("; ")
+}
+
+/// One line about one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    /// `+`, `~` or `-`.
+    pub(super) mark: char,
+    pub(super) text: String,
+}
+
+/// What a step does, in words; nothing for what goes without saying.
+pub(super) fn lines(action: &Action) -> Vec<Line> {
+    let one = |mark, text: String| vec![Line { mark, text }];
+    match action {
+        Action::RecordSource {
+            source,
+            former: None,
+        } => one('+', format!("source {source}")),
+        Action::RecordSource {
+            source,
+            former: Some(former),
+        } => one('~', format!("source {former} → {source}")),
+        Action::RecordDatabase { former: None, .. } => Vec::new(),
+        Action::RecordDatabase {
+            record,
+            former: Some(former),
+            ..
+        } => recorded(former, record),
+        Action::SetLife {
+            life: Life::Active, ..
+        } => one('+', "bring it back, with its data".to_owned()),
+        Action::SetLife {
+            life: Life::Retired { until, .. },
+            ..
+        } => one(
+            '-',
+            format!("retire: stopped, its data kept at least until {until}"),
+        ),
+        Action::IssueCredential { grant, .. } => one(
+            '+',
+            format!("user and password for Database {}", grant.database.name),
+        ),
+        Action::PutInstance(put) => put.changes.iter().map(line_of).collect(),
+        Action::AwaitConverged { .. } => one('~', "wait until it is as its spec says".to_owned()),
+        Action::DeliverEnvironment {
+            deployment, is_new, ..
+        } => one(if *is_new { '+' } else { '~' }, environment(deployment)),
+        Action::RunPreDeploy { program, .. } => {
+            one('~', format!("run preDeploy: {}", command(program)))
+        }
+        Action::RestartApplication { program, why, .. } => one('~', start(*why, program)),
+        Action::StopApplication { why, .. } => one('-', stop(*why).to_owned()),
+        Action::ForgetGrant { grant } => one(
+            '-',
+            format!("user and password for Database {}", grant.database.name),
+        ),
+        Action::ForgetApplication { .. } => one('-', "the application".to_owned()),
+    }
+}
+
+fn line_of(change: &Change) -> Line {
+    Line {
+        mark: change.mark(),
+        text: change.to_string(),
+    }
+}
+
+fn recorded(former: &DatabaseRecord, record: &DatabaseRecord) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut line = |text: String| lines.push(Line { mark: '~', text });
+    match (former.deletion_protection, record.deletion_protection) {
+        (true, false) => line(
+            "deletion protection off: without its manifest the database is stopped and put away"
+                .to_owned(),
+        ),
+        (false, true) => line("deletion protection on".to_owned()),
+        _ => {}
+    }
+    let (from, to) = (former.retention_days, record.retention_days);
+    if from != to {
+        line(format!("retention {from} → {to} days"));
+    }
+    lines
+}
+
+fn environment(deployment: &Deployment) -> String {
+    let bound = deployment
+        .bindings
+        .iter()
+        .map(|binding| binding.env_var.as_str());
+    let secret = deployment.secrets.keys().map(String::as_str);
+    let plain = deployment.plain.keys().map(String::as_str);
+    let mut names: Vec<&str> = bound.chain(secret).chain(plain).collect();
+    names.sort_unstable();
+    if names.is_empty() {
+        return "environment: no variables".to_owned();
+    }
+    format!("environment: {}", names.join(", "))
+}
+
+/// The command as a person would type it; control characters and long texts are cut.
+fn command(program: &Program) -> String {
+    const LONGEST: usize = 80;
+    let words = match program.command.as_slice() {
+        [shell, flag, line] if shell == "/bin/sh" && flag == "-c" => line.clone(),
+        words => words.join(" "),
+    };
+    let clean = words
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char });
+    let mut text: String = clean.take(LONGEST + 1).collect();
+    if text.chars().count() > LONGEST {
+        text.pop();
+        text.push('…');
+    }
+    text
+}
+
+fn start(why: StartReason, program: &Program) -> String {
+    let command = command(program);
+    match why {
+        StartReason::NotRunning => format!("start: {command}"),
+        StartReason::Changed => format!("restart, its environment or command changed: {command}"),
+        StartReason::Exited(at) => format!("start again, it ended at {at}: {command}"),
+        StartReason::Asked => format!("restart, as asked: {command}"),
+    }
+}
+
+fn stop(why: StopReason) -> &'static str {
+    match why {
+        StopReason::Removed => "stop it: it has no manifest any more",
+        StopReason::NoCommand => "stop it: its manifest names no command any more",
+        StopReason::Held => "stop it, as asked",
+    }
+}
+
+/// All that is said about one resource.
+#[derive(Default)]
+struct Group<'p> {
+    lines: Vec<Line>,
+    blocked: Vec<&'p Problem>,
+    waiting: Vec<&'p WaitingOn>,
+    /// Waits, which are said only when nothing else is.
+    awaits: Vec<Line>,
+}
+
+fn groups(plan: &Plan) -> BTreeMap<Subject, Group<'_>> {
+    let mut groups: BTreeMap<Subject, Group<'_>> = BTreeMap::new();
+    for step in &plan.steps {
+        let group = groups.entry(step.action.subject()).or_default();
+        if step.action.is_passive() {
+            group.awaits.extend(lines(&step.action));
+        } else {
+            group.lines.extend(lines(&step.action));
+        }
+    }
+    for blocked in &plan.blocked {
+        groups
+            .entry(blocked.subject.clone())
+            .or_default()
+            .blocked
+            .push(&blocked.problem);
+    }
+    for waiting in &plan.waiting {
+        groups
+            .entry(waiting.subject())
+            .or_default()
+            .waiting
+            .push(waiting);
+    }
+    groups
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            writeln!(f, "Nothing to do.")?;
+        }
+        for (subject, group) in groups(self) {
+            writeln!(f, "{subject}")?;
+            write!(f, "{group}")?;
+        }
+        for warning in &self.warnings {
+            write_problem(f, "warning: ", warning)?;
+        }
+        if !self.is_empty() {
+            writeln!(f, "{}", Summary::of(self))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Group<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.blocked {
+            write_problem(f, "  ! ", problem)?;
+        }
+        let lines = if self.lines.is_empty() {
+            &self.awaits
+        } else {
+            &self.lines
+        };
+        for line in lines {
+            writeln!(f, "  {} {}", line.mark, line.text)?;
+        }
+        for waiting in &self.waiting {
+            writeln!(f, "  … {waiting}")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_problem(f: &mut fmt::Formatter<'_>, before: &str, problem: &Problem) -> fmt::Result {
+    write!(f, "{before}{problem}")?;
+    if let Some(place) = &problem.place {
+        write!(f, " ({place})")?;
+    }
+    writeln!(f)?;
+    let indent = before.chars().count();
+    for hint in &problem.hints {
+        writeln!(f, "{:indent$}{hint}", "")?;
+    }
+    Ok(())
+}
+
+/// How many resources of which fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Summary {
+    created: usize,
+    changed: usize,
+    removed: usize,
+    blocked: usize,
+    waiting: usize,
+}
+
+impl Summary {
+    fn of(plan: &Plan) -> Self {
+        let mut summary = Self {
+            blocked: plan.blocked.len(),
+            waiting: plan.waiting.len(),
+            ..Self::default()
+        };
+        let mut fates: BTreeMap<Subject, Fate> = BTreeMap::new();
+        for step in &plan.steps {
+            let fate = fates.entry(step.action.subject()).or_insert(Fate::Changed);
+            *fate = (*fate).max(Fate::of(&step.action));
+        }
+        fates.remove(&Subject::Installation);
+        for fate in fates.values() {
+            match fate {
+                Fate::Changed => summary.changed += 1,
+                Fate::Created => summary.created += 1,
+                Fate::Removed => summary.removed += 1,
+            }
+        }
+        summary
+    }
+}
+
+/// What becomes of a resource, the most telling last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Changed,
+    Created,
+    Removed,
+}
+
+impl Fate {
+    fn of(action: &Action) -> Self {
+        match action {
+            Action::RecordDatabase { former: None, .. }
+            | Action::SetLife {
+                life: Life::Active, ..
+            }
+            | Action::DeliverEnvironment { is_new: true, .. } => Self::Created,
+            Action::PutInstance(put) if matches!(put.changes[..], [Change::Create { .. }, ..]) => {
+                Self::Created
+            }
+            Action::SetLife {
+                life: Life::Retired { .. },
+                ..
+            }
+            | Action::ForgetApplication { .. } => Self::Removed,
+            Action::RecordSource { .. }
+            | Action::RecordDatabase { .. }
+            | Action::IssueCredential { .. }
+            | Action::PutInstance(_)
+            | Action::AwaitConverged { .. }
+            | Action::DeliverEnvironment { .. }
+            | Action::RunPreDeploy { .. }
+            | Action::RestartApplication { .. }
+            | Action::StopApplication { .. }
+            | Action::ForgetGrant { .. } => Self::Changed,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            created,
+            changed,
+            removed,
+            blocked,
+            waiting,
+        } = self;
+        write!(
+            f,
+            "Plan: {created} to make, {changed} to change, {removed} to remove"
+        )?;
+        if *blocked > 0 {
+            write!(f, ", {blocked} blocked")?;
+        }
+        if *waiting > 0 {
+            write!(f, ", {waiting} waiting")?;
+        }
+        f.write_str(".")
+    }
+}

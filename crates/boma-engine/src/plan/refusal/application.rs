@@ -1,0 +1,116 @@
+//! Applications that cannot run as asked.
+
+use boma_problem::{Class, IntoProblem, Problem};
+
+use crate::catalog::{Application, RunsAs};
+use crate::observed::{Feature, Observed};
+
+/// Why an application cannot run as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplicationRefusal {
+    /// A part of the manifest that this platform does not act on.
+    #[error("not supported {platform} yet: {what}")]
+    NotSupported {
+        /// "on this machine".
+        platform: String,
+        /// Which part.
+        what: &'static str,
+    },
+    /// `preDeploy` failed for this very environment and these commands.
+    #[error("preDeploy failed{}", if *.is_running { "; the version before keeps running" } else { "" })]
+    PreDeployFailed {
+        /// Whose.
+        application: String,
+        /// Whether a version before it runs.
+        is_running: bool,
+        /// What it ended with.
+        failure: Box<Problem>,
+    },
+}
+
+impl IntoProblem for ApplicationRefusal {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::NotSupported { .. } => {
+                Problem::new(Class::User, "not-supported", self.to_string())
+                    .hint("Take it out of the manifest until it is.")
+            }
+            Self::PreDeployFailed {
+                application,
+                failure,
+                ..
+            } => {
+                let mut problem = Problem::new(Class::User, "pre-deploy-failed", self.to_string());
+                problem.causes.push(failure.message.clone());
+                problem.causes.extend(failure.causes.iter().cloned());
+                problem.hints.clone_from(&failure.hints);
+                problem
+                    .hint(format!("Mend it, then run `boma deploy {application}`."))
+                    .hint(format!("`boma logs {application}` shows what it wrote."))
+            }
+        }
+    }
+}
+
+/// Everything about an application that cannot be done.
+pub(in crate::plan) fn of_application(want: &Application, world: &Observed) -> Vec<Problem> {
+    let capabilities = &world.capabilities;
+    let is_command = matches!(want.source, RunsAs::Command(_));
+    let is_image = matches!(want.source, RunsAs::Image(_));
+    let asked = [
+        (
+            is_image,
+            Feature::Images,
+            "running a container image",
+            "spec.source.image",
+        ),
+        (
+            is_command,
+            Feature::Commands,
+            "running a command",
+            "spec.source.command",
+        ),
+        (
+            want.workload.is_some(),
+            Feature::Workloads,
+            "attaching to an existing workload",
+            "spec.target.workload",
+        ),
+        (
+            want.replicas != 1,
+            Feature::Replicas,
+            "another number of replicas than one",
+            "spec.target.replicas",
+        ),
+        (
+            !want.secret_env.is_empty(),
+            Feature::NamedSecrets,
+            "variables out of named secrets",
+            "spec.env",
+        ),
+    ];
+    let refused = asked
+        .into_iter()
+        .filter(|(is_asked, feature, ..)| *is_asked && !capabilities.features.contains(feature));
+    let problems = refused.map(|(_, _, what, field)| {
+        let platform = capabilities.platform.clone();
+        ApplicationRefusal::NotSupported { platform, what }
+            .problem()
+            .at(want.place(field))
+    });
+    problems.collect()
+}
+
+/// `preDeploy` failed and is not run again by itself.
+pub(in crate::plan) fn pre_deploy_failed(
+    want: &Application,
+    failure: &Problem,
+    is_running: bool,
+) -> Problem {
+    let refusal = ApplicationRefusal::PreDeployFailed {
+        application: want.key.name.to_string(),
+        is_running,
+        failure: Box::new(failure.clone()),
+    };
+    refusal.problem().at(want.place("spec.preDeploy"))
+}

@@ -1,0 +1,108 @@
+//! Warnings. The same one about many resources is said once, with the first place and a count:
+//! what is repeated thousands of times is not read even once.
+
+use boma_problem::{Class, Problem};
+
+use crate::catalog::{Application, Database, RunsAs};
+use crate::observed::{Feature, Observed};
+use crate::plan::words::{Bytes, Cpu};
+
+/// Warnings while they are collected.
+#[derive(Default)]
+pub(in crate::plan) struct Notes<'a> {
+    backups: Vec<&'a Database>,
+    cpu: Vec<&'a Database>,
+    memory: Vec<&'a Database>,
+    pre_deploy: Vec<&'a Application>,
+}
+
+impl<'a> Notes<'a> {
+    /// Notes what is worth a warning about a database.
+    pub(in crate::plan) fn database(&mut self, want: &'a Database, world: &Observed) {
+        let capabilities = &world.capabilities;
+        let backup = &want.backup;
+        if backup.enabled
+            && backup.is_explicit
+            && !capabilities.features.contains(&Feature::Backups)
+        {
+            self.backups.push(want);
+        }
+        if capabilities
+            .cpu_millis
+            .is_some_and(|has| want.resources.cpu_millis > has)
+        {
+            self.cpu.push(want);
+        }
+        if capabilities
+            .memory_bytes
+            .is_some_and(|has| want.resources.memory_bytes > has)
+        {
+            self.memory.push(want);
+        }
+    }
+
+    /// Notes what is worth a warning about an application.
+    pub(in crate::plan) fn application(&mut self, want: &'a Application) {
+        if want.pre_deploy.is_some() && want.source == RunsAs::Elsewhere {
+            self.pre_deploy.push(want);
+        }
+    }
+
+    /// The warnings.
+    pub(in crate::plan) fn into_problems(self, world: &Observed) -> Vec<Problem> {
+        let capabilities = &world.capabilities;
+        let platform = &capabilities.platform;
+        let mut problems = Vec::new();
+        if let [first, more @ ..] = self.backups.as_slice() {
+            let who = also(&first.key.name, more.len());
+            let message =
+                format!("Database {who}: `backupConfig` is accepted, backups are not built yet");
+            problems.push(
+                warning("backups-not-built", message)
+                    .at(first.place("spec.backupConfig.enabled"))
+                    .hint("Until then back it up yourself, for example with `pg_dump`."),
+            );
+        }
+        if let ([first, more @ ..], Some(has)) = (self.cpu.as_slice(), capabilities.cpu_millis) {
+            let who = also(&first.key.name, more.len());
+            let (wants, has) = (Cpu(first.resources.cpu_millis), Cpu(has));
+            let message = format!("Database {who}: asks for {wants}, there is {has} {platform}");
+            problems.push(warning("cpu-beyond-machine", message).at(first.place("spec.cpuCount")));
+        }
+        if let ([first, more @ ..], Some(has)) = (self.memory.as_slice(), capabilities.memory_bytes)
+        {
+            let who = also(&first.key.name, more.len());
+            let (wants, has) = (Bytes(first.resources.memory_bytes), Bytes(has >> 20 << 20));
+            let message =
+                format!("Database {who}: asks for {wants} of memory, there is {has} {platform}");
+            problems.push(
+                warning("memory-beyond-machine", message)
+                    .at(first.place("spec.memory"))
+                    .hint("It may be ended by the system when memory runs out; ask for less."),
+            );
+        }
+        if let [first, more @ ..] = self.pre_deploy.as_slice() {
+            let who = also(&first.key.name, more.len());
+            let message =
+                format!("Application {who}: `preDeploy` is not run, since `source` is left out");
+            problems.push(
+                warning("pre-deploy-without-source", message)
+                    .at(first.place("spec.preDeploy"))
+                    .hint("Give it a `source.command`, or run it yourself: `boma run`."),
+            );
+        }
+        problems
+    }
+}
+
+fn warning(code: &str, message: String) -> Problem {
+    Problem::new(Class::User, code, message).warning()
+}
+
+/// `a`, or `a and 3 more`.
+fn also(first: &str, more: usize) -> String {
+    match more {
+        0 => first.to_owned(),
+        more => format!("{first} and {more} more"),
+    }
+}

@@ -1,0 +1,127 @@
+//! What a plan waits for.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::catalog::Subject;
+use crate::keys::{ApplicationKey, DatabaseKey};
+
+/// Something that has to happen before more can be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitingOn {
+    /// A person stopped it; only `boma start` lets it run again.
+    Held {
+        /// What is held.
+        subject: Subject,
+    },
+    /// An application needs a database whose change cannot be done.
+    BlockedDatabase {
+        /// Who waits.
+        application: ApplicationKey,
+        /// For what.
+        database: DatabaseKey,
+    },
+    /// An application should start, and a database of its is stopped.
+    StoppedDatabase {
+        /// Who waits.
+        application: ApplicationKey,
+        /// For what.
+        database: DatabaseKey,
+        /// By whom it is stopped.
+        stopped: Stopped,
+    },
+    /// An application ended by itself too often to be started again at once.
+    Backoff {
+        /// Which one.
+        application: ApplicationKey,
+        /// How often in a row it ended soon after its start.
+        failures: u32,
+        /// When it is started again.
+        until: Timestamp,
+    },
+}
+
+/// Why a database does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Its manifest says `suspended: true`.
+    Suspended,
+    /// A person stopped it by `boma stop`.
+    Held,
+}
+
+impl WaitingOn {
+    /// Who waits.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::Held { subject } => subject.clone(),
+            Self::BlockedDatabase { application, .. }
+            | Self::StoppedDatabase { application, .. }
+            | Self::Backoff { application, .. } => application.into(),
+        }
+    }
+
+    /// When it is over by the clock; none: something has to happen.
+    pub fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Backoff { until, .. } => Some(*until),
+            Self::Held { .. } | Self::BlockedDatabase { .. } | Self::StoppedDatabase { .. } => None,
+        }
+    }
+
+    /// Stable kebab-case name of the reason.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Held { .. } => "held",
+            Self::BlockedDatabase { .. } => "blocked-database",
+            Self::StoppedDatabase { .. } => "stopped-database",
+            Self::Backoff { .. } => "backoff",
+        }
+    }
+}
+
+impl fmt::Display for WaitingOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { subject } => {
+                let name = match subject {
+                    Subject::Database(key) => &*key.name,
+                    Subject::Application(key) => &*key.name,
+                    Subject::Installation => "",
+                };
+                write!(
+                    f,
+                    "stopped by a person; `boma start {name}` lets it run again"
+                )
+            }
+            Self::BlockedDatabase { database, .. } => {
+                write!(f, "waits for Database {}, which is blocked", database.name)
+            }
+            Self::StoppedDatabase {
+                database, stopped, ..
+            } => {
+                write!(
+                    f,
+                    "waits for Database {}, which is {stopped}",
+                    database.name
+                )
+            }
+            Self::Backoff {
+                failures, until, ..
+            } => write!(
+                f,
+                "ended {failures} times in a row soon after its start; starts again at {until}"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Suspended => "suspended",
+            Self::Held => "stopped by a person",
+        })
+    }
+}

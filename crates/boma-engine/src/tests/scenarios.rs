@@ -1,0 +1,395 @@
+//! Scenario scripts: `tests/scenarios/*.txt`. Each reads like a session at a terminal:
+//!
+//! ```text
+//! # What it shows.
+//! $ write accounts-db.yaml
+//! | kind: Database
+//! $ apply
+//! (what is printed)
+//! ```
+//!
+//! Lines after `| ` are what a command reads; all others up to the next command are what it prints.
+//! `BOMA_ACCEPT=1` writes what is printed into the scripts; review it like prose.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use boma_problem::{Class, Problem};
+use jiff::SignedDuration;
+
+use super::world::World;
+use crate::converge::Convergence;
+use crate::keys::{ApplicationKey, DatabaseKey};
+use crate::observed::{Feature, Life, ProcessState};
+use crate::plan::{Asked, OtherSource, PlanView};
+use crate::platform::Platform as _;
+use crate::testing::{Agent, State, application_key, database_key};
+
+/// A command of a script with what it reads.
+struct Command {
+    line: String,
+    input: Vec<String>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_scenario_prints_what_its_script_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut scripts: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    let accept = std::env::var_os("BOMA_ACCEPT").is_some();
+    let mut differ = Vec::new();
+    for path in scripts {
+        let script = fs::read_to_string(&path).unwrap();
+        let printed = run(&script).await;
+        let last = printed.rsplit("\n$ ").next().unwrap();
+        let ends = last.starts_with("apply\nNothing to do.\n");
+        if accept {
+            fs::write(&path, &printed).unwrap();
+        } else if printed != script {
+            differ.push(format!("{}\n{printed}", path.display()));
+        }
+        assert!(
+            ends,
+            "{} does not end with an apply that does nothing",
+            path.display()
+        );
+    }
+    assert!(
+        differ.is_empty(),
+        "BOMA_ACCEPT=1 accepts this:\n{}",
+        differ.join("\n")
+    );
+}
+
+/// Runs a script and writes it anew, with what is printed now.
+async fn run(script: &str) -> String {
+    let mut world = World::new();
+    let mut written = String::new();
+    let mut lines = script.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(command) = line.strip_prefix("$ ") else {
+            // Comments and empty lines before a command stay; what was printed is printed anew.
+            if line.starts_with('#') || line.is_empty() {
+                writeln!(written, "{line}").unwrap();
+            }
+            continue;
+        };
+        writeln!(written, "{line}").unwrap();
+        let mut input = Vec::new();
+        while let Some(text) = lines.peek().and_then(|line| line.strip_prefix('|')) {
+            writeln!(written, "|{text}").unwrap();
+            input.push(text.strip_prefix(' ').unwrap_or(text).to_owned());
+            lines.next();
+        }
+        let command = Command {
+            line: command.to_owned(),
+            input,
+        };
+        written.push_str(&perform(&mut world, &command).await);
+    }
+    written
+}
+
+async fn perform(world: &mut World, command: &Command) -> String {
+    let words: Vec<&str> = command.line.split(' ').collect();
+    match words.as_slice() {
+        ["write", name] => {
+            world.write(name, command.input.join("\n") + "\n");
+            String::new()
+        }
+        ["remove", name] => {
+            world.files.remove(*name).unwrap();
+            String::new()
+        }
+        ["edit", name] => edit(world, name, &command.input),
+        ["validate"] => validate(world),
+        ["plan"] => world.plan(&world.asked()).to_string(),
+        ["plan", "--json"] => {
+            let plan = world.plan(&world.asked());
+            serde_json::to_string_pretty(&PlanView::from(&plan)).unwrap() + "\n"
+        }
+        ["apply", options @ ..] => {
+            let mut asked = world.asked();
+            if options.contains(&"--other-source") {
+                asked.other_source = OtherSource::Meant;
+            }
+            apply(world, asked).await
+        }
+        ["deploy", name] => {
+            let mut asked = world.asked();
+            asked.deploy.insert(application_key(name));
+            apply(world, asked).await
+        }
+        ["source", path] => {
+            (*path).clone_into(&mut world.source);
+            String::new()
+        }
+        ["show"] => show(&world.platform.state()),
+        words => happen(world, words).await,
+    }
+}
+
+fn edit(world: &mut World, name: &str, input: &[String]) -> String {
+    let text = world.files.get_mut(name).unwrap();
+    let old: Vec<&str> = input
+        .iter()
+        .filter_map(|line| line.strip_prefix('-'))
+        .collect();
+    let new: Vec<&str> = input
+        .iter()
+        .filter_map(|line| line.strip_prefix('+'))
+        .collect();
+    let (old, new) = (old.join("\n"), new.join("\n"));
+    assert!(text.contains(&old), "{name} does not hold {old:?}");
+    *text = text.replacen(&old, &new, 1);
+    String::new()
+}
+
+fn validate(world: &World) -> String {
+    let (_, problems) = world.catalog();
+    let mut text = String::new();
+    for problem in problems {
+        print(&mut text, "", &problem);
+    }
+    if text.is_empty() {
+        "No problems.\n".to_owned()
+    } else {
+        text
+    }
+}
+
+fn print(text: &mut String, before: &str, problem: &Problem) {
+    let place = problem
+        .place
+        .as_ref()
+        .map(|place| format!("{place}: "))
+        .unwrap_or_default();
+    writeln!(text, "{before}{place}{problem}").unwrap();
+    for (what, place) in &problem.related {
+        writeln!(text, "{before}  {what}: {place}").unwrap();
+    }
+    for hint in &problem.hints {
+        writeln!(text, "{before}  {hint}").unwrap();
+    }
+}
+
+async fn apply(world: &mut World, asked: Asked) -> String {
+    let (_, problems) = world.catalog();
+    if problems.iter().any(Problem::is_error) {
+        return validate(world);
+    }
+    let plan = world.plan(&asked);
+    let mut text = plan.to_string();
+    if plan.steps.is_empty() {
+        return text;
+    }
+    match world.apply(asked).await {
+        Ok(result) => text.push_str(&outcome(&result)),
+        Err(problem) => print(&mut text, "", &problem),
+    }
+    text
+}
+
+fn outcome(result: &Convergence) -> String {
+    let mut text = String::new();
+    for failure in &result.failed {
+        writeln!(text, "Failed: {}: {}", failure.subject, failure.action).unwrap();
+        print(&mut text, "  ", &failure.problem);
+    }
+    if result.is_converged() {
+        writeln!(text, "Done: {} steps.", result.done).unwrap();
+    } else {
+        writeln!(text, "Done: {} steps. Left:", result.done).unwrap();
+        for line in result.left.to_string().lines() {
+            writeln!(text, "  {line}").unwrap();
+        }
+    }
+    text
+}
+
+/// Something that happens on the platform, apart from the engine.
+async fn happen(world: &World, words: &[&str]) -> String {
+    let platform = &world.platform;
+    match words {
+        ["advance", seconds] => {
+            platform.advance(SignedDuration::from_secs(seconds.parse().unwrap()));
+        }
+        ["stop", name] => hold(&mut platform.state(), name, true),
+        ["start", name] => hold(&mut platform.state(), name, false),
+        ["exits", name] => exits(&mut platform.state(), name),
+        ["agent-dies", name] => database(&mut platform.state(), name).agent = Agent::Absent,
+        ["agent-hangs", name] => database(&mut platform.state(), name).agent = Agent::Silent,
+        ["installs", version] => {
+            let version = version.parse().unwrap();
+            platform
+                .state()
+                .capabilities
+                .servers
+                .retain(|build| build.major != version);
+            let build = crate::testing::machine().servers.into_iter();
+            let build = build.filter(|build| build.major == version);
+            platform.state().capabilities.servers.extend(build);
+        }
+        ["uninstalls", version] => {
+            let version = version.parse().unwrap();
+            platform
+                .state()
+                .capabilities
+                .servers
+                .retain(|build| build.major != version);
+        }
+        ["has-no", "commands"] => {
+            platform
+                .state()
+                .capabilities
+                .features
+                .remove(&Feature::Commands);
+        }
+        ["has", "cpu", millis] => {
+            platform.state().capabilities.cpu_millis = Some(millis.parse().unwrap());
+        }
+        ["has", "memory", bytes] => {
+            platform.state().capabilities.memory_bytes = Some(bytes.parse().unwrap());
+        }
+        ["pre-deploy-fails", name] => {
+            pre_deploy(
+                &mut platform.state(),
+                name,
+                Some("npm run migrate ended with status 1"),
+            );
+        }
+        ["pre-deploy-works", name] => pre_deploy(&mut platform.state(), name, None),
+        ["database-fails", name] => {
+            let problem = Problem::new(Class::User, "disk-full", "there is no space on the disk")
+                .hint("Make room, then it goes on by itself.");
+            database(&mut platform.state(), name).problem = Some(problem);
+        }
+        ["database-works", name] => database(&mut platform.state(), name).problem = None,
+        ["fails", method, rest @ ..] => {
+            let class = if rest.contains(&"soon-over") {
+                Class::Transient
+            } else {
+                Class::Config
+            };
+            let problem = Problem::new(class, "broken", format!("{method} is broken"));
+            platform.fail(method, "", problem);
+        }
+        ["mends"] => platform.mend(),
+        ["purge", name] => {
+            let id = database(&mut platform.state(), name).id;
+            platform.purge(&database_key(name), id).await.unwrap();
+        }
+        words => panic!("there is no command {words:?}"),
+    }
+    String::new()
+}
+
+fn database<'s>(state: &'s mut State, name: &str) -> &'s mut crate::testing::SimulatedDatabase {
+    state.databases.get_mut(&database_key(name)).unwrap()
+}
+
+fn hold(state: &mut State, name: &str, held: bool) {
+    if let Some(database) = state.databases.get_mut(&database_key(name)) {
+        database.held = held;
+    } else {
+        state
+            .applications
+            .get_mut(&application_key(name))
+            .unwrap()
+            .held = held;
+    }
+}
+
+fn exits(state: &mut State, name: &str) {
+    let at = state.now;
+    let application = state.applications.get_mut(&application_key(name)).unwrap();
+    let Some(ProcessState::Running { deployment, .. }) = application.process.take() else {
+        panic!("{name} does not run");
+    };
+    let failures = 3;
+    application.process = Some(ProcessState::Exited {
+        deployment,
+        at,
+        failures,
+    });
+}
+
+fn pre_deploy(state: &mut State, name: &str, fails: Option<&str>) {
+    let application = state.applications.get_mut(&application_key(name)).unwrap();
+    application.pre_deploy_fails =
+        fails.map(|text| Problem::new(Class::User, "command-failed", text));
+}
+
+/// What is there: databases with their logins, applications with their variables.
+fn show(state: &State) -> String {
+    let mut text = String::new();
+    for (key, database) in &state.databases {
+        writeln!(text, "{}", show_database(key, database)).unwrap();
+    }
+    for (key, application) in &state.applications {
+        writeln!(text, "{}", show_application(key, application)).unwrap();
+    }
+    if text.is_empty() {
+        "Nothing.\n".to_owned()
+    } else {
+        text
+    }
+}
+
+fn show_database(key: &DatabaseKey, one: &crate::testing::SimulatedDatabase) -> String {
+    let mut text = format!("Database {}, instance {}", key.name, one.id.0.as_u128());
+    match one.life {
+        Life::Active => {}
+        Life::Retired { until, .. } => write!(text, ", retired until {until}").unwrap(),
+    }
+    let Some(spec) = one.converged() else {
+        return text + ", no server";
+    };
+    let power = format!("{:?}", spec.power).to_lowercase();
+    write!(
+        text,
+        ", PostgreSQL {}, {power}, generation {}",
+        spec.version, spec.generation
+    )
+    .unwrap();
+    for login in &spec.logins {
+        write!(text, "\n  login {} {:?}", login.role, login.access).unwrap();
+    }
+    text
+}
+
+fn show_application(key: &ApplicationKey, one: &crate::testing::SimulatedApplication) -> String {
+    let mut text = format!("Application {}", key.name);
+    match &one.process {
+        None => {}
+        Some(ProcessState::NotRunning) => text.push_str(", not running"),
+        Some(ProcessState::Running { .. }) => text.push_str(", running"),
+        Some(ProcessState::Exited { .. }) => text.push_str(", ended"),
+    }
+    write!(
+        text,
+        ", started {} times, preDeploy run {} times",
+        one.starts, one.pre_deploys
+    )
+    .unwrap();
+    for (name, value) in one
+        .environment
+        .iter()
+        .flat_map(|environment| &environment.plain)
+    {
+        write!(text, "\n  {name}={value}").unwrap();
+    }
+    for binding in one
+        .environment
+        .iter()
+        .flat_map(|environment| &environment.bindings)
+    {
+        write!(text, "\n  {}={}", binding.env_var, binding.uri.expose()).unwrap();
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! A source of manifests, the simulated platform below it, and the engine in between.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use boma_instance::InstanceId;
+use boma_manifest::{Manifest, SourceFile, parse_file};
+use boma_problem::Problem;
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use crate::act::Surroundings;
+use crate::catalog::{Basis, Catalog};
+use crate::converge::{Converge, Convergence};
+use crate::plan::{Asked, Plan, check, plan};
+use crate::testing::{ForeseenCredentials, SimulatedPlatform, machine};
+
+/// Everything that a test of the engine needs.
+pub(super) struct World {
+    pub(super) files: BTreeMap<String, String>,
+    pub(super) platform: Arc<SimulatedPlatform>,
+    pub(super) source: String,
+    next_id: u128,
+}
+
+/// Ids that a test can foresee.
+fn foreseen(next: &mut u128) -> InstanceId {
+    *next += 1;
+    InstanceId(Uuid::from_u128(*next))
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            files: BTreeMap::new(),
+            platform: Arc::new(SimulatedPlatform::new(machine())),
+            source: "/srv/manifests".to_owned(),
+            next_id: 0,
+        }
+    }
+
+    /// Writes a manifest.
+    pub(super) fn write(&mut self, name: &str, text: impl Into<String>) {
+        self.files.insert(name.to_owned(), text.into());
+    }
+
+    /// The manifests of the source, as a catalog.
+    pub(super) fn catalog(&self) -> (Catalog, Vec<Problem>) {
+        let mut manifests: Vec<Manifest> = Vec::new();
+        let mut problems = Vec::new();
+        for (name, text) in &self.files {
+            let parsed = parse_file(&SourceFile::new(name.as_str(), text.as_bytes()));
+            manifests.extend(parsed.documents);
+            problems.extend(parsed.problems);
+        }
+        let basis = Basis {
+            root: Some(self.source.clone()),
+            ..Basis::default()
+        };
+        let (catalog, more) = Catalog::build(&manifests, &Arc::new(basis));
+        problems.extend(more);
+        (catalog, problems)
+    }
+
+    pub(super) fn asked(&self) -> Asked {
+        Asked {
+            source: Some(self.source.as_str().into()),
+            ..Asked::default()
+        }
+    }
+
+    /// A plan that keeps to the invariants.
+    pub(super) fn plan(&mut self, asked: &Asked) -> Plan {
+        let (catalog, _) = self.catalog();
+        let seen = self.platform.state().observed();
+        let mut next = self.next_id;
+        let made = plan(&catalog, &seen, asked, self.platform.now(), &mut || {
+            foreseen(&mut next)
+        });
+        assert_eq!(check(&made, &seen, &catalog), [], "{made}");
+        made
+    }
+
+    /// Converges; every plan on the way keeps to the invariants.
+    pub(super) async fn apply(&mut self, asked: Asked) -> Result<Convergence, Box<Problem>> {
+        let (catalog, _) = self.catalog();
+        let platform = self.platform.clone();
+        let clock = platform.clone();
+        let around = Surroundings {
+            patience: Duration::from_secs(10),
+            clock: Arc::new(move || {
+                clock.advance(SignedDuration::from_millis(100));
+                clock.now()
+            }),
+            credentials: Arc::new(ForeseenCredentials),
+            ..Surroundings::new("tester")
+        };
+        let next = &mut self.next_id;
+        let converge = Converge {
+            catalog: &catalog,
+            platform: &platform,
+            around: &around,
+            ids: &mut || foreseen(next),
+            patience: Duration::from_secs(30),
+            planned: &mut |made| {
+                let seen = platform.state().observed();
+                assert_eq!(check(made, &seen, &catalog), [], "{made}");
+            },
+        };
+        converge.run(asked).await
+    }
+}
