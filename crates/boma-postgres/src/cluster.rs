@@ -140,26 +140,3 @@ fn whole(directory: &Path) -> Result<(MajorVersion, ControlData), String> {
     let control = ControlData::read(directory).map_err(|error| chain(&error))?;
     Ok((major, control))
 }
-
-#[cfg(test)]
-mod tests;
-
-/// What tests of other modules need from here.
-#[cfg(test)]
-pub(crate) mod testing {
-    use super::*;
-    use crate::programs::Installation;
-
-    /// Makes a cluster, without a marker.
-    pub(crate) fn initdb(installation: &Installation, data: &Path) -> anyhow::Result<()> {
-        Ok(initdb::initdb(installation, data)?)
-    }
-
-    /// Starts a server, alone, that checks the catalogs' pages it reads, and ends it cleanly.
-    pub(crate) fn check_with_server(
-        installation: &Installation,
-        data: &Path,
-    ) -> anyhow::Result<()> {
-        Ok(initdb::add_spare_database(installation, data)?)
-    }
-}

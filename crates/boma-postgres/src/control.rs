@@ -343,4 +343,23 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_castagnolis() {
+        // Test vectors of RFC 3720, B.4.
+        assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
+        assert_eq!(crc32c(&[0xFF; 32]), 0x62A8_AB43);
+        assert_eq!(crc32c(b"123456789"), 0xE306_9283);
+    }
+
+    #[test]
+    fn identities_differ_and_sort_by_age() -> anyhow::Result<()> {
+        let (one, other) = (Identity::new()?, Identity::new()?);
+        assert_ne!(one.system_identifier, other.system_identifier);
+        assert_ne!(one.nonce, other.nonce);
+        assert!(one.system_identifier >> 32 > 1_700_000_000);
+        Ok(())
+    }
+}

@@ -60,7 +60,5 @@ mod path_error;
 mod process;
 pub mod programs;
 pub mod server;
-#[cfg(test)]
-mod testing;
 
 pub use path_error::PathError;

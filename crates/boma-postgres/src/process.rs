@@ -5,12 +5,16 @@
 //! looked at, or nothing.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 /// A process, held.
 #[derive(Debug)]
@@ -81,6 +85,19 @@ pub(crate) fn signal_handle(handle: &OwnedFd, signal: Signal) -> io::Result<()> 
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Reaps a process that has ended; none: it is not a child of ours, or was reaped already.
+pub(crate) fn reap(handle: &OwnedFd) -> Option<ExitStatus> {
+    let found = waitid(
+        WaitId::PidFd(handle.as_fd()),
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+    );
+    let status = found.ok().flatten()?;
+    // As `wait` would have told it: the code in the second byte, a signal in the first.
+    let code = status.exit_status().map(|code| code << 8);
+    code.or(status.terminating_signal())
+        .map(ExitStatus::from_raw)
 }
 
 /// PostgreSQL's processes at work in a directory, ours to see: of this user, in this container.

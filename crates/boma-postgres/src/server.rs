@@ -29,10 +29,11 @@ mod remains;
 mod start;
 mod watch;
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
-use std::sync::{Mutex, PoisonError};
+use std::process::ExitStatus;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use boma_problem::{Class, IntoProblem, Problem};
@@ -70,8 +71,18 @@ impl StopMode {
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// Its exit status; none: it was adopted, so only its real parent was told.
+    /// Its exit status. None: it is not known, because the server was another process's child, or
+    /// was held twice and the other handle was told.
     pub status: Option<ExitStatus>,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => status.fmt(f),
+            None => f.write_str("exit status not known"),
+        }
+    }
 }
 
 /// A server that did not stop.
@@ -117,19 +128,19 @@ pub struct Running {
     data: PathBuf,
     /// Readable when the process has ended.
     end: AsyncFd<OwnedFd>,
-    /// Ours to reap; none: adopted.
-    child: Mutex<Option<Child>>,
+    /// How it ended, once that is known.
+    exit: OnceLock<Exit>,
 }
 
 impl Running {
-    fn new(process: Process, data: &Path, child: Option<Child>) -> Result<Self, PathError> {
+    fn new(process: Process, data: &Path) -> Result<Self, PathError> {
         let pid = process.pid();
         let end = watch::readable(process.into_handle()).at("watch the server of", data)?;
         Ok(Self {
             pid,
             data: data.to_owned(),
             end,
-            child: Mutex::new(child),
+            exit: OnceLock::new(),
         })
     }
 
@@ -146,11 +157,9 @@ impl Running {
             // It stays readable for ever.
             ready.retain_ready();
         }
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = child
-            .as_mut()
-            .and_then(|child| child.try_wait().ok().flatten());
-        Exit { status }
+        *self.exit.get_or_init(|| Exit {
+            status: process::reap(self.end.get_ref()),
+        })
     }
 
     /// What the server says of itself in its pid file; none: it has ended, or has just begun.
@@ -192,10 +201,7 @@ pub fn adopt(data: &Path) -> Result<Option<Running>, PathError> {
         return Ok(None);
     };
     if process.is_postgres_in(&real) && process.is_postmaster() {
-        return Running::new(process, data, None).map(Some);
+        return Running::new(process, data).map(Some);
     }
     Ok(None)
 }
-
-#[cfg(test)]
-mod tests;

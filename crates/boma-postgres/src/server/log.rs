@@ -2,7 +2,8 @@
 //!
 //! PostgreSQL's own collector is another process of several megabytes for each server, rotates by
 //! size but never removes, and takes the log with it when it fails. Writing straight to a file that
-//! is opened for appending needs none; see decision 0022.
+//! is opened for appending needs none; see decision 0022. The settings that go with it are
+//! `log_destination = stderr` and `logging_collector = off`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,16 +13,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::path_error::{At, PathError};
-
-/// Settings that go with it, to be written with the others.
-pub const SETTINGS: [(&str, &str); 5] = [
-    ("log_destination", "stderr"),
-    ("logging_collector", "off"),
-    // Milliseconds and process always; user and database where there is a session.
-    ("log_line_prefix", "%m [%p] %q%u@%d "),
-    ("log_timezone", "UTC"),
-    ("log_lock_waits", "on"),
-];
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use boma_problem::{Class, IntoProblem, Problem};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::pid_file::ServerState;
 use super::remains::{self, Remains};
 use super::watch::Watch;
-use super::{Running, log};
+use super::{Exit, Running, log};
 use crate::control;
 use crate::path_error::{At, PathError};
 use crate::process::Process;
@@ -102,10 +102,10 @@ pub enum StartError {
     #[error("address {0} is not one of this host")]
     NoSuchAddress(SocketAddr),
     /// The server ended instead of answering.
-    #[error("the server ended while it started ({status}): {}", said.join(" | "))]
+    #[error("the server ended while it started ({exit}): {}", said.join(" | "))]
     Ended {
         /// How.
-        status: ExitStatus,
+        exit: Exit,
         /// The last lines that it said.
         said: Vec<String>,
     },
@@ -196,7 +196,7 @@ pub async fn start(launch: &Launch<'_>, patience: Duration) -> Result<Running, S
     let running = spawn(launch)?;
     match running.answers(patience).await? {
         Answer::Yes => Ok(running),
-        Answer::Ended(status) => Err(why_it_ended(launch, status, begin)),
+        Answer::Ended(exit) => Err(why_it_ended(launch, exit, begin)),
         Answer::NotYet => {
             let said = log::tail(launch.log, begin);
             Err(StartError::Slow { patience, said })
@@ -207,7 +207,7 @@ pub async fn start(launch: &Launch<'_>, patience: Duration) -> Result<Running, S
 /// What became of a server that was waited for.
 enum Answer {
     Yes,
-    Ended(ExitStatus),
+    Ended(Exit),
     NotYet,
 }
 
@@ -231,7 +231,7 @@ impl Running {
             tokio::select! {
                 () = watch.changed() => {}
                 exit = self.exited() => {
-                    return Ok(exit.status.map_or(Answer::NotYet, Answer::Ended));
+                    return Ok(Answer::Ended(exit));
                 }
                 () = tokio::time::sleep_until(end) => return Ok(Answer::NotYet),
             }
@@ -321,7 +321,7 @@ fn spawn(launch: &Launch<'_>) -> Result<Running, StartError> {
     let mut child = command.spawn().at("run", &program)?;
     // A child that was not waited for keeps its number, so this is it.
     match Process::open(child.id()).at("watch", &program) {
-        Ok(Some(process)) => Ok(Running::new(process, data, Some(child))?),
+        Ok(Some(process)) => Ok(Running::new(process, data)?),
         Ok(None) => Err(PathError {
             verb: "watch",
             path: program,
@@ -340,12 +340,12 @@ fn spawn(launch: &Launch<'_>) -> Result<Running, StartError> {
 }
 
 /// The server only says in its log that an address could not be bound; the address itself tells.
-fn why_it_ended(launch: &Launch<'_>, status: ExitStatus, begin: u64) -> StartError {
+fn why_it_ended(launch: &Launch<'_>, exit: Exit, begin: u64) -> StartError {
     match TcpListener::bind(launch.listen).map_err(|error| error.kind()) {
         Err(io::ErrorKind::AddrInUse) => StartError::AddressInUse(launch.listen),
         Err(io::ErrorKind::AddrNotAvailable) => StartError::NoSuchAddress(launch.listen),
         _ => StartError::Ended {
-            status,
+            exit,
             said: log::tail(launch.log, begin),
         },
     }
