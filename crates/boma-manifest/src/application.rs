@@ -218,10 +218,10 @@ impl Serialize for DatabaseGrant {
     }
 }
 
-/// A grant as the schema describes it.
+/// Access to one database.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "how a grant is written; only its schema is used")]
 struct GrantShape {
     /// The database: a name of the same project, or `project/name` where that database allows it.
     name: DatabaseReference,
@@ -232,10 +232,10 @@ struct GrantShape {
     secret_source: Option<SecretSourceShape>,
 }
 
-/// Where the connection string goes, as the schema describes it.
+/// Where the connection string goes.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
-#[expect(dead_code, reason = "only its schema is used")]
+#[expect(dead_code, reason = "how a grant is written; only its schema is used")]
 struct SecretSourceShape {
     /// The environment variable that receives the connection string.
     #[schemars(extend("default" = "DATABASE_URL"))]

@@ -2,11 +2,12 @@
 
 mod resolve;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::metadata::{DatabaseId, Metadata, ProjectIdentity};
@@ -53,10 +54,7 @@ impl PartialEq for Database {
 impl Eq for Database {}
 
 /// A PostgreSQL major version that a manifest may ask for.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[schemars(inline)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Version {
     /// PostgreSQL 15.
     #[serde(rename = "15")]
@@ -87,14 +85,30 @@ impl Version {
     }
 }
 
+impl JsonSchema for Version {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Version".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": ["15", "16", "17", "18", 15, 16, 17, 18] })
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-/// What a database should be. What a manifest leaves out is `None` here; [`Database::resolve`]
-/// fills it from the plan and then from the defaults.
+// What a manifest leaves out is `None` here; `Database::resolve` fills it in. The comments of these
+// types are the descriptions of the schema: they are for people who write manifests.
+
+/// What a database should be. What is left out follows from the plan, then from the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]

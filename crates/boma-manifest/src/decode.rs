@@ -85,8 +85,13 @@ impl<'c> Context<'c> {
         self.file.place(self.text, span)
     }
 
+    /// All problems, in the order of their places.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
-        self.problems.into_inner()
+        let mut problems = self.problems.into_inner();
+        let more = problems.split_off(problems.len().min(limits::MOST_PROBLEMS));
+        problems.sort_by_key(|problem| problem.place.as_ref().map(|at| (at.line, at.column)));
+        problems.extend(more);
+        problems
     }
 }
 

@@ -23,9 +23,12 @@ mod plans;
 mod problems;
 mod quantity;
 mod reference;
+pub mod render;
 mod schedule;
 mod schema;
 mod syntax;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use application::{
     AccessControl, Application, ApplicationSpec, Command, DatabaseGrant, EnvValue, Source, Target,
@@ -44,9 +47,8 @@ pub use names::{
     WorkloadName,
 };
 pub use origin::{Origin, SourceFile};
-pub use parse::{Parsed, parse, parse_all, parse_file};
+pub use parse::{Parsed, parse, parse_file};
 pub use plans::{Plan, PlanTable};
-pub use problems::Code;
 pub use quantity::{CpuCount, CpuCountError, Quantity, QuantityError};
 pub use reference::{DatabaseReference, ReferenceError, ReferencedProject};
 pub use schedule::{Schedule, ScheduleError};

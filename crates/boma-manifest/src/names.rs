@@ -379,7 +379,7 @@ name_types! {
     ParameterName: Rule {
         what: "parameter",
         words: "letters, digits, underscores and dots, the first not a digit",
-        pattern: "^[A-Za-z_][A-Za-z0-9_.]*[A-Za-z0-9_]$",
+        pattern: "^[A-Za-z_]([A-Za-z0-9_.]*[A-Za-z0-9_])?$",
         longest: 2 * LABEL + 1,
         first: variable_first,
         inner: parameter_inner,

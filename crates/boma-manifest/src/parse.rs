@@ -1,8 +1,6 @@
 //! Bytes to manifests.
 
-use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use boma_problem::Problem;
 
@@ -63,39 +61,6 @@ pub fn parse_file(file: &Arc<SourceFile>) -> Parsed {
             problems: vec![not_utf8(file, &cause)],
         },
     }
-}
-
-/// Parses many files, on so many threads; the answers are in the order of the files.
-pub fn parse_all(files: &[Arc<SourceFile>], threads: NonZero<usize>) -> Vec<Parsed> {
-    /// Files that a thread takes at once: enough that taking costs nothing.
-    const BATCH: usize = 64;
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut parsed = Vec::new();
-        loop {
-            let from = next.fetch_add(BATCH, Ordering::Relaxed);
-            let Some(rest) = files.get(from..).filter(|rest| !rest.is_empty()) else {
-                return parsed;
-            };
-            let batch = rest.iter().take(BATCH).map(parse_file).collect::<Vec<_>>();
-            parsed.push((from, batch));
-        }
-    };
-    let threads = threads.get().min(files.len().div_ceil(BATCH));
-    let mut batches: Vec<(usize, Vec<Parsed>)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut batches = work();
-        for other in others {
-            batches.extend(
-                other
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            );
-        }
-        batches
-    });
-    batches.sort_by_key(|(from, _)| *from);
-    batches.into_iter().flat_map(|(_, batch)| batch).collect()
 }
 
 fn parse_text(file: &Arc<SourceFile>, text: &str) -> Parsed {
@@ -162,7 +127,12 @@ fn json_syntax(text: &str) -> Result<(), SyntaxError> {
                 line: u32::try_from(line).unwrap_or(u32::MAX),
                 column: u32::try_from(column).unwrap_or(u32::MAX),
             };
-            SyntaxError { message, span }
+            let hint = "Mind commas and double quotes; JSON has no comments.";
+            SyntaxError {
+                message,
+                hint,
+                span,
+            }
         })
 }
 
@@ -179,7 +149,7 @@ fn report_syntax(context: &Context<'_>, syntax: &SyntaxError, text: &str) {
         format!("this is not {language}: {}", syntax.message),
     );
     let problem = if text.contains(OURS) {
-        problem.hint("Mind indentation, and put quotes around texts with `: `, ` #`, `{` or `[`.")
+        problem.hint(syntax.hint)
     } else {
         problem.warning().hint(
             "It is passed over, as it does not seem to be a manifest. Name it in `.gitignore` to \

@@ -10,78 +10,94 @@ const LONGEST_QUOTE: usize = 60;
 /// Longest word that a suggestion is looked for: the search is quadratic in it.
 const LONGEST_WORD: usize = 80;
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// Stable code of a problem; each has an entry in `docs/errors.md`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Code { $($(#[$doc])* $name,)* }
-
-        impl Code {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The code as people and machines see it.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-        }
-    };
+/// Stable code of a problem; each has an entry in `docs/errors.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Code {
+    /// An alias that leads nowhere, into itself, or grows too large when written out.
+    AliasRefused,
+    /// The read-only block `computed` in a user's file; a warning.
+    ComputedIgnored,
+    /// Fields that exclude each other.
+    ConflictingFields,
+    /// Two grants on one database.
+    DuplicateGrant,
+    /// One key twice in a mapping, or one entry twice in a list.
+    DuplicateKey,
+    /// One environment variable with two meanings.
+    DuplicateVariable,
+    /// A file above the limit of size.
+    FileTooLarge,
+    /// A name that breaks its rules.
+    InvalidName,
+    /// A quantity that cannot be read.
+    InvalidQuantity,
+    /// A cron schedule that cannot be read.
+    InvalidSchedule,
+    /// A text that must not be empty or hold control characters.
+    InvalidText,
+    /// A moment that cannot be read, or that has no time zone.
+    InvalidTime,
+    /// A required field that is not there.
+    MissingField,
+    /// A file that is not text in UTF-8.
+    NotUtf8,
+    /// A number or quantity beyond its limits.
+    OutOfRange,
+    /// YAML or JSON that cannot be read.
+    SyntaxError,
+    /// More problems in one file than are shown.
+    TooManyProblems,
+    /// An apiVersion that is nearly ours.
+    UnknownApiVersion,
+    /// A field that does not exist.
+    UnknownField,
+    /// A kind that does not exist.
+    UnknownKind,
+    /// A plan that is not in the platform's table.
+    UnknownPlan,
+    /// A word that is not one of the words possible.
+    UnknownValue,
+    /// YAML that manifests do without: tags, merge keys, keys that are not text.
+    UnsupportedYaml,
+    /// A value of another type than the field's.
+    WrongType,
 }
 
-codes! {
-    /// An alias that leads nowhere, into itself, or grows too large when written out.
-    AliasRefused = "alias-refused",
-    /// The read-only block `computed` in a user's file; a warning.
-    ComputedIgnored = "computed-ignored",
-    /// Fields that exclude each other.
-    ConflictingFields = "conflicting-fields",
-    /// Two grants on one database.
-    DuplicateGrant = "duplicate-grant",
-    /// One key twice in a mapping, or one entry twice in a list.
-    DuplicateKey = "duplicate-key",
-    /// One environment variable with two meanings.
-    DuplicateVariable = "duplicate-variable",
-    /// A file above the limit of size.
-    FileTooLarge = "file-too-large",
-    /// A name that breaks its rules.
-    InvalidName = "invalid-name",
-    /// A quantity that cannot be read.
-    InvalidQuantity = "invalid-quantity",
-    /// A cron schedule that cannot be read.
-    InvalidSchedule = "invalid-schedule",
-    /// A text that must not be empty or hold control characters.
-    InvalidText = "invalid-text",
-    /// A moment that cannot be read, or that has no time zone.
-    InvalidTime = "invalid-time",
-    /// A required field that is not there.
-    MissingField = "missing-field",
-    /// A file that is not text in UTF-8.
-    NotUtf8 = "not-utf8",
-    /// A number or quantity beyond its limits.
-    OutOfRange = "out-of-range",
-    /// YAML or JSON that cannot be read.
-    SyntaxError = "syntax-error",
-    /// More problems in one file than are shown.
-    TooManyProblems = "too-many-problems",
-    /// An apiVersion that is nearly ours.
-    UnknownApiVersion = "unknown-api-version",
-    /// A field that does not exist.
-    UnknownField = "unknown-field",
-    /// A kind that does not exist.
-    UnknownKind = "unknown-kind",
-    /// A plan that is not in the platform's table.
-    UnknownPlan = "unknown-plan",
-    /// A word that is not one of the words possible.
-    UnknownValue = "unknown-value",
-    /// YAML that manifests do without: tags, merge keys, keys that are not text.
-    UnsupportedYaml = "unsupported-yaml",
-    /// A value of another type than the field's.
-    WrongType = "wrong-type",
+impl Code {
+    /// The code as people and machines see it.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::AliasRefused => "alias-refused",
+            Self::ComputedIgnored => "computed-ignored",
+            Self::ConflictingFields => "conflicting-fields",
+            Self::DuplicateGrant => "duplicate-grant",
+            Self::DuplicateKey => "duplicate-key",
+            Self::DuplicateVariable => "duplicate-variable",
+            Self::FileTooLarge => "file-too-large",
+            Self::InvalidName => "invalid-name",
+            Self::InvalidQuantity => "invalid-quantity",
+            Self::InvalidSchedule => "invalid-schedule",
+            Self::InvalidText => "invalid-text",
+            Self::InvalidTime => "invalid-time",
+            Self::MissingField => "missing-field",
+            Self::NotUtf8 => "not-utf8",
+            Self::OutOfRange => "out-of-range",
+            Self::SyntaxError => "syntax-error",
+            Self::TooManyProblems => "too-many-problems",
+            Self::UnknownApiVersion => "unknown-api-version",
+            Self::UnknownField => "unknown-field",
+            Self::UnknownKind => "unknown-kind",
+            Self::UnknownPlan => "unknown-plan",
+            Self::UnknownValue => "unknown-value",
+            Self::UnsupportedYaml => "unsupported-yaml",
+            Self::WrongType => "wrong-type",
+        }
+    }
 }
 
 /// Makes an error under a code; whoever wrote the manifest has to act on it.
 pub(crate) fn error(code: Code, message: impl Into<String>) -> Problem {
-    Problem::new(Class::User, code.as_str(), message)
+    Problem::new(Class::User, code.code(), message)
 }
 
 /// A user's text in backticks: shortened, without control characters.
@@ -121,10 +137,17 @@ pub(crate) fn nearest<'a>(
     let word = plain(word);
     candidates
         .into_iter()
-        .map(|candidate| (candidate, strsim::jaro_winkler(&word, &plain(candidate))))
+        .map(|candidate| (candidate, likeness(&word, &plain(candidate))))
         .filter(|(_, likeness)| *likeness >= 0.8)
         .max_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(candidate, _)| candidate)
+}
+
+/// How alike two words are, 1 being the same. Beginnings count most; in short words one slip of
+/// the fingers is enough to make the beginning differ.
+fn likeness(word: &str, candidate: &str) -> f64 {
+    let slip = word.len() >= 3 && strsim::osa_distance(word, candidate) == 1;
+    strsim::jaro_winkler(word, candidate).max(if slip { 0.85 } else { 0.0 })
 }
 
 /// What two spellings of one word have in common: `backup_config` is `backupConfig`.
@@ -135,11 +158,20 @@ fn plain(word: &str) -> String {
         .collect()
 }
 
-/// Words as a sentence has them: `a`, `b` or `c`.
+/// Words to choose from, as a sentence has them: `a`, `b` or `c`.
 pub(crate) fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    sentence(words, "or")
+}
+
+/// Words as a sentence has them: `a`, `b` and `c`.
+pub(crate) fn all_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    sentence(words, "and")
+}
+
+fn sentence<'a>(words: impl IntoIterator<Item = &'a str>, joint: &str) -> String {
     let mut quoted: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match (quoted.pop(), quoted.is_empty()) {
-        (Some(last), false) => format!("{} or {last}", quoted.join(", ")),
+        (Some(last), false) => format!("{} {joint} {last}", quoted.join(", ")),
         (Some(only), true) => only,
         (None, _) => String::new(),
     }
@@ -176,5 +208,6 @@ mod tests {
     fn words_read_as_a_sentence() {
         assert_eq!(one_of(["a"]), "`a`");
         assert_eq!(one_of(["a", "b", "c"]), "`a`, `b` or `c`");
+        assert_eq!(all_of(["a", "b"]), "`a` and `b`");
     }
 }

@@ -1,3 +1,8 @@
 //! Tests of the whole way from bytes to manifests and problems.
 
+mod hostile;
 mod parsing;
+mod places;
+mod problems;
+mod round_trip;
+mod schema;

@@ -204,7 +204,7 @@ impl Decode for AccessControl {
 
 impl Decode for DatabaseGrant {
     fn decode(input: Input<'_>) -> Option<Self> {
-        let mut fields = Fields::of(input)?;
+        let mut fields = Fields::around(input, "name")?;
         let name = fields.required("name", "accounts-db");
         let read_only = fields.optional("readOnly").unwrap_or(false);
         let variable = fields.with("secretSource", secret_source);
@@ -223,7 +223,7 @@ impl Decode for DatabaseGrant {
 }
 
 fn secret_source(input: Input<'_>) -> Option<VariableName> {
-    let mut fields = Fields::of(input)?;
+    let mut fields = Fields::around(input, "envVar")?;
     let variable = fields.optional("envVar");
     fields.finish();
     variable

@@ -68,7 +68,7 @@ impl Decode for Version {
 
 impl Decode for StorageSpec {
     fn decode(input: Input<'_>) -> Option<Self> {
-        let mut fields = Fields::of(input)?;
+        let mut fields = Fields::around(input, "size")?;
         let spec = Self {
             size: fields.with("size", |size| size.quantity(&limits::STORAGE)),
             class: fields.optional("class"),
@@ -175,7 +175,7 @@ impl Decode for Bootstrap {
 
 impl Decode for Restore {
     fn decode(input: Input<'_>) -> Option<Self> {
-        let mut fields = Fields::of(input)?;
+        let mut fields = Fields::around(input, "database")?;
         let database = fields.required("database", "accounts-db");
         let target_time = fields.optional("targetTime");
         fields.finish();
@@ -199,7 +199,7 @@ impl Decode for AccessSpec {
 
 impl Decode for AllowedProject {
     fn decode(input: Input<'_>) -> Option<Self> {
-        let mut fields = Fields::of(input)?;
+        let mut fields = Fields::around(input, "project")?;
         let organization = fields.optional("organization");
         let organizational_unit = fields.optional("organizational-unit");
         let environment = fields.optional("environment");

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::decode::{Decode, Input};
-use crate::problems::{Code, error, nearest, one_of, quote};
+use crate::decode::{Decode, Input, Scalar};
+use crate::problems::{Code, all_of, error, nearest, one_of, quote};
 use crate::syntax::{Node, Value};
 
 /// The fields of a mapping. Each is asked for by name; [`Fields::finish`] reports those that
@@ -12,6 +12,8 @@ pub(crate) struct Fields<'i> {
     input: Input<'i>,
     entries: &'i [(Node<'i>, Node<'i>)],
     asked: Vec<&'static str>,
+    /// Required fields that are not there, each with an example.
+    missing: Vec<(&'static str, &'static str)>,
 }
 
 impl<'i> Fields<'i> {
@@ -29,7 +31,18 @@ impl<'i> Fields<'i> {
             input,
             entries,
             asked: Vec::new(),
+            missing: Vec::new(),
         })
+    }
+
+    /// The fields of a mapping; where a text stands instead, it most likely is the field `meant`.
+    pub(crate) fn around(input: Input<'i>, meant: &str) -> Option<Self> {
+        if let Some(Scalar::Text(text)) = input.scalar() {
+            let hint = format!("Write {}.", quote(&format!("{meant}: {text}")));
+            input.wrong_type("a mapping", hint);
+            return None;
+        }
+        Self::of(input)
     }
 
     /// A field that may be left out, or left empty.
@@ -57,12 +70,14 @@ impl<'i> Fields<'i> {
         }
     }
 
-    /// A field that must be there.
-    pub(crate) fn required<T: Decode>(&mut self, name: &'static str, example: &str) -> Option<T> {
+    /// A field that must be there; the example is shown when it is not.
+    pub(crate) fn required<T: Decode>(
+        &mut self,
+        name: &'static str,
+        example: &'static str,
+    ) -> Option<T> {
         if self.find(name).is_none_or(|(_, node)| node.is_null()) {
-            self.asked.push(name);
-            self.report_missing(name, example);
-            return None;
+            self.missing.push((name, example));
         }
         self.optional(name)
     }
@@ -78,11 +93,20 @@ impl<'i> Fields<'i> {
     pub(crate) fn finish(self) {
         #[cfg(test)]
         self.remember();
+        let mut meant = Vec::new();
         for (key, node) in self.entries {
             let known = key.text().is_some_and(|key| self.asked.contains(&key));
             if !known && !self.input.context.is_full() {
-                self.report_unknown(key, node);
+                meant.extend(self.report_unknown(key, node));
             }
+        }
+        // A required field under a slightly wrong name is one mistake, not two.
+        for (name, example) in self
+            .missing
+            .iter()
+            .filter(|(name, _)| !meant.contains(name))
+        {
+            self.report_missing(name, example);
         }
     }
 
@@ -101,34 +125,24 @@ impl<'i> Fields<'i> {
         } else {
             format!("`{path}.{name}` is missing")
         };
-        // A near miss is reported as unknown field as well; this hint says that it is one thing.
-        let keys = || self.entries.iter().filter_map(|(key, _)| key.text());
-        let meant = nearest(name, keys().filter(|key| !self.asked.contains(key)));
-        let hint = match meant {
-            Some(key) => format!("{} is nearly it: write `{name}:`.", quote(key)),
-            None => format!("Add `{name}: {example}`."),
-        };
+        let hint = format!("Add `{}`.", format!("{name}: {example}").trim_end());
         let problem = error(Code::MissingField, message).hint(hint);
-        self.input
-            .context
-            .report(problem.at(self.input.place_of_name()));
+        self.input.report_name(problem);
     }
 
-    fn report_unknown(&self, key: &Node<'_>, node: &Node<'_>) {
+    /// Reports a field that does not exist; answers the one that was most likely meant.
+    fn report_unknown(&self, key: &Node<'i>, node: &Node<'i>) -> Option<&'static str> {
         let input = self.input.at_key(key, node);
-        let place = input.place_of_name();
-        let Some(name) = key.text() else {
-            let problem = error(Code::UnsupportedYaml, "a key is not a text").hint(format!(
-                "Write one of the fields {}.",
-                one_of(self.asked.iter().copied())
-            ));
-            return self.input.context.report(problem.at(place));
+        let known = || self.asked.iter().copied();
+        let Some(name) = key.text().filter(|name| *name != "<<") else {
+            input.report_name(match key.text() {
+                Some(_) => error(Code::UnsupportedYaml, "merge keys are not supported")
+                    .hint("Write the fields out."),
+                None => error(Code::UnsupportedYaml, "a key is not a text")
+                    .hint(format!("Write one of the fields {}.", one_of(known()))),
+            });
+            return None;
         };
-        if name == "<<" {
-            let problem = error(Code::UnsupportedYaml, "merge keys are not supported")
-                .hint("Write the fields out.");
-            return self.input.context.report(problem.at(place));
-        }
         let path = self.input.path();
         let within = if path.is_empty() {
             "a manifest".to_owned()
@@ -139,22 +153,15 @@ impl<'i> Fields<'i> {
             Code::UnknownField,
             format!("{within} has no field {}", quote(name)),
         );
-        let unused = self
-            .asked
-            .iter()
-            .copied()
-            .filter(|name| self.find(name).is_none());
-        let problem = match elsewhere(&path, name) {
-            Some(hint) => problem.hint(hint),
-            None => match nearest(name, unused) {
-                Some(meant) => problem.hint(format!("Did you mean `{meant}`?")),
-                None => problem.hint(format!(
-                    "Its fields are {}.",
-                    one_of(self.asked.iter().copied())
-                )),
-            },
-        };
-        self.input.context.report(problem.at(place));
+        let elsewhere = elsewhere(&path, name, &self.asked);
+        let unused = known().filter(|name| self.find(name).is_none());
+        let meant = nearest(name, unused).filter(|_| elsewhere.is_none());
+        input.report_name(match (elsewhere, meant) {
+            (Some(hint), _) => problem.hint(hint),
+            (None, Some(meant)) => problem.hint(format!("Did you mean `{meant}`?")),
+            (None, None) => problem.hint(format!("Its fields are {}.", all_of(known()))),
+        });
+        meant
     }
 
     #[cfg(test)]
@@ -185,39 +192,44 @@ pub(crate) fn report_duplicates(input: Input<'_>, entries: &[(Node<'_>, Node<'_>
         )
         .related("first here", input.context.place(before.span))
         .hint("Keep one of them.");
-        input.context.report(problem.at(again.place_of_name()));
+        again.report_name(problem);
     }
 }
 
-/// What people call a field that has another name here, or another place.
-fn elsewhere(path: &str, name: &str) -> Option<String> {
+/// What people call a field that has another name here, or another place; `known` are the fields
+/// here, which tell a database from an application.
+fn elsewhere(path: &str, name: &str, known: &[&str]) -> Option<String> {
     const IDENTITY: [&str; 4] = [
         "organization",
         "organizational-unit",
         "environment",
         "project",
     ];
+    let database = known.contains(&"cpuCount");
     let hint = match (path, name) {
-        ("spec", "replicas" | "instances" | "numberOfInstances") => {
-            "The number of instances of a database is `clusterSize`; that of an application is \
-             `target.replicas`."
+        ("spec", "replicas" | "instances" | "numberOfInstances") if database => {
+            "Write `clusterSize`: the primary counts as well."
         }
-        ("spec", "cpu" | "cpus") => "Write `cpuCount`, or choose a `plan`.",
-        ("spec", "ram") => "Write `memory`.",
-        ("spec", "postgresVersion" | "postgresqlVersion" | "engineVersion") => "Write `version`.",
-        ("spec", "size" | "disk" | "diskSize" | "volume" | "storageSize") => {
+        ("spec", "cpu" | "cpus") if database => "Write `cpuCount`, or choose a `plan`.",
+        ("spec", "ram") if database => "Write `memory`.",
+        ("spec", "postgresVersion" | "postgresqlVersion" | "engineVersion") if database => {
+            "Write `version`."
+        }
+        ("spec", "size" | "disk" | "diskSize" | "volume" | "storageSize") if database => {
             "Write `storage:` and below it `size: 10Gi`."
         }
-        ("spec", "backup" | "backups") => "Write `backupConfig:` and below it `enabled: true`.",
-        ("spec", "databases") => "Write `accessControl:` and below it `databases:`.",
-        ("spec", "image" | "command" | "workingDirectory") => {
-            "Write `source:` and below it the field."
+        ("spec", "backup" | "backups") if database => {
+            "Write `backupConfig:` and below it `enabled: true`."
         }
-        ("spec", "port" | "workload") => "Write `target:` and below it the field.",
+        ("spec", "databases") if !database => "Write `accessControl:` and below it `databases:`.",
+        ("spec", "image" | "command" | "workingDirectory") if !database => {
+            "It belongs below `source`."
+        }
+        ("spec", "port" | "replicas" | "workload") if !database => "It belongs below `target`.",
         ("metadata", "namespace") => {
-            "The project is named by `organization`, `organizational-unit`, `environment` and `project`."
+            "A project is named by `organization`, `organizational-unit`, `environment` and \
+             `project`."
         }
-        ("metadata", "organizationalUnit") => "Write `organizational-unit`.",
         ("", "status") => "What the platform reports is `computed`; it is not written by hand.",
         ("" | "spec", _) if IDENTITY.contains(&name) => "It belongs below `metadata`.",
         _ => return None,

@@ -239,8 +239,9 @@ impl Decode for bool {
         }
         // The words of YAML 1.1, which many tools still read.
         let hint = match input.node.text() {
-            Some("yes" | "Yes" | "on" | "On" | "y" | "true") => "Write `true`.",
-            Some("no" | "No" | "off" | "Off" | "n" | "false") => "Write `false`.",
+            Some("true" | "false") => "Write it without quotes.",
+            Some("yes" | "Yes" | "on" | "On" | "y") => "Write `true`.",
+            Some("no" | "No" | "off" | "Off" | "n") => "Write `false`.",
             _ => "Write `true` or `false`.",
         };
         input.wrong_type("`true` or `false`", hint);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use crate::limits;
 use crate::syntax::{Node, Reading, Refusal, Shared, Span, Value};
@@ -21,6 +21,8 @@ pub(crate) struct Document<'t> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: &'static str,
     pub(crate) span: Span,
 }
 
@@ -80,6 +82,7 @@ impl<'t> Documents<'t> {
         let span = point(*error.marker());
         let error = SyntaxError {
             message: error.info(),
+            hint: hint(error.kind()),
             span,
         };
         let more = self.parser.proceed_next_document();
@@ -119,6 +122,26 @@ impl<'t> Iterator for Documents<'t> {
             }
             Err(error) => Some(self.skip(&error)),
         }
+    }
+}
+
+/// What most often is behind an error of the parser.
+fn hint(kind: &ErrorKind) -> &'static str {
+    if *kind == ErrorKind::RecursionLimitExceeded {
+        return "Nest less deeply: a manifest needs eight levels.";
+    }
+    let is_tab = [
+        ErrorKind::TabNotAllowed,
+        ErrorKind::TabInBlockIndentation,
+        ErrorKind::TabInIndentation,
+        ErrorKind::TabInPlainScalar,
+        ErrorKind::TabAtBlockScalarStart,
+    ]
+    .contains(kind);
+    if is_tab {
+        "Indent with blanks instead of tabs."
+    } else {
+        "Mind indentation, and put quotes around texts with `: `, ` #`, `{` or `[`."
     }
 }
 
@@ -186,7 +209,12 @@ impl<'t> Builder<'t> {
         let span = stretch(at);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let value = match (refused_tag(tag.as_deref()), tag, style) {
+                let refused = refused_tag(tag.as_deref());
+                let span = at
+                    .tag_span()
+                    .filter(|_| refused.is_some())
+                    .map_or(span, stretch);
+                let value = match (refused, tag, style) {
                     (Some(tag), ..) => Value::Refused(Refusal::Tag(tag)),
                     (None, None, ScalarStyle::Plain) => Value::Scalar(text, Reading::Plain),
                     (None, ..) => Value::Scalar(text, Reading::Text),
