@@ -1,6 +1,8 @@
 //! Bytes to manifests.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use boma_problem::Problem;
 
@@ -61,6 +63,39 @@ pub fn parse_file(file: &Arc<SourceFile>) -> Parsed {
             problems: vec![not_utf8(file, &cause)],
         },
     }
+}
+
+/// Parses many files, on so many threads; the answers are in the order of the files.
+pub fn parse_all(files: &[Arc<SourceFile>], threads: NonZero<usize>) -> Vec<Parsed> {
+    /// Files that a thread takes at once: enough that taking costs nothing.
+    const BATCH: usize = 64;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut batches = Vec::new();
+        loop {
+            let from = next.fetch_add(BATCH, Ordering::Relaxed);
+            let Some(rest) = files.get(from..).filter(|rest| !rest.is_empty()) else {
+                return batches;
+            };
+            let batch: Vec<Parsed> = rest.iter().take(BATCH).map(parse_file).collect();
+            batches.push((from, batch));
+        }
+    };
+    let threads = threads.get().min(files.len().div_ceil(BATCH));
+    let mut batches = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut batches = work();
+        for other in others {
+            batches.extend(
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            );
+        }
+        batches
+    });
+    batches.sort_by_key(|(from, _)| *from);
+    batches.into_iter().flat_map(|(_, batch)| batch).collect()
 }
 
 fn parse_text(file: &Arc<SourceFile>, text: &str) -> Parsed {

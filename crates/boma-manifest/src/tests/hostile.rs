@@ -116,7 +116,15 @@ fn an_alias_bomb_does_not_go_off() {
     let mut bomb = format!("{HEAD}spec:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..30 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-        bomb.push_str(&format!("  a{level}: &a{level} [{aliases}]\n"));
+        bomb.extend([
+            "  a",
+            &level.to_string(),
+            ": &a",
+            &level.to_string(),
+            " [",
+            &aliases,
+            "]\n",
+        ]);
     }
     bomb.push_str("  extensions: *a29\n  memory: &m [*m]\n");
     let codes = codes(&bomb);
@@ -135,18 +143,16 @@ fn aliases_can_be_used_in_moderation() {
         codes(&format!("{HEAD}spec: {{memory: *nothing}}\n")),
         ["alias-refused"]
     );
-    let chain: String = (1..200)
-        .map(|n| format!("  a{n}: &a{n} [*a{}]\n", n - 1))
-        .collect();
+    let link = |n: i32| format!("  a{n}: &a{n} [*a{}]\n", n - 1);
+    let chain = (1..200).map(link).collect::<Vec<_>>().concat();
     let chain = format!("{HEAD}spec:\n  a0: &a0 [x]\n{chain}  extensions: *a199\n");
     assert!(codes(&chain).len() > 100);
 }
 
 #[test]
 fn many_mistakes_are_cut_short() {
-    let many: String = (0..50_000)
-        .map(|number| format!("  x{number}: 1\n"))
-        .collect();
+    let field = |number| format!("  x{number}: 1\n");
+    let many = (0..50_000).map(field).collect::<Vec<_>>().concat();
     let codes = codes(&format!("{HEAD}spec:\n{many}"));
     assert_eq!(codes.len(), 101);
     assert_eq!(codes.last().map(String::as_str), Some("too-many-problems"));

@@ -314,7 +314,7 @@ proptest! {
         let yaml = manifest.to_yaml();
         let parsed = parse("a.yaml", yaml.as_bytes());
         prop_assert_eq!(&parsed.problems, &[], "{}", yaml);
-        prop_assert_eq!(&parsed.documents, &[manifest.clone()], "{}", yaml);
+        prop_assert_eq!(&*parsed.documents, std::slice::from_ref(&manifest), "{}", yaml);
 
         let json = serde_json::to_string_pretty(&manifest).unwrap();
         let parsed = parse("a.json", json.as_bytes());
