@@ -1,1 +1,3 @@
 //! Observe, plan, act for one PostgreSQL server.
+
+pub mod plan;

@@ -6,6 +6,7 @@
 //! | [`control`] | what `pg_control` says of a cluster; an identity for a copy | yes |
 //! | [`cluster`] | [`inspect`](cluster::inspect) a data directory, [`make`](cluster::make) one, [`Store`](cluster::Store) of clusters made ahead | yes |
 //! | [`server`] | [`Lease`](server::Lease), [`adopt`](server::adopt), [`start`](server::start()), [`Running`](server::Running), its [`log`](server::log) | no |
+//! | [`sql`] | [`Controls`](sql::Controls): look at a server that answers, and do access steps | no |
 //!
 //! What an agent does with it, as the unprivileged user that owns the files:
 //!
@@ -60,5 +61,6 @@ mod path_error;
 mod process;
 pub mod programs;
 pub mod server;
+pub mod sql;
 
 pub use path_error::PathError;

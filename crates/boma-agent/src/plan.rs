@@ -1,0 +1,3 @@
+//! Plans one server. Pure: no clock, no IO, no randomness.
+
+pub mod access;

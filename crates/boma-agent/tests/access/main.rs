@@ -1,0 +1,4 @@
+//! Access on real servers of all versions: plan, act, and plan again until there is nothing to do.
+
+mod converge;
+mod server;
