@@ -12,6 +12,7 @@
 
 pub mod act;
 pub mod catalog;
+pub mod computed;
 pub mod converge;
 pub mod keys;
 pub mod observed;

@@ -1,0 +1,183 @@
+//! What was measured of an application.
+
+use std::fmt;
+
+use boma_instance::{Access, Condition};
+use boma_problem::Problem;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::in_sync;
+use crate::catalog::{Application, RunsAs};
+use crate::keys::{ApplicationKey, DatabaseKey};
+use crate::observed::{Observed, ObservedApplication, ProcessState};
+use crate::plan::Plan;
+
+/// What an application is, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum ApplicationPhase {
+    /// Nothing was delivered to it yet.
+    Pending,
+    /// Its environment is there; it runs elsewhere.
+    Delivered,
+    /// Its process runs.
+    Running,
+    /// Its process does not run.
+    NotRunning,
+    /// Its process ended by itself.
+    Exited,
+    /// A person stopped it.
+    Held,
+}
+
+impl fmt::Display for ApplicationPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// `computed` of an Application. `None` is: not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationComputed {
+    /// One word.
+    pub phase: ApplicationPhase,
+    /// Statements about it.
+    pub conditions: Vec<Condition>,
+    /// What it may reach.
+    pub grants: Vec<GrantComputed>,
+    /// Names of its variables, as its manifest and its grants give them.
+    pub environment: Vec<String>,
+    /// Its process, if Boma runs it.
+    pub process: Option<ProcessComputed>,
+    /// The last run of `preDeploy`.
+    pub pre_deploy: Option<PreDeployComputed>,
+}
+
+/// A grant and its login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantComputed {
+    /// The database.
+    pub database: DatabaseKey,
+    /// What it may do there.
+    pub access: Access,
+    /// The variable that holds the connection string.
+    pub env_var: String,
+    /// The role that it connects as; none: no password was made yet.
+    pub role: Option<String>,
+}
+
+/// The process of an application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessComputed {
+    /// Process id, while it runs.
+    pub pid: Option<u32>,
+    /// When it was started.
+    pub since: Option<Timestamp>,
+    /// When it ended by itself.
+    pub ended_at: Option<Timestamp>,
+    /// How often in a row it ended soon after its start.
+    pub failures: u32,
+}
+
+/// A run of `preDeploy`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PreDeployComputed {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why it failed; none: it did not.
+    pub failure: Option<Problem>,
+}
+
+/// What is known of an application, whether it has a manifest or not.
+pub fn application(
+    key: &ApplicationKey,
+    want: Option<&Application>,
+    seen: &Observed,
+    plan: Option<&Plan>,
+) -> ApplicationComputed {
+    let known = seen.applications.get(key);
+    let pre_deploy = known.and_then(|known| known.pre_deploy.as_ref());
+    ApplicationComputed {
+        phase: phase(want, known),
+        conditions: vec![in_sync(&key.into(), plan, known.is_some())],
+        grants: want.map(|want| grants(want, seen)).unwrap_or_default(),
+        environment: want.map(variables).unwrap_or_default(),
+        process: known.and_then(process),
+        pre_deploy: pre_deploy.map(|run| PreDeployComputed {
+            at: run.at,
+            failure: run.failure.clone(),
+        }),
+    }
+}
+
+fn phase(want: Option<&Application>, known: Option<&ObservedApplication>) -> ApplicationPhase {
+    let Some(known) = known.filter(|known| known.delivered.is_some()) else {
+        return ApplicationPhase::Pending;
+    };
+    match &known.process {
+        ProcessState::Running { .. } => ApplicationPhase::Running,
+        ProcessState::NotRunning | ProcessState::Exited { .. } if known.held => {
+            ApplicationPhase::Held
+        }
+        ProcessState::Exited { .. } => ApplicationPhase::Exited,
+        ProcessState::NotRunning if want.is_some_and(|one| one.source == RunsAs::Elsewhere) => {
+            ApplicationPhase::Delivered
+        }
+        ProcessState::NotRunning => ApplicationPhase::NotRunning,
+    }
+}
+
+fn grants(want: &Application, seen: &Observed) -> Vec<GrantComputed> {
+    let grants = want.grants.iter().map(|grant| {
+        let stored = seen.grants.get(&want.grant_key(grant));
+        let active = stored.and_then(|stored| stored.logins.get(&stored.active));
+        GrantComputed {
+            database: grant.database.clone(),
+            access: grant.access,
+            env_var: grant.env_var.clone(),
+            role: active.map(|login| login.role.clone()),
+        }
+    });
+    grants.collect()
+}
+
+fn variables(want: &Application) -> Vec<String> {
+    let port = want.port.map(|_| "PORT");
+    let granted = want.grants.iter().map(|grant| grant.env_var.as_str());
+    let own = want
+        .env
+        .keys()
+        .chain(want.secret_env.keys())
+        .map(String::as_str);
+    let mut names: Vec<String> = port
+        .into_iter()
+        .chain(granted)
+        .chain(own)
+        .map(str::to_owned)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn process(known: &ObservedApplication) -> Option<ProcessComputed> {
+    match &known.process {
+        ProcessState::NotRunning => None,
+        ProcessState::Running { pid, since, .. } => Some(ProcessComputed {
+            pid: Some(*pid),
+            since: Some(*since),
+            ended_at: None,
+            failures: 0,
+        }),
+        ProcessState::Exited { at, failures, .. } => Some(ProcessComputed {
+            pid: None,
+            since: None,
+            ended_at: Some(*at),
+            failures: *failures,
+        }),
+    }
+}

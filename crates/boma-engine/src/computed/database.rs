@@ -1,0 +1,184 @@
+//! What was measured of a database.
+
+use std::fmt;
+
+use boma_instance::{Condition, InstanceId, InstanceStatus, Phase, names};
+use boma_problem::Problem;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::in_sync;
+use crate::keys::DatabaseKey;
+use crate::observed::{AgentState, Life, Observed, ObservedDatabase};
+use crate::plan::Plan;
+
+/// Where a database is in its life, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum DatabasePhase {
+    /// It has a manifest and no server yet.
+    Pending,
+    /// A person stopped it.
+    Held,
+    /// Its manifest is gone; its data is kept.
+    Retired,
+    /// What its server is.
+    #[serde(untagged)]
+    Instance(Phase),
+}
+
+impl fmt::Display for DatabasePhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pending => f.write_str("Pending"),
+            Self::Held => f.write_str("Held"),
+            Self::Retired => f.write_str("Retired"),
+            Self::Instance(phase) => write!(f, "{phase:?}"),
+        }
+    }
+}
+
+/// `computed` of a Database. `None` is: not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseComputed {
+    /// One word.
+    pub phase: DatabasePhase,
+    /// Statements about it.
+    pub conditions: Vec<Condition>,
+    /// Identity of its instance.
+    pub id: Option<InstanceId>,
+    /// Where it listens.
+    pub host: Option<String>,
+    /// On which port.
+    pub port: Option<u16>,
+    /// Its name inside PostgreSQL.
+    pub database_name: String,
+    /// Full version of the running server.
+    pub version: Option<String>,
+    /// Which instance is the primary.
+    pub primary: Option<String>,
+    /// Its instances.
+    pub instances: Vec<InstanceComputed>,
+    /// Bytes that its data takes.
+    pub storage_bytes_used: Option<u64>,
+    /// When the last base backup was taken.
+    pub last_backup: Option<Timestamp>,
+    /// When a backup was last proved by restoring it.
+    pub last_verified_restore: Option<Timestamp>,
+    /// The earliest moment that can be restored.
+    pub recoverable_from: Option<Timestamp>,
+    /// The latest moment that can be restored.
+    pub recoverable_until: Option<Timestamp>,
+    /// The generation of the spec that its agent has accepted.
+    pub observed_generation: Option<u64>,
+    /// When all of this was measured.
+    pub observed_at: Option<Timestamp>,
+    /// Until when a retired database is kept at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Timestamp>,
+    /// What hinders it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+}
+
+/// One server of a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceComputed {
+    /// Its name: the database's and a number.
+    pub name: String,
+    /// What it is.
+    pub phase: Phase,
+    /// Process id of the server.
+    pub pid: Option<u32>,
+    /// When it was started.
+    pub started_at: Option<Timestamp>,
+    /// Settings that wait for a restart.
+    pub pending_restart: Vec<String>,
+}
+
+/// What is known of a database, whether it has a manifest or not.
+pub fn database(key: &DatabaseKey, seen: &Observed, plan: Option<&Plan>) -> DatabaseComputed {
+    let known = seen.databases.get(key);
+    let status = known.and_then(status);
+    let server = status.and_then(|status| status.server.as_ref());
+    let placed = known.and_then(|known| known.listen.as_ref());
+    let mut conditions = status
+        .map(|status| status.conditions.clone())
+        .unwrap_or_default();
+    conditions.push(in_sync(&key.into(), plan, status.is_some()));
+    let name = format!("{}-1", key.name);
+    let has_instance = known.is_some_and(|known| known.spec.is_some());
+    DatabaseComputed {
+        phase: phase(known, status),
+        conditions,
+        id: known.map(|known| known.id),
+        host: placed.map(boma_instance::Listen::host),
+        port: placed.map(|placed| placed.port),
+        database_name: names::database(&key.name),
+        version: server.map(|server| server.version.clone()),
+        primary: server.map(|_| name.clone()),
+        instances: has_instance
+            .then(|| instance(name, status))
+            .into_iter()
+            .collect(),
+        storage_bytes_used: status
+            .and_then(|one| one.storage)
+            .map(|storage| storage.used_bytes),
+        last_backup: None,
+        last_verified_restore: None,
+        recoverable_from: None,
+        recoverable_until: None,
+        observed_generation: status.map(|status| status.accepted_generation),
+        observed_at: status.map(|status| status.observed_at),
+        kept_until: known.and_then(|known| match known.life {
+            Life::Active => None,
+            Life::Retired { until, .. } => Some(until),
+        }),
+        problems: problems(known, status),
+    }
+}
+
+fn status(known: &ObservedDatabase) -> Option<&InstanceStatus> {
+    match &known.agent {
+        AgentState::Answering(status) => Some(status),
+        AgentState::Silent(_) | AgentState::Absent => None,
+    }
+}
+
+fn phase(known: Option<&ObservedDatabase>, status: Option<&InstanceStatus>) -> DatabasePhase {
+    let Some(known) = known.filter(|known| known.spec.is_some() || known.life != Life::Active)
+    else {
+        return DatabasePhase::Pending;
+    };
+    let measured = status.map_or(Phase::Unknown, |status| status.phase);
+    if known.life != Life::Active {
+        return DatabasePhase::Retired;
+    }
+    // Held is what a person wants; it is said once it was measured to be so.
+    if known.held && measured == Phase::Suspended {
+        return DatabasePhase::Held;
+    }
+    DatabasePhase::Instance(measured)
+}
+
+fn instance(name: String, status: Option<&InstanceStatus>) -> InstanceComputed {
+    let server = status.and_then(|status| status.server.as_ref());
+    InstanceComputed {
+        name,
+        phase: status.map_or(Phase::Unknown, |status| status.phase),
+        pid: server.map(|server| server.pid),
+        started_at: server.map(|server| server.started_at),
+        pending_restart: server
+            .map(|server| server.pending_restart.clone())
+            .unwrap_or_default(),
+    }
+}
+
+fn problems(known: Option<&ObservedDatabase>, status: Option<&InstanceStatus>) -> Vec<Problem> {
+    match (status, known.map(|known| &known.agent)) {
+        (Some(status), _) => status.problems.clone(),
+        (None, Some(AgentState::Silent(problem))) => vec![problem.clone()],
+        (None, _) => Vec::new(),
+    }
+}
