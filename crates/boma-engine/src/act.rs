@@ -9,18 +9,19 @@ mod graph;
 mod perform;
 mod progress;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use boma_problem::Problem;
 use jiff::Timestamp;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 pub use credential::{CredentialError, Credentials, RandomCredentials};
 pub use progress::{Progress, Report};
 
-use crate::plan::{Plan, StepId};
+use crate::catalog::Subject;
+use crate::plan::{Action, Plan, StepId};
 use crate::platform::Platform;
 use audit::Audit;
 use graph::Graph;
@@ -65,187 +66,295 @@ pub struct Outcome {
     pub done: Vec<StepId>,
     /// Steps that failed, and why.
     pub failed: Vec<(StepId, Problem)>,
-    /// Steps that were not tried, because one that they need failed or acting was interrupted.
+    /// Steps that were not tried: one that they need failed, or their turn has not come.
     pub skipped: Vec<StepId>,
+    /// Whether a step of an earlier plan ended meanwhile, so that there may be more to do.
+    pub outdated: bool,
 }
 
 impl Outcome {
     /// Whether every step was done.
     pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.skipped.is_empty()
+        self.failed.is_empty() && self.skipped.is_empty() && !self.outdated
     }
 }
 
-/// Carries a plan out until no step is ready any more, or `interrupt` becomes true.
+/// Carries plans out, one after the other.
 ///
-/// # Guarantees
-/// When it is interrupted, no further step is begun, waiting ones are given up, and the others
-/// are carried to their end. When it is dropped, steps end in the middle, as after a crash; the
-/// next plan repairs that.
-pub async fn act<P: Platform>(
-    plan: &Plan,
-    platform: &Arc<P>,
-    around: &Surroundings,
-    interrupt: &mut watch::Receiver<bool>,
-) -> Outcome {
-    let mut run = Run::new(plan, platform, around);
-    run.begin_ready();
-    let mut interrupted = *interrupt.borrow();
-    while !run.is_idle(interrupted) {
-        tokio::select! {
-            // Cancel-safe: a task that has not been joined is joined by the next call.
-            Some(ended) = run.tasks.join_next() => run.ended(ended, interrupted),
-            // Cancel-safe per its documentation; a closed channel never interrupts.
-            Ok(()) = interrupt.changed(), if !interrupted => {
-                interrupted = *interrupt.borrow();
-                if interrupted {
-                    run.give_up_waiting();
-                }
-            }
-        }
-    }
-    run.finish().await
+/// Steps live longer than the plan that began them: when [`Actor::act`] is dropped, or another
+/// plan takes over, what was begun is carried to its end, and nothing else is begun meanwhile on
+/// the same resource. When the actor is dropped, steps end in the middle, as after a crash.
+pub struct Actor<P> {
+    platform: Arc<P>,
+    around: Surroundings,
+    tasks: JoinSet<Ended>,
+    /// What is going on, by number of the task.
+    begun: HashMap<u64, Begun>,
+    /// Tasks from this number on belong to the plan that is carried out now.
+    current_from: u64,
+    next_task: u64,
+    audit: Audit<P>,
+    /// What failed since it was last asked for.
+    failures: Vec<Failure>,
 }
 
-/// A plan while it is carried out.
-struct Run<'p, P> {
-    plan: &'p Plan,
-    platform: &'p Arc<P>,
-    around: &'p Surroundings,
-    graph: Graph,
-    learnt: Learnt,
-    tasks: JoinSet<Ended>,
-    waits: Vec<tokio::task::AbortHandle>,
-    working: usize,
-    audit: Audit<P>,
-    outcome: Outcome,
+/// A step that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What it was about.
+    pub subject: Subject,
+    /// What it was to do, in words.
+    pub action: String,
+    /// Why it failed.
+    pub problem: Problem,
+}
+
+/// A step that is going on.
+struct Begun {
+    step: StepId,
+    action: Action,
+    abort: AbortHandle,
 }
 
 /// How a step ended.
 struct Ended {
-    id: StepId,
+    task: u64,
     result: Result<Performed, Box<Problem>>,
     took: Duration,
 }
 
-impl<'p, P: Platform> Run<'p, P> {
-    fn new(plan: &'p Plan, platform: &'p Arc<P>, around: &'p Surroundings) -> Self {
+impl<P: Platform> Actor<P> {
+    /// Nothing is going on yet.
+    pub fn new(platform: Arc<P>, around: Surroundings) -> Self {
         Self {
-            plan,
+            audit: Audit::new(&platform, &around),
             platform,
             around,
+            tasks: JoinSet::new(),
+            begun: HashMap::new(),
+            current_from: 0,
+            next_task: 0,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Carries a plan out until no step is ready any more. Steps about `withheld` resources are
+    /// not begun, nor is anything that needs them.
+    ///
+    /// Cancel-safe: what was begun goes on and is taken up by the next call.
+    pub async fn act(&mut self, plan: &Plan, withheld: &HashSet<Subject>) -> Outcome {
+        self.current_from = self.next_task;
+        self.give_up_waiting();
+        let mut run = Run {
+            plan,
+            busy: withheld
+                .iter()
+                .chain(self.going_on().iter())
+                .cloned()
+                .collect(),
             graph: Graph::new(plan),
             learnt: Learnt::default(),
-            tasks: JoinSet::new(),
-            waits: Vec::new(),
-            working: 0,
-            audit: Audit::new(platform, around),
+            working: self.begun.len(),
             outcome: Outcome::default(),
-        }
-    }
-
-    /// Whether nothing runs and nothing more is going to.
-    fn is_idle(&self, interrupted: bool) -> bool {
-        self.tasks.is_empty() && (interrupted || !self.graph.has_ready())
-    }
-
-    /// Begins every step that is ready, as far as there is room.
-    fn begin_ready(&mut self) {
-        let room = |working: usize| working < SIDE_BY_SIDE;
-        while let Some(id) = self.graph.next_ready(room(self.working)) {
-            self.begin(id);
-        }
-    }
-
-    fn begin(&mut self, id: StepId) {
-        let step = &self.plan.steps[id.index()];
-        self.around.report.tell(Progress::Started { step: id });
-        let work = match self.learnt.work(&step.action) {
-            Ok(work) => work,
-            Err(problem) => return self.failed(id, *problem),
         };
-        let is_passive = step.action.is_passive();
-        let task = run_step(id, work, self.platform.clone(), self.around.clone());
-        let handle = self.tasks.spawn(task);
-        if is_passive {
-            self.waits.push(handle);
-        } else {
-            self.working += 1;
-        }
-    }
-
-    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>, interrupted: bool) {
-        // A waiting step that was given up: its step stays undone. A panic is a defect, and
-        // resumes here rather than being taken for a step that is still undone.
-        let ended = match ended {
-            Ok(ended) => ended,
-            Err(error) if error.is_cancelled() => return,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        let id = ended.id;
-        let action = &self.plan.steps[id.index()].action;
-        if !action.is_passive() {
-            self.working -= 1;
-        }
-        match ended.result {
-            Ok(performed) => {
-                self.learnt.add(action, performed);
-                self.audit.done(action);
-                self.graph.done(id);
-                self.outcome.done.push(id);
-                self.around.report.tell(Progress::Done {
-                    step: id,
-                    took: ended.took,
-                });
+        self.begin_ready(&mut run);
+        while run.is_going_on(self) {
+            // Cancel-safe: a task that has not been joined is joined by the next call.
+            let Some(ended) = self.tasks.join_next().await else {
+                break;
+            };
+            self.ended(ended, Some(&mut run));
+            if run.outcome.outdated {
+                break;
             }
-            Err(problem) => self.failed(id, *problem),
+            self.begin_ready(&mut run);
         }
-        if !interrupted {
-            self.begin_ready();
+        self.audit.written().await;
+        run.finish()
+    }
+
+    /// Waits until a step of an earlier plan ends; for ever, if there is none. Cancel-safe.
+    pub async fn carried_on(&mut self) {
+        loop {
+            match self.tasks.join_next().await {
+                Some(ended) => {
+                    if self.ended(ended, None) {
+                        return;
+                    }
+                }
+                None => std::future::pending().await,
+            }
         }
     }
 
-    fn failed(&mut self, id: StepId, problem: Problem) {
-        self.audit
-            .failed(&self.plan.steps[id.index()].action, &problem);
-        self.graph.failed(id);
-        self.around.report.tell(Progress::Failed {
-            step: id,
-            problem: problem.clone(),
-        });
-        self.outcome.failed.push((id, problem));
+    /// Carries what was begun to its end, and begins nothing more.
+    pub async fn finish(&mut self) {
+        self.give_up_waiting();
+        while let Some(ended) = self.tasks.join_next().await {
+            self.ended(ended, None);
+        }
+        self.audit.written().await;
+    }
+
+    /// What failed since this was last called.
+    pub fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
+    }
+
+    /// The resources on which steps of earlier plans are going on.
+    fn going_on(&self) -> HashSet<Subject> {
+        self.begun
+            .values()
+            .map(|begun| begun.action.subject())
+            .collect()
     }
 
     fn give_up_waiting(&mut self) {
-        for wait in self.waits.drain(..) {
-            wait.abort();
+        self.begun.retain(|_, begun| {
+            if begun.action.is_passive() {
+                begun.abort.abort();
+            }
+            !begun.action.is_passive()
+        });
+    }
+
+    /// Begins every step that is ready, as far as there is room.
+    fn begin_ready(&mut self, run: &mut Run<'_>) {
+        while let Some(id) = run.graph.next_ready(run.working < SIDE_BY_SIDE) {
+            let action = &run.plan.steps[id.index()].action;
+            if run.busy.contains(&action.subject()) {
+                run.graph.failed(id);
+                continue;
+            }
+            self.around.report.tell(Progress::Started { step: id });
+            match run.learnt.work(action) {
+                Ok(work) => {
+                    run.working += usize::from(!action.is_passive());
+                    self.begin(id, action.clone(), work);
+                }
+                Err(problem) => self.failed(id, action, *problem, Some(run)),
+            }
         }
     }
 
-    async fn finish(mut self) -> Outcome {
-        self.audit.written().await;
-        let mut tried: Vec<StepId> = self.outcome.done.clone();
+    fn begin(&mut self, step: StepId, action: Action, work: Work) {
+        let task = self.next_task;
+        self.next_task += 1;
+        let (platform, around) = (self.platform.clone(), self.around.clone());
+        let abort = self.tasks.spawn(async move {
+            let begun = tokio::time::Instant::now();
+            let result = perform::perform(step, work, &*platform, &around).await;
+            Ended {
+                task,
+                result,
+                took: begun.elapsed(),
+            }
+        });
+        self.begun.insert(
+            task,
+            Begun {
+                step,
+                action,
+                abort,
+            },
+        );
+    }
+
+    /// Takes up the end of a step; answers whether there was one.
+    fn ended(&mut self, ended: Result<Ended, JoinError>, run: Option<&mut Run<'_>>) -> bool {
+        // A wait that was given up is undone, and nobody asks for it any more. A panic is a
+        // defect, and goes on here rather than being taken for a step that failed.
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) if error.is_cancelled() => return false,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let Some(Begun { step, action, .. }) = self.begun.remove(&ended.task) else {
+            return false;
+        };
+        let is_current = ended.task >= self.current_from;
+        let mut run = run;
+        if let Some(run) = run.as_deref_mut() {
+            run.working -= usize::from(!action.is_passive());
+            run.outcome.outdated |= !is_current;
+        }
+        let run = run.filter(|_| is_current);
+        match ended.result {
+            Ok(performed) => {
+                self.audit.done(&action);
+                if let Some(run) = run {
+                    run.learnt.add(&action, performed);
+                    run.graph.done(step);
+                    run.outcome.done.push(step);
+                    self.around.report.tell(Progress::Done {
+                        step,
+                        took: ended.took,
+                    });
+                }
+            }
+            Err(problem) => self.failed(step, &action, *problem, run),
+        }
+        true
+    }
+
+    fn failed(
+        &mut self,
+        step: StepId,
+        action: &Action,
+        problem: Problem,
+        run: Option<&mut Run<'_>>,
+    ) {
+        self.audit.failed(action, &problem);
+        self.failures.push(Failure {
+            subject: action.subject(),
+            action: crate::plan::words_of(action),
+            problem: problem.clone(),
+        });
+        if let Some(run) = run {
+            run.graph.failed(step);
+            self.around.report.tell(Progress::Failed {
+                step,
+                problem: problem.clone(),
+            });
+            run.outcome.failed.push((step, problem));
+        }
+    }
+}
+
+/// A plan while it is carried out.
+struct Run<'p> {
+    plan: &'p Plan,
+    /// Resources that are not to be touched.
+    busy: HashSet<Subject>,
+    graph: Graph,
+    learnt: Learnt,
+    /// How many steps are going on that do something.
+    working: usize,
+    outcome: Outcome,
+}
+
+impl Run<'_> {
+    /// Whether a step of this plan is going on or can be begun.
+    fn is_going_on<P>(&self, actor: &Actor<P>) -> bool {
+        self.graph.has_ready() || actor.begun.keys().any(|task| *task >= actor.current_from)
+    }
+
+    fn finish(mut self) -> Outcome {
+        let mut tried: HashSet<StepId> = self.outcome.done.iter().copied().collect();
         tried.extend(self.outcome.failed.iter().map(|(id, _)| *id));
-        tried.sort_unstable();
         let steps = self.plan.steps.iter().map(|step| step.id);
-        self.outcome.skipped = steps
-            .filter(|id| tried.binary_search(id).is_err())
-            .collect();
+        self.outcome.skipped = steps.filter(|id| !tried.contains(id)).collect();
         self.outcome
     }
 }
 
-async fn run_step<P: Platform>(
-    id: StepId,
-    work: Work,
-    platform: Arc<P>,
-    around: Surroundings,
-) -> Ended {
-    let begun = tokio::time::Instant::now();
-    let result = perform::perform(id, work, &*platform, &around).await;
-    Ended {
-        id,
-        result,
-        took: begun.elapsed(),
-    }
+/// Carries one plan out, to its end.
+pub async fn act<P: Platform>(
+    plan: &Plan,
+    platform: &Arc<P>,
+    around: &Surroundings,
+) -> (Outcome, Vec<Failure>) {
+    let mut actor = Actor::new(platform.clone(), around.clone());
+    let outcome = actor.act(plan, &HashSet::new()).await;
+    (outcome, actor.take_failures())
 }

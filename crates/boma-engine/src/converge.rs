@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use boma_instance::InstanceId;
 use boma_problem::{Class, IntoProblem, Problem};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::act::{self, Outcome, Surroundings};
+use crate::act::{self, Failure, Surroundings};
 use crate::catalog::{Catalog, Subject};
 use crate::observed::Observed;
 use crate::plan::{self, Asked, Plan};
@@ -31,17 +30,6 @@ pub struct Convergence {
     pub failed: Vec<Failure>,
     /// What was observed last.
     pub seen: Observed,
-}
-
-/// A step that failed.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// What it was about.
-    pub subject: Subject,
-    /// What it was to do.
-    pub action: String,
-    /// Why it failed.
-    pub problem: Problem,
 }
 
 impl Convergence {
@@ -84,7 +72,7 @@ impl<P: Platform> Converge<'_, P> {
     ///
     /// # Errors
     /// When the platform cannot even be observed.
-    pub async fn run(self, mut asked: Asked) -> Result<Convergence, Box<Problem>> {
+    pub async fn run(self, asked: &Asked) -> Result<Convergence, Box<Problem>> {
         let until = Instant::now() + self.patience;
         let mut attempts: HashMap<Subject, u32> = HashMap::new();
         let mut result = Convergence::default();
@@ -92,7 +80,7 @@ impl<P: Platform> Converge<'_, P> {
         loop {
             result.seen = self.observe(until).await?;
             let now = (self.around.clock)();
-            result.left = plan::plan(self.catalog, &result.seen, &asked, now, self.ids);
+            result.left = plan::plan(self.catalog, &result.seen, asked, now, self.ids);
             if result.left.steps.is_empty() {
                 return Ok(result);
             }
@@ -106,11 +94,9 @@ impl<P: Platform> Converge<'_, P> {
                 return Ok(result);
             }
             (self.planned)(&result.left);
-            let outcome = self.act(&result.left).await;
-            // What was asked for once is done once; if it failed, the plan says so from now on.
-            asked.deploy.clear();
+            let (outcome, failed) = act::act(&result.left, self.platform, self.around).await;
             result.done += outcome.done.len();
-            result.failed = failures(&result.left, outcome);
+            result.failed = failed;
             if result.failed.is_empty() {
                 continue;
             }
@@ -121,14 +107,9 @@ impl<P: Platform> Converge<'_, P> {
             }
             result.seen = self.observe(until).await?;
             let now = (self.around.clock)();
-            result.left = plan::plan(self.catalog, &result.seen, &asked, now, self.ids);
+            result.left = plan::plan(self.catalog, &result.seen, asked, now, self.ids);
             return Ok(result);
         }
-    }
-
-    async fn act(&self, plan: &Plan) -> Outcome {
-        let (_never, mut interrupt) = watch::channel(false);
-        act::act(plan, self.platform, self.around, &mut interrupt).await
     }
 
     async fn observe(&self, until: Instant) -> Result<Observed, Box<Problem>> {
@@ -164,18 +145,6 @@ impl Same {
         }
         self.times > SAME_PLAN
     }
-}
-
-fn failures(plan: &Plan, outcome: Outcome) -> Vec<Failure> {
-    let failed = outcome.failed.into_iter().map(|(id, problem)| {
-        let action = &plan.steps[id.index()].action;
-        Failure {
-            subject: action.subject(),
-            action: plan::words_of(action),
-            problem,
-        }
-    });
-    failed.collect()
 }
 
 /// How long to wait before the next attempt, if one can help while there is time.

@@ -14,6 +14,7 @@ pub mod act;
 pub mod catalog;
 pub mod computed;
 pub mod converge;
+pub mod engine;
 pub mod keys;
 pub mod observed;
 pub mod plan;

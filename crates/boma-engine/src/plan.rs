@@ -26,7 +26,7 @@ mod view;
 mod waiting;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boma_instance::InstanceId;
@@ -47,7 +47,7 @@ pub use waiting::{Stopped, WaitingOn};
 
 use crate::catalog::{Catalog, Subject};
 use crate::keys::ApplicationKey;
-use crate::observed::Observed;
+use crate::observed::{Life, Observed};
 
 /// What a person asked for besides what the manifests say.
 #[derive(Clone, Debug, Default)]
@@ -56,8 +56,9 @@ pub struct Asked {
     pub source: Option<Arc<str>>,
     /// Whether another source than before may take resources away.
     pub other_source: OtherSource,
-    /// Applications to deploy again even if nothing changed.
-    pub deploy: BTreeSet<ApplicationKey>,
+    /// Applications to deploy again even if nothing changed, and since when that is asked for:
+    /// what was started later has been deployed.
+    pub deploy: BTreeMap<ApplicationKey, Timestamp>,
 }
 
 /// Whether another source than the recorded one may take resources away.
@@ -131,5 +132,18 @@ pub fn plan(
         application::plan(&mut draft, want);
     }
     removal::forget(&mut draft);
+    draft.finish()
+}
+
+/// Decides what it takes to keep running what runs, while there are no manifests to go by: after a
+/// restart of the machine, with an error in the source, the databases come up as they were.
+pub fn keep(seen: &Observed, now: Timestamp) -> Plan {
+    let (catalog, asked) = (Catalog::default(), Asked::default());
+    let mut draft = draft::Draft::new(&catalog, seen, &asked, now);
+    for (key, database) in &seen.databases {
+        if let (Life::Active, Some(spec)) = (database.life, &database.spec) {
+            database::keep(&mut draft, key, database, spec);
+        }
+    }
     draft.finish()
 }

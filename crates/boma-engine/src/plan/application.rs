@@ -44,7 +44,7 @@ pub(super) fn plan<'a>(draft: &mut Draft<'a>, want: &'a Arc<Application>) {
         seen,
         deployment: Arc::new(deployment),
         fingerprints,
-        is_asked: draft.asked.deploy.contains(&want.key),
+        asked: draft.asked.deploy.get(&want.key).copied(),
     };
     let delivered = deliver(draft, &app, reached.needs);
     run_it(draft, &app, delivered, reached.stopped);
@@ -57,7 +57,15 @@ struct App<'a> {
     deployment: Arc<Deployment>,
     /// None while a database has no place yet.
     fingerprints: Option<Fingerprints>,
-    is_asked: bool,
+    /// Since when a person asks for it to be deployed.
+    asked: Option<Timestamp>,
+}
+
+impl App<'_> {
+    /// Whether this happened too early to be what a person asked for.
+    fn is_too_early(&self, at: Timestamp) -> bool {
+        self.asked.is_some_and(|asked| at < asked)
+    }
 }
 
 /// How an application reaches its databases.
@@ -235,20 +243,31 @@ enum Start {
 }
 
 fn start_reason(app: &App<'_>, now: Timestamp) -> Start {
-    if app.is_asked {
-        return Start::Now(StartReason::Asked);
-    }
     let wanted = app.fingerprints.as_ref().map(|prints| &prints.deployment);
     match app.seen.map(|seen| &seen.process) {
         None | Some(ProcessState::NotRunning) => Start::Now(StartReason::NotRunning),
-        Some(ProcessState::Running { deployment, .. }) if Some(deployment) == wanted => Start::Runs,
+        Some(ProcessState::Running {
+            deployment, since, ..
+        }) => {
+            if Some(deployment) != wanted {
+                Start::Now(StartReason::Changed)
+            } else if app.is_too_early(*since) {
+                Start::Now(StartReason::Asked)
+            } else {
+                Start::Runs
+            }
+        }
         Some(ProcessState::Exited {
             deployment,
             at,
             failures,
-        }) if Some(deployment) == wanted => {
+        }) => {
             let until = *at + retry::after_exit(*failures);
-            if until > now {
+            if Some(deployment) != wanted {
+                Start::Now(StartReason::Changed)
+            } else if app.is_too_early(*at) {
+                Start::Now(StartReason::Asked)
+            } else if until > now {
                 Start::Later {
                     failures: *failures,
                     until,
@@ -256,9 +275,6 @@ fn start_reason(app: &App<'_>, now: Timestamp) -> Start {
             } else {
                 Start::Now(StartReason::Exited(*at))
             }
-        }
-        Some(ProcessState::Running { .. } | ProcessState::Exited { .. }) => {
-            Start::Now(StartReason::Changed)
         }
     }
 }
@@ -275,7 +291,7 @@ fn pre_deploy(
     };
     let wanted = app.fingerprints.as_ref().map(|prints| &prints.deployment);
     let last = app.seen.and_then(|seen| seen.pre_deploy.as_ref());
-    let last = last.filter(|last| Some(&last.deployment) == wanted && !app.is_asked);
+    let last = last.filter(|last| Some(&last.deployment) == wanted && !app.is_too_early(last.at));
     match last {
         Some(PreDeployRun { failure: None, .. }) => Ok(needs),
         Some(PreDeployRun {

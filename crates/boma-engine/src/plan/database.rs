@@ -5,7 +5,7 @@ use std::sync::Arc;
 use boma_instance::settings::ParameterContext;
 use boma_instance::{InstanceId, InstanceSpec, MajorVersion, Power, names};
 
-use super::action::{Action, PlannedLogin, PutInstance, StepId};
+use super::action::{Action, PlannedLogin, PlannedVerifier, PutInstance, StepId};
 use super::change::{self, AgainReason, Change, Effect};
 use super::draft::{DatabaseDraft, Draft, is_settled, lesser};
 use super::waiting::{Stopped, WaitingOn};
@@ -158,6 +158,35 @@ pub(super) fn narrow<'a>(
         logins: granted,
         needs: Vec::new(),
         stopped: (spec.power == Power::Off).then_some(Stopped::Suspended),
+    };
+    settle(draft, key, target);
+}
+
+/// Keeps a spec as it is, all of it.
+pub(super) fn keep<'a>(
+    draft: &mut Draft<'a>,
+    key: &'a DatabaseKey,
+    seen: &ObservedDatabase,
+    spec: &InstanceSpec,
+) {
+    let logins = spec.logins.iter().map(|login| PlannedLogin {
+        role: login.role.clone(),
+        access: login.access,
+        comment: login.comment.clone(),
+        verifier: match &login.verifier {
+            Some(verifier) => PlannedVerifier::Stored(verifier.clone()),
+            None => PlannedVerifier::Locked,
+        },
+    });
+    let target = Target {
+        seen: Some(seen),
+        spec: InstanceSpec {
+            logins: Vec::new(),
+            ..spec.clone()
+        },
+        logins: logins.collect(),
+        needs: Vec::new(),
+        stopped: None,
     };
     settle(draft, key, target);
 }

@@ -122,7 +122,9 @@ async fn perform(world: &mut World, command: &Command) -> String {
         }
         ["deploy", name] => {
             let mut asked = world.asked();
-            asked.deploy.insert(application_key(name));
+            asked
+                .deploy
+                .insert(application_key(name), world.platform.now());
             apply(world, asked).await
         }
         ["source", path] => {

@@ -108,6 +108,6 @@ impl World {
                 assert_eq!(check(made, &seen, &catalog), [], "{made}");
             },
         };
-        converge.run(asked).await
+        converge.run(&asked).await
     }
 }

@@ -1,0 +1,52 @@
+//! What a running engine knows and does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use boma_problem::Problem;
+use jiff::Timestamp;
+
+use crate::act::Failure;
+use crate::catalog::{Catalog, Subject};
+use crate::observed::Observed;
+use crate::plan::Plan;
+
+/// What a running engine knows and does. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct EngineState {
+    /// The catalog in force: the last one without an error; none: there was none yet.
+    pub catalog: Option<Arc<Catalog>>,
+    /// What is wrong with the source as it is now; with an error among it, the catalog is older.
+    pub source_problems: Vec<Problem>,
+    /// What was observed last.
+    pub observed: Arc<Observed>,
+    /// What is left to do, waited for and blocked.
+    pub plan: Arc<Plan>,
+    /// When that was planned.
+    pub planned_at: Option<Timestamp>,
+    /// Why the platform could not be observed.
+    pub platform_problem: Option<Problem>,
+    /// The last failure of each resource about which there is something left to do.
+    pub failures: BTreeMap<Subject, Failure>,
+}
+
+impl EngineState {
+    /// Adds failures, and forgets those of resources about which there is nothing left to do.
+    pub(super) fn add_failures(&mut self, failures: Vec<Failure>, plan: &Plan) {
+        let left: std::collections::HashSet<Subject> = plan
+            .steps
+            .iter()
+            .map(|step| step.action.subject())
+            .collect();
+        self.failures.retain(|subject, _| left.contains(subject));
+        self.failures
+            .extend(failures.into_iter().map(|one| (one.subject.clone(), one)));
+    }
+
+    /// Whether everything was measured to be as the manifests say.
+    pub fn is_converged(&self) -> bool {
+        let is_known = self.catalog.is_some() && self.planned_at.is_some();
+        let is_fine = self.platform_problem.is_none() && self.failures.is_empty();
+        is_known && is_fine && self.plan.is_empty()
+    }
+}
