@@ -8,7 +8,7 @@ use boma_postgres::server::{StopMode, adopt};
 use boma_testkit::{become_unprivileged, eventually};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
-use crate::host::{Host, LONG, Place, installation, installations, stop};
+use crate::host::{Host, LONG, installation, installations, stop};
 
 fn kill_hard(pid: u32) -> anyhow::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
@@ -170,19 +170,4 @@ async fn agent() -> anyhow::Result<()> {
     };
     start(&launch, LONG).await?;
     Ok(kill_process(getpid(), Signal::KILL)?)
-}
-
-#[tokio::test]
-async fn two_agents_never_hold_one_data_directory() -> anyhow::Result<()> {
-    use boma_postgres::server::Lease;
-    use boma_problem::IntoProblem;
-    become_unprivileged()?;
-    let scratch = boma_testkit::ScratchDir::new()?;
-    let place = Place::new(&installation()?, scratch.path())?;
-    let lease = Lease::acquire(&place.data())?;
-    let problem = Lease::acquire(&place.data()).unwrap_err().problem();
-    assert_eq!(problem.code, "agent-runs-already");
-    drop(lease);
-    Lease::acquire(&place.data())?;
-    Ok(())
 }
