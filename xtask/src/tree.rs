@@ -87,10 +87,12 @@ impl Tree {
     }
 }
 
-/// Whether a file holds tests only: integration tests, `tests.rs`, benches, fuzz targets.
+/// Whether a file holds tests only: integration tests, `tests.rs`, benches, fuzz targets, and the
+/// fakes that a crate offers to tests, which are by convention its module `testing`.
 pub(crate) fn is_test_file(path: &str) -> bool {
     path.ends_with("/tests.rs")
-        || ["tests", "benches", "fuzz", "fuzz_targets"]
+        || path.ends_with("/testing.rs")
+        || ["tests", "testing", "benches", "fuzz", "fuzz_targets"]
             .iter()
             .any(|directory| path.split('/').any(|part| part == *directory))
 }
