@@ -20,31 +20,62 @@ pub struct PathError {
 
 impl PathError {
     /// Adds a hint to a problem where the cause is one that a person can remove, and says who has
-    /// to act.
+    /// to act. A full disk has one code, wherever it is met.
     pub(crate) fn explain(&self, problem: Problem) -> Problem {
-        let kind = self.source.kind();
-        let hint = if matches!(
-            kind,
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        ) {
-            "Free some space on that file system; it goes on by itself then.".to_owned()
-        } else if kind == io::ErrorKind::PermissionDenied {
-            format!(
-                "Make it accessible to the user that runs the server: `ls -ld {}` shows who owns \
-                 it.",
-                self.path.display()
-            )
-        } else if kind == io::ErrorKind::ReadOnlyFilesystem {
-            "Mount that file system for writing.".to_owned()
-        } else {
-            return problem;
+        let (code, hint) = match self.cause() {
+            Cause::Full => {
+                let hint = "Free some space on that file system; it goes on by itself then.";
+                ("disk-full".to_owned(), hint.to_owned())
+            }
+            Cause::Denied => {
+                let path = self.path.display();
+                let hint = format!(
+                    "Make it accessible to the user that runs the server: `ls -ld {path}` shows \
+                     who owns it."
+                );
+                (problem.code, hint)
+            }
+            Cause::ReadOnly => (
+                problem.code,
+                "Mount that file system for writing.".to_owned(),
+            ),
+            Cause::Other => return problem,
         };
         Problem {
             class: Class::Config,
+            code,
             ..problem
         }
         .hint(hint)
     }
+
+    /// Whether there was no space left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.cause() == Cause::Full
+    }
+
+    fn cause(&self) -> Cause {
+        let kind = self.source.kind();
+        let is = |kinds: &[io::ErrorKind]| kinds.contains(&kind);
+        if is(&[io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded]) {
+            Cause::Full
+        } else if is(&[io::ErrorKind::PermissionDenied]) {
+            Cause::Denied
+        } else if is(&[io::ErrorKind::ReadOnlyFilesystem]) {
+            Cause::ReadOnly
+        } else {
+            Cause::Other
+        }
+    }
+}
+
+/// Causes that a person can remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Full,
+    Denied,
+    ReadOnly,
+    Other,
 }
 
 impl IntoProblem for PathError {
@@ -85,7 +116,10 @@ mod tests {
             .unwrap_err();
         let problem = error.problem();
         assert_eq!(problem.to_string(), "write `/data/x`: no storage space");
-        assert_eq!(problem.class, Class::Config);
+        assert_eq!(
+            (problem.class, problem.code.as_str()),
+            (Class::Config, "disk-full")
+        );
         assert!(problem.hints[0].starts_with("Free some space"));
     }
 

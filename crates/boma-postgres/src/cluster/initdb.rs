@@ -70,11 +70,11 @@ pub(super) fn fingerprint(installation: &Installation) -> String {
         text.push('\0');
         text.push_str(option);
     }
-    format!("{:08x}", crc_of(text.as_bytes()))
+    format!("{:08x}", hash(text.as_bytes()))
 }
 
 /// FNV-1a: it tells a handful of texts apart, nothing more.
-fn crc_of(bytes: &[u8]) -> u32 {
+fn hash(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })

@@ -78,6 +78,21 @@ pub enum MakeError {
     /// `initdb` refuses root.
     #[error("root may not make a PostgreSQL cluster")]
     Root,
+    /// There is no room for a cluster.
+    #[error(
+        "make data directory `{}`: {} MiB are free on its file system, {} MiB are needed",
+        directory.display(),
+        free >> 20,
+        needed >> 20
+    )]
+    NoRoom {
+        /// The place.
+        directory: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are needed.
+        needed: u64,
+    },
     /// A file operation failed.
     #[error("make data directory `{}`", directory.display())]
     File {
@@ -120,6 +135,8 @@ impl IntoProblem for MakeError {
             }
             Self::Root => of(Class::Config, "server-as-root")
                 .hint("Run the agent as the user that shall own the data."),
+            Self::NoRoom { .. } => of(Class::Config, "disk-full")
+                .hint("Free some space on that file system; it goes on by itself then."),
             Self::File { source, .. } => {
                 source.explain(of(Class::Transient, "data-directory-not-made"))
             }
@@ -220,15 +237,18 @@ fn fill(
         directory,
         ..
     } = *new;
-    if let Some(store) = store {
-        if store.claim_spare(installation, data) {
-            progress(Milestone::Claimed);
-            return Ok(MadeFrom::Spare);
-        }
-        if store.copy_template(installation, data) {
-            progress(Milestone::Copied);
-            return Ok(MadeFrom::Template);
-        }
+    if store.is_some_and(|store| store.claim_spare(installation, data)) {
+        progress(Milestone::Claimed);
+        return Ok(MadeFrom::Spare);
+    }
+    check_room(directory, data)?;
+    let copied = store.map_or(Ok(false), |store| store.copy_template(installation, data));
+    if copied.map_err(|source| MakeError::File {
+        directory: directory.to_owned(),
+        source,
+    })? {
+        progress(Milestone::Copied);
+        return Ok(MadeFrom::Template);
     }
     initdb::initdb(installation, data).map_err(|source| MakeError::Program {
         directory: directory.to_owned(),
@@ -236,4 +256,67 @@ fn fill(
     })?;
     progress(Milestone::Initialised);
     Ok(MadeFrom::Initdb)
+}
+
+/// Sees beforehand that a cluster does not fit, instead of filling the disk to the last byte.
+/// What cannot be measured is tried.
+fn check_room(directory: &Path, data: &Path) -> Result<(), MakeError> {
+    /// An empty cluster is 46 MB, and its server soon writes a second WAL segment of 16.
+    const NEEDED: u64 = 64 << 20;
+    let free = data
+        .parent()
+        .and_then(|parent| rustix::fs::statvfs(parent).ok())
+        .map_or(NEEDED, |found| found.f_bavail * found.f_frsize);
+    if free < NEEDED {
+        let directory = directory.to_owned();
+        return Err(MakeError::NoRoom {
+            directory,
+            free,
+            needed: NEEDED,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_seen_beforehand() {
+        // A file system without a byte of room.
+        let error = check_room(Path::new("/x/data"), Path::new("/proc/making")).unwrap_err();
+        let problem = error.problem();
+        assert_eq!(
+            (problem.class, problem.code.as_str()),
+            (Class::Config, "disk-full")
+        );
+        assert_eq!(
+            problem.message,
+            "make data directory `/x/data`: 0 MiB are free on its file system, 64 MiB are needed"
+        );
+        assert!(check_room(Path::new("/x/data"), Path::new("/nowhere/making")).is_ok());
+    }
+
+    #[test]
+    fn every_failure_says_what_to_do() {
+        let directory = PathBuf::from("/x/data");
+        let source = PathError {
+            verb: "write",
+            path: PathBuf::from("/x/data/y"),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+        let full = MakeError::File {
+            directory: directory.clone(),
+            source,
+        };
+        assert_eq!(
+            full.problem().to_string(),
+            "make data directory `/x/data`: write `/x/data/y`: no storage space"
+        );
+        assert_eq!(full.problem().code, "disk-full");
+        let root = MakeError::Root.problem();
+        assert_eq!(root.code, "server-as-root");
+        assert!(root.hints[0].contains("as the user"));
+    }
 }

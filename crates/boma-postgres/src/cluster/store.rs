@@ -200,26 +200,28 @@ impl Store {
         false
     }
 
-    /// Copies the template to `data`, if there is one, with an identity of its own.
-    pub(super) fn copy_template(&self, installation: &Installation, data: &Path) -> bool {
+    /// Copies the template to `data`, if there is one, with an identity of its own. A template
+    /// that is of no use is as good as none; a full disk is an error, since nothing else would do.
+    pub(super) fn copy_template(
+        &self,
+        installation: &Installation,
+        data: &Path,
+    ) -> Result<bool, PathError> {
         let template = self.ahead_of(installation).join(TEMPLATE);
         if !template.is_dir() {
-            return false;
+            return Ok(false);
         }
-        match copy_with_identity(&template, data) {
-            Ok(_) => true,
-            Err(failure) => {
-                // It may have been removed meanwhile; `initdb` says what else is wrong.
-                let error: &dyn std::error::Error = match &failure {
-                    Failure::File(error) => error,
-                    Failure::Control(error) => error,
-                    Failure::Program(error) => error,
-                };
-                tracing::warn!(path = %template.display(), error, "could not copy the template");
-                discard(data);
-                false
-            }
-        }
+        let error: Box<dyn std::error::Error> = match copy_with_identity(&template, data) {
+            Ok(_) => return Ok(true),
+            Err(Failure::File(error)) if error.is_full() => return Err(error),
+            Err(Failure::File(error)) => error.into(),
+            Err(Failure::Control(error)) => error.into(),
+            Err(Failure::Program(error)) => error.into(),
+        };
+        // It may have been removed meanwhile.
+        tracing::warn!(path = %template.display(), error, "could not copy the template");
+        discard(data);
+        Ok(false)
     }
 
     fn ahead_of(&self, installation: &Installation) -> PathBuf {

@@ -22,11 +22,17 @@ pub(crate) fn installations() -> anyhow::Result<Vec<Installation>> {
         .to_vec())
 }
 
+/// The one of a major version.
+pub(crate) fn installation_of(major: MajorVersion) -> anyhow::Result<Installation> {
+    let found = installations()?
+        .into_iter()
+        .find(|one| one.major() == major);
+    found.ok_or_else(|| anyhow::anyhow!("there is no PostgreSQL {major}"))
+}
+
 /// The oldest: for what does not depend on the version.
 pub(crate) fn installation() -> anyhow::Result<Installation> {
-    let all = installations()?;
-    let oldest = all.into_iter().find(|one| one.major() == MajorVersion::V15);
-    oldest.ok_or_else(|| anyhow::anyhow!("there is no PostgreSQL 15"))
+    installation_of(MajorVersion::V15)
 }
 
 /// What is in a directory, sorted.

@@ -5,7 +5,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use boma_instance::InstanceId;
+use boma_instance::{InstanceId, MajorVersion};
 use boma_postgres::cluster::{
     DataDirectory, MadeFrom, Milestone, NewCluster, Replenished, Store, inspect, make,
 };
@@ -13,7 +13,7 @@ use boma_postgres::programs::{Installation, Installations, SearchPaths};
 use boma_testkit::{ScratchDir, become_unprivileged, eventually};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
-use crate::host::{LONG, Place, installation, installations, names};
+use crate::host::{LONG, Place, installation, installation_of, names};
 
 /// What the other process shall do.
 #[derive(Clone, Copy)]
@@ -130,26 +130,53 @@ fn killed_at(
     Ok(made_from)
 }
 
-#[test]
-fn killed_at_each_milestone_it_is_made_by_the_next_attempt() -> anyhow::Result<()> {
-    use Milestone::{Begun, Claimed, Copied, Initialised, Marked, Placed};
+/// Killed at each milestone, once with a template, once with spares, it is made by the next attempt.
+fn killed_at_each_milestone(major: MajorVersion) -> anyhow::Result<()> {
+    use Milestone::{Begun, Claimed, Copied, Marked, Placed};
     become_unprivileged()?;
     let scratch = ScratchDir::new()?;
     let root = scratch.path().join("store");
     let store = Store::new(&root);
-    for installation in installations()? {
-        for at in [Begun, Copied, Marked, Placed] {
-            store.replenish(&installation, 0)?;
-            let made_from = killed_at(at, &installation, Some(&root), scratch.path())?;
-            assert_eq!(made_from, MadeFrom::Template);
-        }
-        for at in [Begun, Claimed, Marked, Placed] {
-            // One for the attempt that is killed, one for the next.
-            store.replenish(&installation, 2)?;
-            let made_from = killed_at(at, &installation, Some(&root), scratch.path())?;
-            assert_eq!(made_from, MadeFrom::Spare);
-        }
+    let installation = installation_of(major)?;
+    store.replenish(&installation, 0)?;
+    for at in [Begun, Copied, Marked, Placed] {
+        let made_from = killed_at(at, &installation, Some(&root), scratch.path())?;
+        assert_eq!(made_from, MadeFrom::Template);
     }
+    for at in [Begun, Claimed, Marked, Placed] {
+        // One for the attempt that is killed, one for the next.
+        store.replenish(&installation, 2)?;
+        let made_from = killed_at(at, &installation, Some(&root), scratch.path())?;
+        assert_eq!(made_from, MadeFrom::Spare);
+    }
+    Ok(())
+}
+
+#[test]
+fn killed_at_each_milestone_15_is_made_by_the_next_attempt() -> anyhow::Result<()> {
+    killed_at_each_milestone(MajorVersion::V15)
+}
+
+#[test]
+fn killed_at_each_milestone_16_is_made_by_the_next_attempt() -> anyhow::Result<()> {
+    killed_at_each_milestone(MajorVersion::V16)
+}
+
+#[test]
+fn killed_at_each_milestone_17_is_made_by_the_next_attempt() -> anyhow::Result<()> {
+    killed_at_each_milestone(MajorVersion::V17)
+}
+
+#[test]
+fn killed_at_each_milestone_18_is_made_by_the_next_attempt() -> anyhow::Result<()> {
+    killed_at_each_milestone(MajorVersion::V18)
+}
+
+#[test]
+fn killed_at_each_milestone_without_a_store_it_is_made_by_the_next_attempt() -> anyhow::Result<()> {
+    use Milestone::{Begun, Initialised, Marked, Placed};
+    become_unprivileged()?;
+    let scratch = ScratchDir::new()?;
     for at in [Begun, Initialised, Marked, Placed] {
         let made_from = killed_at(at, &installation()?, None, scratch.path())?;
         assert_eq!(made_from, MadeFrom::Initdb);

@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use boma_postgres::programs::Installation;
 use boma_postgres::server::{StopMode, adopt};
 use boma_testkit::{become_unprivileged, eventually};
 use rustix::process::{Pid, Signal, getpid, kill_process};
@@ -144,6 +145,44 @@ async fn a_server_outlives_its_agent_and_is_adopted_by_the_next() -> anyhow::Res
     adopted.stop(StopMode::Fast, LONG).await?;
     assert!(adopt(&host.data())?.is_none());
     Ok(())
+}
+
+#[tokio::test]
+async fn a_server_whose_programs_were_upgraded_underneath_is_adopted_and_replaced()
+-> anyhow::Result<()> {
+    become_unprivileged()?;
+    // A build of its own, whose programs can be replaced: everything but `postgres` is a link.
+    let scratch = boma_testkit::ScratchDir::new()?;
+    let newest = installations()?
+        .pop()
+        .ok_or_else(|| anyhow::anyhow!("no PostgreSQL"))?;
+    let prefix = scratch.path().join("pg");
+    std::fs::create_dir_all(prefix.join("bin"))?;
+    let real = newest
+        .bin
+        .parent()
+        .ok_or_else(|| anyhow::anyhow!("no prefix"))?;
+    for name in ["lib", "share"] {
+        std::os::unix::fs::symlink(real.join(name), prefix.join(name))?;
+    }
+    for name in ["postgres", "initdb"] {
+        std::fs::copy(newest.program(name), prefix.join("bin").join(name))?;
+    }
+    let installation = Installation {
+        bin: prefix.join("bin"),
+        ..newest.clone()
+    };
+    let host = Host::new(&installation)?;
+    let first = host.start().await?;
+
+    // As package managers do: a new file under the old name.
+    let beside = prefix.join("bin/postgres.new");
+    std::fs::copy(newest.program("postgres"), &beside)?;
+    std::fs::rename(&beside, prefix.join("bin/postgres"))?;
+    let adopted = adopt(&host.data())?.expect("it runs");
+    assert_eq!(adopted.pid(), first.pid());
+    stop(adopted).await?;
+    stop(host.start().await?).await
 }
 
 /// Starts the server as an agent does, and is killed as soon as it has.
