@@ -1,1 +1,9 @@
 //! The platform of one machine: PostgreSQL servers and applications as processes.
+mod config;
+mod files;
+mod key_file;
+pub mod layout;
+pub mod locks;
+mod seal;
+mod store;
+mod user;

@@ -1,0 +1,125 @@
+//! What an operator may configure of the platform, typed; reading it from files is the binary's.
+
+use std::path::PathBuf;
+
+use boma_engine::observed::ServerBuild;
+
+/// One PostgreSQL on this machine.
+#[derive(Clone, Debug)]
+pub struct LocalBuild {
+    /// What the engine needs to know of it.
+    pub server: ServerBuild,
+    /// Directory of its programs (`postgres`, `initdb`).
+    pub bin_dir: PathBuf,
+}
+
+/// The PostgreSQL builds of this machine, found by the binary.
+#[derive(Clone, Debug, Default)]
+pub struct Builds {
+    /// At most one per major version, oldest first.
+    pub servers: Vec<LocalBuild>,
+    /// Where was looked, for the hint when a version is missing.
+    pub searched: Vec<String>,
+}
+
+/// Where `<database>.internal` names are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostsFile {
+    /// Nowhere: connection strings use addresses.
+    Off,
+    /// Into this file, as far as it can be written.
+    At(PathBuf),
+}
+
+/// Which address and port a database gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// An address of its own where the system has all of 127.0.0.0/8, or else a port of its own.
+    Automatic {
+        /// Port on addresses of their own.
+        port: u16,
+    },
+    /// Always 127.0.0.1, and a port of its own, this one or the next free one.
+    Ports {
+        /// First port to try.
+        first: u16,
+    },
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        Self::Automatic { port: 5432 }
+    }
+}
+
+/// How the platform of one machine is set up.
+#[derive(Clone, Debug)]
+pub struct LocalConfig {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The `boma` program that agents are started with.
+    pub boma: PathBuf,
+    /// PostgreSQL on this machine.
+    pub builds: Builds,
+    /// Where names are written.
+    pub hosts: HostsFile,
+    /// Addresses of databases.
+    pub addresses: Addresses,
+    /// System user that servers and agents run as when Boma runs as root; none: `postgres`.
+    pub system_user: Option<String>,
+    /// System user that applications run as when Boma runs as root; none: the owner of their
+    /// working directory.
+    pub application_user: Option<String>,
+    /// Whether CPU and memory limits are enforced where that is possible.
+    pub enforce_limits: bool,
+    /// Spare clusters to keep per PostgreSQL version in use.
+    pub spares: u16,
+}
+
+impl LocalConfig {
+    /// The usual set-up below a state directory: `/etc/hosts`, automatic addresses, limits on.
+    pub fn new(state_dir: PathBuf, boma: PathBuf, builds: Builds) -> Self {
+        Self {
+            state_dir,
+            boma,
+            builds,
+            hosts: HostsFile::At(PathBuf::from("/etc/hosts")),
+            addresses: Addresses::default(),
+            system_user: None,
+            application_user: None,
+            enforce_limits: true,
+            spares: 2,
+        }
+    }
+}
+
+/// Where state is kept unless said otherwise: `/var/lib/boma` for root, `$XDG_STATE_HOME/boma` or
+/// `~/.local/state/boma` for anybody else. None: there is neither of the two variables.
+pub fn default_state_dir(is_root: bool, var: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    if is_root {
+        return Some(PathBuf::from("/var/lib/boma"));
+    }
+    // The XDG base directory specification tells to ignore relative paths.
+    let absolute = |name| var(name).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|base| base.join("boma"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_directory_follows_the_user() {
+        let home = |name: &str| (name == "HOME").then(|| PathBuf::from("/home/ann"));
+        let xdg = |name: &str| Some(PathBuf::from(if name == "HOME" { "/h" } else { "/x" }));
+        let relative = |name: &str| Some(PathBuf::from(if name == "HOME" { "/h" } else { "x" }));
+        let at = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(default_state_dir(true, xdg), at("/var/lib/boma"));
+        assert_eq!(default_state_dir(false, home), at("/home/ann/.local/state/boma"));
+        assert_eq!(default_state_dir(false, xdg), at("/x/boma"));
+        assert_eq!(default_state_dir(false, relative), at("/h/.local/state/boma"));
+        assert_eq!(default_state_dir(false, |_| None), None);
+    }
+}

@@ -1,0 +1,305 @@
+//! The platform's memory: one SQLite database, secrets in it sealed.
+//!
+//! ```text
+//!   caller ── job ──► writer thread: BEGIN, job, job, job, COMMIT (one fsync) ──► every caller is answered
+//!   caller ── read ─► a connection of its own; write-ahead logging lets it read meanwhile
+//! ```
+//!
+//! What is answered is durable (`synchronous=FULL`). Jobs that arrive while a commit is under way
+//! share the next one, so fifty databases at once do not wait for fifty fsyncs each. A job that
+//! fails is undone alone. Other processes of the installation use the same file; SQLite's own
+//! locks order them.
+
+mod applications;
+mod databases;
+mod grants;
+mod journal;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use boma_problem::{Class, IntoProblem, Problem};
+use ring::rand::{SecureRandom, SystemRandom};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::seal::{SealError, Sealer};
+
+pub use applications::ApplicationSecrets;
+pub(crate) use applications::{ApplicationRow, ProcessRow, Role};
+pub(crate) use databases::{CertificateRow, DatabaseRow, PlacementRow};
+pub use journal::RecordedEvent;
+
+/// How long a write waits for another process that is writing.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Jobs in one transaction at most: bounds how long the first one waits for its answer.
+const BATCH: usize = 256;
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file could not be opened as a database.
+    #[error("open the state in `{path}`")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A newer Boma wrote it.
+    #[error("the state in `{path}` has format {found}, and this version of Boma knows formats up to {known}")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest known one.
+        known: u32,
+    },
+    /// It was sealed with another key.
+    #[error("the key does not fit the state in `{path}`")]
+    WrongKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A statement failed.
+    #[error("{doing}")]
+    Sql {
+        /// What was to be done: a verb phrase.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A transaction could not begin or end; nothing of it was written.
+    #[error("write the state")]
+    Transaction {
+        /// Why; shared by all callers whose jobs were in it.
+        #[source]
+        source: Arc<rusqlite::Error>,
+    },
+    /// A secret could not be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A stored value does not have the form it should have.
+    #[error("{doing}: a stored value is not as expected")]
+    Form {
+        /// What was to be done: a verb phrase.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The writer has ended.
+    #[error("the state is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Wraps a failure of SQLite with what was being done.
+    fn sql(doing: &'static str) -> impl Fn(rusqlite::Error) -> Self {
+        move |source| Self::Sql { doing, source }
+    }
+
+    /// Wraps a failure to read a stored value.
+    fn form<E: std::error::Error + Send + Sync + 'static>(doing: &'static str) -> impl Fn(E) -> Self {
+        move |source| Self::Form { doing, source: Box::new(source) }
+    }
+}
+
+impl IntoProblem for StoreError {
+    fn problem(&self) -> Problem {
+        let problem = |class, code| Problem::from_error(class, code, self);
+        match self {
+            Self::Open { source, .. } | Self::Sql { source, .. } => self.sqlite_problem(source),
+            Self::Transaction { source } => self.sqlite_problem(source),
+            Self::TooNew { .. } => problem(Class::Config, "state-too-new")
+                .hint("Use the version of Boma that wrote it, or a newer one."),
+            Self::WrongKey { .. } => problem(Class::Config, "key-wrong")
+                .hint("Bring back `key` and `boma.sqlite` from the same copy of the state directory. Nothing was changed."),
+            Self::Seal(error) => error.problem(),
+            Self::Form { .. } => problem(Class::Internal, "state-form"),
+            Self::Closed => problem(Class::Internal, "state-closed"),
+        }
+    }
+}
+
+impl StoreError {
+    fn sqlite_problem(&self, source: &rusqlite::Error) -> Problem {
+        let problem = |class, code| Problem::from_error(class, code, self);
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => problem(Class::Config, "disk-full")
+                .hint("Free space on the file system of the state directory; nothing is lost, and Boma goes on by itself."),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                problem(Class::Config, "state-not-writable")
+                    .hint("Run `boma` as the user that owns the state directory, on a file system that can be written.")
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => problem(Class::Transient, "state-busy"),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => problem(Class::Config, "state-damaged")
+                .hint("Stop `boma serve`, keep a copy of the state directory, and bring back `boma.sqlite` from your last copy. The databases themselves are not touched by this."),
+            Some(ErrorCode::SystemIoFailure) => problem(Class::Transient, "state-io"),
+            _ => problem(Class::Internal, "state-failed"),
+        }
+    }
+}
+
+/// What a job may use: the connection inside its transaction, and the sealer.
+pub(crate) struct Access<'a> {
+    db: &'a Connection,
+    sealer: &'a Sealer,
+}
+
+/// Answers a caller, told whether the transaction was begun and committed.
+type Answer = Box<dyn FnOnce(Result<(), Arc<rusqlite::Error>>) + Send>;
+/// Runs inside the transaction, if there is one, and leaves the answer for after its end.
+type Job = Box<dyn FnOnce(Option<Access<'_>>) -> Answer + Send>;
+
+/// The open state. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Store {
+    writer: mpsc::Sender<Job>,
+    reader: Arc<Mutex<Connection>>,
+    sealer: Arc<Sealer>,
+    /// Identity of the installation, made with the state.
+    pub(crate) installation: Uuid,
+}
+
+impl Store {
+    /// Opens the state, making it when it is not there. The caller holds the `init` lock.
+    pub(crate) fn open(path: &Path, sealer: Sealer) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+            .map_err(failed)?;
+        schema::migrate(&mut db, path)?;
+        let installation = identify(&mut db, &sealer, path)?;
+        let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        let sealer = Arc::new(sealer);
+        let (writer, jobs) = mpsc::channel::<Job>();
+        let for_writer = Arc::clone(&sealer);
+        std::thread::Builder::new()
+            .name("boma-state".to_owned())
+            .spawn(move || write_in_turn(&mut db, &for_writer, &jobs))
+            .map_err(|_no_thread| StoreError::Closed)?;
+        Ok(Self { writer, reader: Arc::new(Mutex::new(reader)), sealer, installation })
+    }
+
+    /// Runs a job in a transaction; when this returns `Ok`, its changes are durable.
+    pub(crate) async fn write<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(Access<'_>) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |access| {
+            let outcome = access.map(|access| undone_alone(access, job));
+            Box::new(move |ended| {
+                let outcome = match ended {
+                    Ok(()) => outcome.unwrap_or(Err(StoreError::Closed)),
+                    Err(source) => Err(StoreError::Transaction { source }),
+                };
+                // A caller that went away does not want to know.
+                drop(answer.send(outcome));
+            })
+        });
+        if self.writer.send(job).is_err() {
+            return Err(StoreError::Closed);
+        }
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Reads one consistent state.
+    pub(crate) async fn read<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(Access<'_>) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let (reader, sealer) = (Arc::clone(&self.reader), Arc::clone(&self.sealer));
+        let work = move || {
+            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let transaction = reader.transaction().map_err(StoreError::sql("read the state"))?;
+            job(Access { db: &transaction, sealer: &sealer })
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(outcome) => outcome,
+            Err(_ended) => Err(StoreError::Closed),
+        }
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.busy_timeout(BUSY)?;
+    db.set_prepared_statement_cache_capacity(64);
+    if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+    }
+    db.pragma_update(None, "foreign_keys", "ON")?;
+    Ok(db)
+}
+
+/// Makes identity and key check of a new state; checks the key of an old one.
+fn identify(db: &mut Connection, sealer: &Sealer, path: &Path) -> Result<Uuid, StoreError> {
+    let doing = "identify the installation";
+    let transaction = db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(StoreError::sql(doing))?;
+    let known = schema::meta(&transaction, "installation").map_err(StoreError::sql(doing))?;
+    if let Some(sealed) = known {
+        let wrong = |_: SealError| StoreError::WrongKey { path: path.to_owned() };
+        let plain = sealer.open("installation", &sealed).map_err(wrong)?;
+        return Uuid::from_slice(&plain).map_err(StoreError::form(doing));
+    }
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|ring::error::Unspecified| SealError::Seal {
+        row: "installation".to_owned(),
+    })?;
+    let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+    let sealed = sealer.seal("installation", id.as_bytes())?;
+    schema::set_meta(&transaction, "installation", &sealed).map_err(StoreError::sql(doing))?;
+    transaction.commit().map_err(StoreError::sql(doing))?;
+    Ok(id)
+}
+
+/// The writer thread: one transaction for all jobs that wait.
+fn write_in_turn(db: &mut Connection, sealer: &Sealer, jobs: &mpsc::Receiver<Job>) {
+    while let Ok(first) = jobs.recv() {
+        let batch = std::iter::once(first).chain(jobs.try_iter().take(BATCH - 1)).collect();
+        write_together(db, sealer, batch);
+    }
+}
+
+fn write_together(db: &mut Connection, sealer: &Sealer, batch: Vec<Job>) {
+    let (answers, ended): (Vec<Answer>, _) =
+        match db.transaction_with_behavior(TransactionBehavior::Immediate) {
+            Ok(transaction) => {
+                let run = |job: Job| job(Some(Access { db: &transaction, sealer }));
+                (batch.into_iter().map(run).collect(), transaction.commit())
+            }
+            Err(error) => (batch.into_iter().map(|job| job(None)).collect(), Err(error)),
+        };
+    let ended = ended.map_err(Arc::new);
+    for answer in answers {
+        answer(ended.clone());
+    }
+}
+
+/// Runs one job so that its failure undoes nothing but its own changes.
+fn undone_alone<R>(
+    access: Access<'_>,
+    job: impl FnOnce(Access<'_>) -> Result<R, StoreError>,
+) -> Result<R, StoreError> {
+    let db = access.db;
+    let run = |statement| db.execute_batch(statement).map_err(StoreError::sql("write the state"));
+    run("SAVEPOINT job")?;
+    match job(access) {
+        Ok(done) => run("RELEASE job").map(|()| done),
+        Err(error) => run("ROLLBACK TO job; RELEASE job").and(Err(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
