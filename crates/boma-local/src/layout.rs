@@ -213,7 +213,7 @@ impl Layout {
     /// slipped through anywhere would lead out of the state directory.
     pub fn application(&self, key: &ApplicationKey) -> Result<PathBuf, LayoutError> {
         let mut path = self.root.join("applications");
-        for part in key.project.split('/').chain([key.name.as_str()]) {
+        for part in key.project.split('/').chain([&*key.name]) {
             let plain = !part.is_empty()
                 && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
             if !plain {

@@ -7,3 +7,8 @@ pub mod locks;
 mod seal;
 mod store;
 mod user;
+mod address;
+mod hosts;
+mod tls;
+mod detach;
+mod process;

@@ -142,7 +142,7 @@ impl StoreError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => problem(Class::Transient, "state-busy"),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => problem(Class::Config, "state-damaged")
                 .hint("Stop `boma serve`, keep a copy of the state directory, and bring back `boma.sqlite` from your last copy. The databases themselves are not touched by this."),
-            Some(ErrorCode::SystemIoFailure) => problem(Class::Transient, "state-io"),
+            Some(ErrorCode::SystemIoFailure | ErrorCode::OperationAborted) => problem(Class::Transient, "state-io"),
             _ => problem(Class::Internal, "state-failed"),
         }
     }
@@ -197,9 +197,10 @@ impl Store {
         let job: Job = Box::new(move |access| {
             let outcome = access.map(|access| undone_alone(access, job));
             Box::new(move |ended| {
-                let outcome = match ended {
-                    Ok(()) => outcome.unwrap_or(Err(StoreError::Closed)),
-                    Err(source) => Err(StoreError::Transaction { source }),
+                let outcome = match (ended, outcome) {
+                    (_, Some(Err(error))) => Err(error),
+                    (Err(source), _) => Err(StoreError::Transaction { source }),
+                    (Ok(()), done) => done.unwrap_or(Err(StoreError::Closed)),
                 };
                 // A caller that went away does not want to know.
                 drop(answer.send(outcome));
@@ -276,8 +277,15 @@ fn write_together(db: &mut Connection, sealer: &Sealer, batch: Vec<Job>) {
     let (answers, ended): (Vec<Answer>, _) =
         match db.transaction_with_behavior(TransactionBehavior::Immediate) {
             Ok(transaction) => {
-                let run = |job: Job| job(Some(Access { db: &transaction, sealer }));
-                (batch.into_iter().map(run).collect(), transaction.commit())
+                // SQLite ends the whole transaction by itself when the disk is full; what comes
+                // after that must not be written outside of it.
+                let run = |job: Job| {
+                    let alive = !transaction.is_autocommit();
+                    job(alive.then_some(Access { db: &transaction, sealer }))
+                };
+                let answers = batch.into_iter().map(run).collect();
+                let ended = if transaction.is_autocommit() { Err(aborted()) } else { transaction.commit() };
+                (answers, ended)
             }
             Err(error) => (batch.into_iter().map(|job| job(None)).collect(), Err(error)),
         };
@@ -285,6 +293,11 @@ fn write_together(db: &mut Connection, sealer: &Sealer, batch: Vec<Job>) {
     for answer in answers {
         answer(ended.clone());
     }
+}
+
+/// What the other jobs of a transaction are told when one of them has ended it.
+fn aborted() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT), None)
 }
 
 /// Runs one job so that its failure undoes nothing but its own changes.
@@ -297,6 +310,7 @@ fn undone_alone<R>(
     run("SAVEPOINT job")?;
     match job(access) {
         Ok(done) => run("RELEASE job").map(|()| done),
+        Err(error) if db.is_autocommit() => Err(error),
         Err(error) => run("ROLLBACK TO job; RELEASE job").and(Err(error)),
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use boma_instance::{Listen, Secret, TlsMaterial};
 use boma_problem::{Class, IntoProblem, Problem};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -20,7 +21,7 @@ const SERVER_DAYS: i64 = 365;
 /// A server's certificate is renewed when fewer days are left.
 const RENEW_DAYS: i64 = 30;
 /// Clocks of two machines differ, and one that was just set goes back a little.
-const BACKDATED_HOURS: i64 = 1;
+const BACKDATED_DAYS: i64 = 1;
 
 /// Why a certificate could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,7 @@ impl Authority {
         let failed = |source| TlsError::Certificate { doing: "make the certificate authority", source };
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
         let mut params = authority_params(installation);
-        (params.not_before, params.not_after) = validity(now, AUTHORITY_DAYS)?;
+        set_validity(&mut params, now, AUTHORITY_DAYS)?;
         let certificate = params.self_signed(&key).map_err(failed)?;
         Ok(Self { certificate: certificate.pem(), key: key.serialize_pem() })
     }
@@ -82,7 +83,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = validity(now, SERVER_DAYS)?;
+        set_validity(&mut params, now, SERVER_DAYS)?;
         let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
         let renew_at = now
             .checked_add(SignedDuration::from_hours(24 * (SERVER_DAYS - RENEW_DAYS)))
@@ -155,14 +156,17 @@ fn authority_params(installation: Uuid) -> CertificateParams {
     params
 }
 
-type Validity = (time::OffsetDateTime, time::OffsetDateTime);
-
-fn validity(now: Timestamp, days: i64) -> Result<Validity, TlsError> {
-    let moment = |hours: i64| {
-        time::OffsetDateTime::from_unix_timestamp(now.as_second() + hours * 3600)
-            .map_err(|_beyond_time| TlsError::Clock { now })
+/// Sets from when to when a certificate is good, in whole days.
+fn set_validity(params: &mut CertificateParams, now: Timestamp, days: i64) -> Result<(), TlsError> {
+    let midnight = |days: i64| {
+        let date = now.checked_add(SignedDuration::from_hours(24 * days))?.to_zoned(TimeZone::UTC).date();
+        let part = |number: i8| u8::try_from(number).unwrap_or(1);
+        Ok(rcgen::date_time_ymd(date.year().into(), part(date.month()), part(date.day())))
     };
-    Ok((moment(-BACKDATED_HOURS)?, moment(24 * days)?))
+    let clock = |_beyond_time: jiff::Error| TlsError::Clock { now };
+    params.not_before = midnight(-BACKDATED_DAYS).map_err(clock)?;
+    params.not_after = midnight(days).map_err(clock)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -190,7 +194,7 @@ mod tests {
         let issue = |listen: &Listen, current, now| authority.certificate_for(home, listen, current, now).unwrap();
         let (row, fresh) = issue(&listen, None, now());
         assert_eq!(fresh, Freshness::New);
-        let later = |days| now() + SignedDuration::from_hours(24 * days);
+        let later = |days: i64| now() + SignedDuration::from_hours(24 * days);
         assert_eq!(issue(&listen, Some(row.clone()), later(334)).1, Freshness::Kept);
         assert_eq!(issue(&listen, Some(row.clone()), later(336)).1, Freshness::New);
         let mut renamed = listen.clone();
@@ -221,7 +225,7 @@ mod tests {
         assert!(verify("-verify_ip", "127.64.1.2"));
         assert!(!verify("-verify_hostname", "b.internal"));
         let text = Command::new("openssl")
-            .args(["x509", "-noout", "-enddate", "-checkend", &(364 * 86400).to_string(), "-in", "server.pem"])
+            .args(["x509", "-noout", "-enddate", "-checkend", &(363 * 86400).to_string(), "-in", "server.pem"])
             .current_dir(dir.path())
             .output()
             .unwrap();
