@@ -25,3 +25,18 @@ pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     std::fs::rename(&beside, path)?;
     sync_parent(path)
 }
+
+/// The last bytes of a file as text, from a line's beginning.
+pub(crate) fn tail(path: &Path, bytes: u64) -> io::Result<String> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = File::open(path)?;
+    let from = file.metadata()?.len().saturating_sub(bytes);
+    file.seek(SeekFrom::Start(from))?;
+    let mut end = Vec::new();
+    file.take(bytes).read_to_end(&mut end)?;
+    let text = String::from_utf8_lossy(&end).into_owned();
+    match text.split_once('\n') {
+        Some((_part, rest)) if from > 0 => Ok(rest.to_owned()),
+        Some(_) | None => Ok(text),
+    }
+}

@@ -12,3 +12,7 @@ mod hosts;
 mod tls;
 mod detach;
 mod process;
+mod agent;
+mod limits;
+mod applications;
+mod wakes;

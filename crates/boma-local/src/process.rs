@@ -56,7 +56,7 @@ impl Identity {
     /// Whether it still lives. What cannot be told counts as living: a second one must not be
     /// started on a doubt.
     pub(crate) fn is_alive(&self) -> bool {
-        self.open().is_ok_and(|alive| alive.is_none()).eq(&false)
+        !matches!(self.open(), Ok(None))
     }
 }
 

@@ -125,12 +125,31 @@ impl Access<'_> {
         names.collect::<Result<_, _>>().map_err(&sql)
     }
 
-    /// Which of some names are taken by another instance.
-    pub(crate) fn name_is_free(&self, name: &str, id: InstanceId) -> Result<bool, StoreError> {
-        self.db
-            .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM names WHERE name = ?1 AND id <> ?2)")
-            .and_then(|mut query| query.query_row(params![name, id.to_string()], |row| row.get(0)))
-            .map_err(StoreError::sql("look up a name"))
+    /// Where all placed instances listen, in order of registration.
+    pub(crate) fn placements(&self) -> Result<Vec<(InstanceId, PlacementRow)>, StoreError> {
+        let doing = "read the addresses";
+        let sql = StoreError::sql(doing);
+        let mut query = self
+            .db
+            .prepare_cached(
+                "SELECT p.id, p.address, p.port, p.resolves FROM placements p \
+                 JOIN databases d ON d.id = p.id ORDER BY d.sequence",
+            )
+            .map_err(&sql)?;
+        let mut rows = query.query([]).map_err(&sql)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(&sql)? {
+            let text = |at: usize| row.get::<_, String>(at).map_err(&sql);
+            let id = InstanceId(Uuid::parse_str(&text(0)?).map_err(StoreError::form(doing))?);
+            let placement = PlacementRow {
+                address: text(1)?.parse().map_err(StoreError::form(doing))?,
+                port: row.get(2).map_err(&sql)?,
+                resolves: row.get(3).map_err(&sql)?,
+                names: self.names(id)?,
+            };
+            found.push((id, placement));
+        }
+        Ok(found)
     }
 
     /// Registers a database, or updates what is recorded of it; tells the id that it has.

@@ -1,0 +1,16 @@
+//! Agents of instances: how they are started, found again and spoken to.
+//!
+//! An agent is a process of its own, detached from this one: it outlives `boma apply` and a
+//! restart of `boma serve`. It is found again by its socket. Two agents on one instance cannot
+//! be: each locks `agent.lock` in its directory for its whole life, and one that does not get the
+//! lock ends.
+
+mod client;
+mod command;
+mod spawn;
+
+pub use client::AgentError;
+pub(crate) use client::{ask_status, exit, put_assignment, wait_for_status};
+pub use command::{AgentCommand, PrepareCommand};
+pub use spawn::SpawnError;
+pub(crate) use spawn::{Launch, ensure, prepare};

@@ -1,0 +1,230 @@
+//! Starting agents.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use boma_problem::{Class, IntoProblem, Problem};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use super::client::{self, AgentError};
+use super::{AgentCommand, PrepareCommand};
+use crate::user::SystemUser;
+
+/// How long a new agent may take to listen. It does nothing before that but open its files; this
+/// is for machines under heavy load.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often is looked whether it listens: first and longest.
+const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// Lines of the log that tell why an agent did not start.
+const LAST_LINES: usize = 5;
+
+/// What of Boma's own environment an agent gets: what programs need to run, nothing that may be a
+/// secret of whoever typed the command.
+const ENVIRONMENT: [&str; 8] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "BOMA_LOG", "RUST_BACKTRACE"];
+
+/// Why an agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// Its log could not be opened.
+    #[error("open the agent's log `{path}`")]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The program could not be started.
+    #[error("start `{program}`")]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended before it listened.
+    #[error("the agent ended at once ({status}){}", quoted(.last_lines))]
+    Ended {
+        /// How it ended.
+        status: String,
+        /// What it wrote last.
+        last_lines: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// It does not listen.
+    #[error("the agent does not listen after {:.0} s", START_DEADLINE.as_secs_f32())]
+    Deadline {
+        /// Its log.
+        log: PathBuf,
+    },
+    /// An agent runs, and does not answer.
+    #[error(transparent)]
+    Silent(#[from] AgentError),
+}
+
+fn quoted(lines: &str) -> String {
+    if lines.is_empty() { String::new() } else { format!(": {lines}") }
+}
+
+impl IntoProblem for SpawnError {
+    fn problem(&self) -> Problem {
+        let problem = |class, code| Problem::from_error(class, code, self);
+        match self {
+            Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                problem(Class::Config, "disk-full").hint("Free space on the file system of the state directory.")
+            }
+            Self::Log { .. } => problem(Class::Config, "agent-log"),
+            Self::Start { .. } => problem(Class::Config, "agent-not-started"),
+            Self::Ended { log, .. } | Self::Deadline { log } => problem(Class::Transient, "agent-not-started")
+                .hint(format!("See its log: `{}`.", log.display())),
+            Self::Silent(error) => error.problem(),
+        }
+    }
+}
+
+/// An agent to be started.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// The `boma` program.
+    pub(crate) program: PathBuf,
+    /// Its arguments.
+    pub(crate) command: AgentCommand,
+    /// Whom the log belongs to.
+    pub(crate) user: SystemUser,
+}
+
+/// What was found or done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Agent {
+    /// It ran already.
+    Adopted,
+    /// It was started.
+    Started,
+}
+
+/// Makes sure that an agent runs and listens.
+pub(crate) async fn ensure(launch: &Launch) -> Result<Agent, SpawnError> {
+    let socket = launch.command.run_dir.join("agent.sock");
+    if listens(&socket).await? {
+        return Ok(Agent::Adopted);
+    }
+    let mut child = start(launch)?;
+    let outcome = wait_until_it_listens(launch, &socket, &mut child).await;
+    // It lives on without us; while we live, it must not stay a zombie when it ends.
+    tokio::spawn(async move { child.wait().await });
+    outcome.map(|()| Agent::Started)
+}
+
+/// Starts the making of spare clusters and does not wait for it.
+pub(crate) fn prepare(program: &Path, command: &PrepareCommand) -> Result<(), SpawnError> {
+    let mut process = detached(program);
+    process.args(command.arguments()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = spawn(program, process)?;
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+        // Spares are for later: whatever runs now goes first. Without that right it is as well.
+        drop(rustix::process::setpriority_process(Some(pid), 10));
+    }
+    tokio::spawn(async move { child.wait().await });
+    Ok(())
+}
+
+fn start(launch: &Launch) -> Result<Child, SpawnError> {
+    let path = &launch.command.log;
+    let log = open_log(path, &launch.user)
+        .and_then(|log| Ok((log.try_clone()?, log)))
+        .map_err(|source| SpawnError::Log { path: path.clone(), source })?;
+    let mut process = detached(&launch.program);
+    process.args(launch.command.arguments()).stdout(log.0).stderr(log.1);
+    spawn(&launch.program, process)
+}
+
+fn detached(program: &Path) -> Command {
+    let mut process = Command::new(program);
+    process
+        .env_clear()
+        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        // Ctrl-C at the terminal is not for it; a session of its own it makes itself.
+        .process_group(0)
+        .kill_on_drop(false);
+    process
+}
+
+fn spawn(program: &Path, mut process: Command) -> Result<Child, SpawnError> {
+    process.spawn().map_err(|source| SpawnError::Start { program: program.to_owned(), source })
+}
+
+/// The log is in a directory of the system user, so a link there must not be followed: root would
+/// write wherever that user likes.
+fn open_log(path: &Path, user: &SystemUser) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    if user.differs() {
+        std::os::unix::fs::fchown(&file, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    }
+    Ok(file)
+}
+
+/// Whether somebody listens; one that listens and does not answer is an error.
+async fn listens(socket: &Path) -> Result<bool, SpawnError> {
+    match client::ask_status(socket).await {
+        // A new agent has no status yet and says so; it listens.
+        Ok(_) | Err(AgentError::Refused(_) | AgentError::Form { .. }) => Ok(true),
+        Err(AgentError::Absent) => Ok(false),
+        Err(error @ (AgentError::Deadline(_) | AgentError::Connection { .. })) => Err(error.into()),
+    }
+}
+
+async fn wait_until_it_listens(launch: &Launch, socket: &Path, child: &mut Child) -> Result<(), SpawnError> {
+    let deadline = Instant::now() + START_DEADLINE;
+    let log = || launch.command.log.clone();
+    let mut pause = LOOK.0;
+    while Instant::now() < deadline {
+        // Looked at before asking: an agent that ended because another one holds the lock leaves
+        // that other one to be waited for.
+        let ended = child.try_wait().map_err(|source| SpawnError::Start {
+            program: launch.program.clone(),
+            source,
+        })?;
+        match listens(socket).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            // Its socket may go away in between; only the deadline counts here.
+            Err(error) => tracing::debug!(error = %error, "a new agent does not answer yet"),
+        }
+        if let Some(status) = ended.filter(|status| status.code() != Some(AgentCommand::EXIT_ALREADY_RUNNING)) {
+            return Err(SpawnError::Ended {
+                status: status.to_string(),
+                last_lines: last_lines(&launch.command.log, LAST_LINES),
+                log: log(),
+            });
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK.1);
+    }
+    Err(SpawnError::Deadline { log: log() })
+}
+
+/// The last lines of a log, as one line.
+pub(crate) fn last_lines(path: &Path, count: usize) -> String {
+    let text = crate::files::tail(path, 8 << 10).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join(" | ")
+}
