@@ -28,7 +28,9 @@ const FIRST_PORT: u16 = 15432;
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
     /// All candidates are in use.
-    #[error("port {port} is in use on every loopback address that was tried (the last one was {last})")]
+    #[error(
+        "port {port} is in use on every loopback address that was tried (the last one was {last})"
+    )]
     PortInUse {
         /// The port.
         port: u16,
@@ -75,7 +77,9 @@ pub(crate) fn choose(
     taken: &BTreeSet<SocketAddr>,
 ) -> Result<SocketAddr, AddressError> {
     match addresses {
-        Addresses::Automatic { port } if has_many_addresses() => choose_address(port, installation, id, taken),
+        Addresses::Automatic { port } if has_many_addresses() => {
+            choose_address(port, installation, id, taken)
+        }
         Addresses::Automatic { .. } => choose_port(FIRST_PORT, taken),
         Addresses::Ports { first } => choose_port(first, taken),
     }
@@ -118,7 +122,9 @@ fn candidate(installation: Uuid, id: InstanceId, attempt: u16) -> Ipv4Addr {
 
 fn choose_port(first: u16, taken: &BTreeSet<SocketAddr>) -> Result<SocketAddr, AddressError> {
     // Databases on record come on top of the attempts, so that there is no limit to how many.
-    let last = first.saturating_add(ATTEMPTS).saturating_add(u16::try_from(taken.len()).unwrap_or(u16::MAX));
+    let last = first
+        .saturating_add(ATTEMPTS)
+        .saturating_add(u16::try_from(taken.len()).unwrap_or(u16::MAX));
     for port in first..=last {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if !taken.contains(&address) && is_free(address)? {
@@ -145,12 +151,16 @@ fn is_free(address: SocketAddr) -> Result<bool, AddressError> {
 pub(crate) fn names(key: &DatabaseKey, is_free: impl Fn(&str) -> bool) -> Vec<String> {
     let parts: Vec<&str> = key.project.rsplit('/').collect();
     let project = parts.first().copied().unwrap_or_default();
-    let mut names: Vec<String> =
-        [format!("{}.internal", key.name), format!("{}.{project}.internal", key.name)]
-            .into_iter()
-            .filter(|name| is_free(name))
-            .collect();
-    let qualified = names.last().is_some_and(|name| name.matches('.').count() > 1);
+    let mut names: Vec<String> = [
+        format!("{}.internal", key.name),
+        format!("{}.{project}.internal", key.name),
+    ]
+    .into_iter()
+    .filter(|name| is_free(name))
+    .collect();
+    let qualified = names
+        .last()
+        .is_some_and(|name| name.matches('.').count() > 1);
     if !qualified {
         names.push(format!("{}.{}.internal", key.name, parts.join(".")));
     }
@@ -171,17 +181,29 @@ mod tests {
     fn an_address_is_its_own_free_and_in_the_range() {
         let mut taken = BTreeSet::new();
         for number in 0..200 {
-            let address =
-                choose(Addresses::Automatic { port: 5432 }, HOME, id(number), &taken).unwrap();
+            let address = choose(
+                Addresses::Automatic { port: 5432 },
+                HOME,
+                id(number),
+                &taken,
+            )
+            .unwrap();
             assert!(taken.insert(address));
-            let IpAddr::V4(ip) = address.ip() else { panic!("{address}") };
-            assert!((64..128).contains(&ip.octets()[1]) && ![0, 255].contains(&ip.octets()[3]), "{ip}");
+            let IpAddr::V4(ip) = address.ip() else {
+                panic!("{address}")
+            };
+            assert!(
+                (64..128).contains(&ip.octets()[1]) && ![0, 255].contains(&ip.octets()[3]),
+                "{ip}"
+            );
         }
     }
 
     #[test]
     fn candidates_spread_over_the_range() {
-        let seen: BTreeSet<_> = (0..4000).map(|number| candidate(HOME, id(number), 0)).collect();
+        let seen: BTreeSet<_> = (0..4000)
+            .map(|number| candidate(HOME, id(number), 0))
+            .collect();
         assert!(seen.len() > 3985, "{} of 4000", seen.len());
         let second: BTreeSet<_> = seen.iter().map(|ip| ip.octets()[1]).collect();
         assert_eq!(second.len(), 64);
@@ -194,16 +216,26 @@ mod tests {
         let second = choose(automatic, HOME, id(1), &BTreeSet::from([first])).unwrap();
         assert_ne!(first, second);
         let _listening = TcpListener::bind(first).unwrap();
-        assert_eq!(choose(automatic, HOME, id(1), &BTreeSet::new()).unwrap(), second);
+        assert_eq!(
+            choose(automatic, HOME, id(1), &BTreeSet::new()).unwrap(),
+            second
+        );
     }
 
     #[test]
     fn a_program_on_all_addresses_is_told_with_the_way_out() {
         let everywhere = TcpListener::bind(("0.0.0.0", 0)).unwrap();
         let port = everywhere.local_addr().unwrap().port();
-        let problem = choose(Addresses::Automatic { port }, HOME, id(1), &BTreeSet::new()).unwrap_err().problem();
+        let problem = choose(Addresses::Automatic { port }, HOME, id(1), &BTreeSet::new())
+            .unwrap_err()
+            .problem();
         assert_eq!(problem.code, "port-in-use");
-        assert!(problem.message.starts_with(&format!("port {port} is in use on every loopback address")), "{problem}");
+        assert!(
+            problem
+                .message
+                .starts_with(&format!("port {port} is in use on every loopback address")),
+            "{problem}"
+        );
         assert!(problem.hints[0].contains("ss -ltnp"));
     }
 
@@ -219,12 +251,24 @@ mod tests {
     #[test]
     fn the_short_name_goes_to_the_first() {
         let key = DatabaseKey::new("fincorp/retail/dev/login-svc", "accounts-db");
-        assert_eq!(names(&key, |_| true), ["accounts-db.internal", "accounts-db.login-svc.internal"]);
-        assert_eq!(names(&key, |name| name != "accounts-db.internal"), ["accounts-db.login-svc.internal"]);
-        assert_eq!(names(&key, |_| false), ["accounts-db.login-svc.dev.retail.fincorp.internal"]);
+        assert_eq!(
+            names(&key, |_| true),
+            ["accounts-db.internal", "accounts-db.login-svc.internal"]
+        );
+        assert_eq!(
+            names(&key, |name| name != "accounts-db.internal"),
+            ["accounts-db.login-svc.internal"]
+        );
+        assert_eq!(
+            names(&key, |_| false),
+            ["accounts-db.login-svc.dev.retail.fincorp.internal"]
+        );
         assert_eq!(
             names(&key, |name| name == "accounts-db.internal"),
-            ["accounts-db.internal", "accounts-db.login-svc.dev.retail.fincorp.internal"]
+            [
+                "accounts-db.internal",
+                "accounts-db.login-svc.dev.retail.fincorp.internal"
+            ]
         );
     }
 }

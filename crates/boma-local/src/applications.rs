@@ -125,17 +125,20 @@ impl IntoProblem for ApplicationError {
             Self::DatabaseUser { .. } => problem(Class::User, "application-user-refused")
                 .hint("Give the working directory to another user, or name one in the configuration (`application_user`)."),
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                problem(Class::Config, "disk-full").hint("Free space on the file system of the state directory.")
+                problem(Class::Config, "disk-full").hint(crate::files::FREE_SPACE)
             }
             Self::Log { .. } => problem(Class::Config, "application-log"),
-            Self::Run { source, program } => match source.kind() {
-                io::ErrorKind::NotFound => problem(Class::User, "command-not-found").hint(format!(
+            Self::Run { source, program } if source.kind() == io::ErrorKind::NotFound => {
+                problem(Class::User, "command-not-found").hint(format!(
                     "Install `{program}`, or write its whole path into the manifest: it is looked for in the PATH that `boma` runs with."
-                )),
-                io::ErrorKind::PermissionDenied => problem(Class::User, "command-not-allowed")
-                    .hint(format!("Make `{program}` executable for the user that the application runs as.")),
-                _ => problem(Class::Transient, "command-not-started"),
-            },
+                ))
+            }
+            Self::Run { source, program } if source.kind() == io::ErrorKind::PermissionDenied => {
+                problem(Class::User, "command-not-allowed").hint(format!(
+                    "Make `{program}` executable for the user that the application runs as."
+                ))
+            }
+            Self::Run { .. } => problem(Class::Transient, "command-not-started"),
             Self::Process { .. } => problem(Class::Transient, "process-failed"),
             Self::Layout(error) => error.problem(),
             Self::Store(error) => error.problem(),
@@ -171,14 +174,23 @@ impl Applications {
         program: &Program,
     ) -> Result<ProcessState, ApplicationError> {
         // Prepared before anything is stopped: what cannot be started leaves the old one running.
-        let prepared = self.prepare(key, program, "app.log", log::Rotate::WhenLarge).await?;
+        let prepared = self
+            .prepare(key, program, "app.log", log::Rotate::WhenLarge)
+            .await?;
         let wanted = key.clone();
-        let before = self.store.read(move |state| state.process(&wanted, Role::Main)).await?;
+        let before = self
+            .store
+            .read(move |state| state.process(&wanted, Role::Main))
+            .await?;
         if let Some(row) = &before {
             end(row).await?;
         }
-        let failures = before.filter(|row| row.deployment == deployment).map_or(0, |row| row.failures);
-        let (child, row) = self.start(key, Role::Main, deployment, failures, prepared).await?;
+        let failures = before
+            .filter(|row| row.deployment == deployment)
+            .map_or(0, |row| row.failures);
+        let (child, row) = self
+            .start(key, Role::Main, deployment, failures, prepared)
+            .await?;
         let state = running(&row);
         self.watch(key.clone(), row, Some(child));
         Ok(state)
@@ -187,12 +199,19 @@ impl Applications {
     /// Ends the application's process and forgets it.
     pub(crate) async fn stop(&self, key: &ApplicationKey) -> Result<(), ApplicationError> {
         let wanted = key.clone();
-        let Some(row) = self.store.read(move |state| state.process(&wanted, Role::Main)).await? else {
+        let Some(row) = self
+            .store
+            .read(move |state| state.process(&wanted, Role::Main))
+            .await?
+        else {
             return Ok(());
         };
         end(&row).await?;
         let key = key.clone();
-        Ok(self.store.write(move |state| state.forget_process(&key, Role::Main)).await?)
+        Ok(self
+            .store
+            .write(move |state| state.forget_process(&key, Role::Main))
+            .await?)
     }
 
     /// Runs a program to its end; the outcome is on record when this returns.
@@ -229,14 +248,22 @@ impl Applications {
         deployment: &str,
         program: &Program,
     ) -> Result<Option<Problem>, ApplicationError> {
-        let prepared = self.prepare(key, program, "pre-deploy.log", log::Rotate::Always).await?;
+        let prepared = self
+            .prepare(key, program, "pre-deploy.log", log::Rotate::Always)
+            .await?;
         let wanted = key.clone();
         // A Boma that was killed left its run going; two migrations at once are asking for trouble.
-        if let Some(row) = self.store.read(move |state| state.process(&wanted, Role::PreDeploy)).await? {
+        if let Some(row) = self
+            .store
+            .read(move |state| state.process(&wanted, Role::PreDeploy))
+            .await?
+        {
             wait_for_end(&row.identity()).await?;
         }
         let (log, secrets) = (prepared.log.clone(), prepared.secrets.clone());
-        let (mut child, row) = self.start(key, Role::PreDeploy, deployment, 0, prepared).await?;
+        let (mut child, row) = self
+            .start(key, Role::PreDeploy, deployment, 0, prepared)
+            .await?;
         wait_for_end(&row.identity()).await?;
         let status = child.wait().map_err(process_error("wait for", row.pid))?;
         if status.success() {
@@ -248,9 +275,15 @@ impl Applications {
         let mut problem = Problem::new(
             Class::User,
             "pre-deploy-failed",
-            format!("preDeploy `{}` ended with {status}", program.command.join(" ")),
+            format!(
+                "preDeploy `{}` ended with {status}",
+                program.command.join(" ")
+            ),
         )
-        .hint(format!("Its whole output is in `{}`. The version that was running goes on.", log.display()));
+        .hint(format!(
+            "Its whole output is in `{}`. The version that was running goes on.",
+            log.display()
+        ));
         if !last.is_empty() {
             problem.causes.push(environment::redacted(&last, &secrets));
         }
@@ -270,15 +303,29 @@ impl Applications {
             Some(at) => (at, row.failures),
             None => self.record_end(key, row).await?,
         };
-        Ok(ProcessState::Exited { deployment: row.deployment.clone(), at, failures })
+        Ok(ProcessState::Exited {
+            deployment: row.deployment.clone(),
+            at,
+            failures,
+        })
     }
 
-    async fn record_end(&self, key: &ApplicationKey, row: &ProcessRow) -> Result<(Timestamp, u32), StoreError> {
+    async fn record_end(
+        &self,
+        key: &ApplicationKey,
+        row: &ProcessRow,
+    ) -> Result<(Timestamp, u32), StoreError> {
         let at = Timestamp::now();
         let soon = at.duration_since(row.since) < SOON;
-        let failures = if soon { row.failures.saturating_add(1) } else { 0 };
+        let failures = if soon {
+            row.failures.saturating_add(1)
+        } else {
+            0
+        };
         let (key, row) = (key.clone(), row.clone());
-        self.store.write(move |state| state.set_exited(&key, &row, at, failures)).await?;
+        self.store
+            .write(move |state| state.set_exited(&key, &row, at, failures))
+            .await?;
         Ok((at, failures))
     }
 
@@ -293,7 +340,9 @@ impl Applications {
             if let Some(mut child) = child {
                 match child.wait() {
                     Ok(status) => tracing::info!(application = %key, %status, "the process ended"),
-                    Err(error) => tracing::warn!(application = %key, %error, "cannot reap a process"),
+                    Err(error) => {
+                        tracing::warn!(application = %key, %error, "cannot reap a process");
+                    }
                 }
             }
             if let Err(error) = this.record_end(&key, &row).await {
@@ -326,7 +375,10 @@ impl Applications {
         let log = home.join(log);
         let (out, err) = log::open(&log, rotate)
             .and_then(|file| Ok((file.try_clone()?, file)))
-            .map_err(|source| ApplicationError::Log { path: log.clone(), source })?;
+            .map_err(|source| ApplicationError::Log {
+                path: log.clone(),
+                source,
+            })?;
         let mut command = Command::new(name);
         command
             .args(arguments)
@@ -342,7 +394,11 @@ impl Applications {
             // With the user goes every supplementary group: the standard library clears them.
             command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
         }
-        Ok(Prepared { command, secrets, log })
+        Ok(Prepared {
+            command,
+            secrets,
+            log,
+        })
     }
 
     async fn start(
@@ -353,7 +409,11 @@ impl Applications {
         failures: u32,
         prepared: Prepared,
     ) -> Result<(Child, ProcessRow), ApplicationError> {
-        let program = prepared.command.get_program().to_string_lossy().into_owned();
+        let program = prepared
+            .command
+            .get_program()
+            .to_string_lossy()
+            .into_owned();
         let (store, key, deployment) = (self.store.clone(), key.clone(), deployment.to_owned());
         let handle = Handle::current();
         let work = move || {
@@ -375,26 +435,39 @@ impl Applications {
             match (started, recorded) {
                 (Ok(child), Some(row)) => Ok((child, row)),
                 (Err(StartError::Record(error)), _) => Err(error),
-                (Err(StartError::System(source)), _) => Err(ApplicationError::Run { program, source }),
+                (Err(StartError::System(source)), _) => {
+                    Err(ApplicationError::Run { program, source })
+                }
                 (Ok(_), None) => Err(StoreError::Closed.into()),
             }
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed.into()))
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or(Err(StoreError::Closed.into()))
     }
 }
 
 impl ProcessRow {
     pub(crate) fn identity(&self) -> Identity {
-        Identity { pid: self.pid, birth: self.birth.clone() }
+        Identity {
+            pid: self.pid,
+            birth: self.birth.clone(),
+        }
     }
 }
 
 fn running(row: &ProcessRow) -> ProcessState {
-    ProcessState::Running { deployment: row.deployment.clone(), pid: row.pid, since: row.since }
+    ProcessState::Running {
+        deployment: row.deployment.clone(),
+        pid: row.pid,
+        since: row.since,
+    }
 }
 
 async fn end(row: &ProcessRow) -> Result<(), ApplicationError> {
-    process::end_session(&row.identity(), GRACE).await.map_err(process_error("end", row.pid))
+    process::end_session(&row.identity(), GRACE)
+        .await
+        .map_err(process_error("end", row.pid))
 }
 
 async fn wait_for_end(identity: &Identity) -> Result<(), ApplicationError> {
@@ -417,7 +490,14 @@ fn make_home(home: &Path) -> Result<(), ApplicationError> {
         .recursive(true)
         .mode(0o711)
         .create(home)
-        .map_err(|source| LayoutError::Io { doing: "create", path: home.to_owned(), source }.into())
+        .map_err(|source| {
+            LayoutError::Io {
+                doing: "create",
+                path: home.to_owned(),
+                source,
+            }
+            .into()
+        })
 }
 
 #[cfg(test)]

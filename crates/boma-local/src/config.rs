@@ -117,9 +117,15 @@ mod tests {
         let relative = |name: &str| Some(PathBuf::from(if name == "HOME" { "/h" } else { "x" }));
         let at = |path: &str| Some(PathBuf::from(path));
         assert_eq!(default_state_dir(true, xdg), at("/var/lib/boma"));
-        assert_eq!(default_state_dir(false, home), at("/home/ann/.local/state/boma"));
+        assert_eq!(
+            default_state_dir(false, home),
+            at("/home/ann/.local/state/boma")
+        );
         assert_eq!(default_state_dir(false, xdg), at("/x/boma"));
-        assert_eq!(default_state_dir(false, relative), at("/h/.local/state/boma"));
+        assert_eq!(
+            default_state_dir(false, relative),
+            at("/h/.local/state/boma")
+        );
         assert_eq!(default_state_dir(false, |_| None), None);
     }
 }

@@ -44,9 +44,12 @@ pub(crate) fn start<E: Send>(
         go: go_reader.as_raw_fd(),
         parents: go_writer.as_raw_fd(),
     };
+    #[expect(
+        unsafe_code,
+        reason = "the one place that needs code between fork and exec"
+    )]
     // SAFETY: between fork and exec, `wait_for_go` makes system calls only that are safe there
     // (signal-safety(7): setsid, getpid, write, close, read), and allocates nothing.
-    #[expect(unsafe_code, reason = "the one place that needs code between fork and exec")]
     unsafe {
         command.pre_exec(move || wait_for_go(ends));
     }
@@ -61,12 +64,14 @@ pub(crate) fn start<E: Send>(
             let recorded = record(pid);
             if recorded.is_ok() {
                 // A child that is gone already has its reason told by spawn().
-                drop(write(&go_writer, b"g"));
+                let _gone = write(&go_writer, b"g");
             }
             recorded
         });
         drop(go_writer);
-        let spawned = spawning.join().unwrap_or_else(|_| Err(io::Error::other("the starting thread ended")));
+        let spawned = spawning
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the starting thread ended")));
         match (recorded, spawned) {
             (Some(Err(error)), _) => Err(StartError::Record(error)),
             (_, Err(error)) => Err(StartError::System(error)),
@@ -92,11 +97,17 @@ fn wait_for_go(ends: ChildEnds) -> io::Result<()> {
     // The child's own copy of the parent's end would keep the pipe open after the parent's death.
     close(ends.parents)?;
     setsid()?;
+    #[expect(
+        unsafe_code,
+        reason = "owned descriptors cannot be moved across a fork"
+    )]
     // SAFETY: both descriptors were opened before the fork and stay open until exec closes them.
-    #[expect(unsafe_code, reason = "owned descriptors cannot be moved across a fork")]
     let (tell, go) = unsafe {
         use std::os::fd::BorrowedFd;
-        (BorrowedFd::borrow_raw(ends.tell), BorrowedFd::borrow_raw(ends.go))
+        (
+            BorrowedFd::borrow_raw(ends.tell),
+            BorrowedFd::borrow_raw(ends.go),
+        )
     };
     write(tell, &getpid().as_raw().to_ne_bytes())?;
     let mut answer = [0];
@@ -126,7 +137,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ran = dir.path().join("ran");
         let mut command = Command::new("sh");
-        command.args(["-c", "echo $$ > ran"]).current_dir(dir.path());
+        command
+            .args(["-c", "echo $$ > ran"])
+            .current_dir(dir.path());
         let mut recorded = 0;
         let mut child = start(command, |pid| {
             assert!(!ran.exists(), "it waits for the record");
@@ -136,14 +149,20 @@ mod tests {
         .unwrap();
         assert!(child.wait().unwrap().success());
         assert_eq!(recorded, child.id());
-        assert_eq!(std::fs::read_to_string(&ran).unwrap().trim(), recorded.to_string());
+        assert_eq!(
+            std::fs::read_to_string(&ran).unwrap().trim(),
+            recorded.to_string()
+        );
     }
 
     #[test]
     fn what_cannot_be_recorded_does_not_run() {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("touch");
-        command.arg("ran").current_dir(dir.path()).stderr(Stdio::null());
+        command
+            .arg("ran")
+            .current_dir(dir.path())
+            .stderr(Stdio::null());
         let outcome = start(command, |_| Err("no"));
         assert!(matches!(outcome, Err(StartError::Record("no"))));
         assert!(!dir.path().join("ran").exists());
@@ -152,7 +171,9 @@ mod tests {
     #[test]
     fn a_missing_program_is_told() {
         let outcome = start(Command::new("/nowhere/program"), |_| Ok::<_, ()>(()));
-        let Err(StartError::System(error)) = outcome else { panic!("{outcome:?}") };
+        let Err(StartError::System(error)) = outcome else {
+            panic!("{outcome:?}")
+        };
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
@@ -160,7 +181,12 @@ mod tests {
     fn many_at_once_are_started_in_turn() {
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| start(Command::new("true"), |_| Ok::<_, ()>(())).unwrap().wait().unwrap());
+                scope.spawn(|| {
+                    start(Command::new("true"), |_| Ok::<_, ()>(()))
+                        .unwrap()
+                        .wait()
+                        .unwrap()
+                });
             }
         });
     }

@@ -5,9 +5,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// What to do about a full disk.
+pub(crate) const FREE_SPACE: &str = "Free space on the file system of the state directory; \
+    nothing is lost, and Boma goes on by itself.";
+
 /// Makes the entry of `path` in its directory durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 /// Replaces a file of Boma's own as a whole: readers see the old or the new text, also after a

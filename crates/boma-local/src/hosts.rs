@@ -6,7 +6,7 @@
 //! again after locking whether it is still the file under that name.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -47,7 +47,10 @@ pub(crate) type Line = (IpAddr, Vec<String>);
 /// Brings the installation's block in the hosts file to `lines`. Tells whether anything had to
 /// be written.
 pub(crate) fn write(path: &Path, installation: Uuid, lines: &[Line]) -> Result<bool, HostsError> {
-    let failed = |source| HostsError::Io { path: path.to_owned(), source };
+    let failed = |source| HostsError::Io {
+        path: path.to_owned(),
+        source,
+    };
     // A link (some systems have one there) is to stay; its target is what is replaced.
     let path = std::fs::canonicalize(path).map_err(failed)?;
     let text = std::fs::read(&path).map_err(failed)?;
@@ -104,10 +107,14 @@ fn replace_whole(path: &Path, old: &File, text: &[u8]) -> io::Result<()> {
     let beside = path.with_extension(format!("boma-{}", std::process::id()));
     let written = (|| {
         let meta = old.metadata()?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
         file.write_all(text)?;
         std::os::unix::fs::fchown(&file, Some(meta.uid()), Some(meta.gid()))?;
-        file.set_permissions(Permissions::from(meta.permissions()))?;
+        file.set_permissions(meta.permissions())?;
         file.sync_all()?;
         std::fs::rename(&beside, path)
     })();
@@ -158,11 +165,15 @@ fn with_block(text: &[u8], installation: Uuid, lines: &[Line]) -> Vec<u8> {
 }
 
 fn block(begin: &str, end: &str, lines: &[Line]) -> String {
-    let mut lines: Vec<&Line> = lines.iter().filter(|(_, names)| !names.is_empty()).collect();
+    let mut lines: Vec<&Line> = lines
+        .iter()
+        .filter(|(_, names)| !names.is_empty())
+        .collect();
     lines.sort();
     let mut text = format!("{begin}\n");
     for (address, names) in lines {
-        writeln!(text, "{address}\t{}", names.join(" ")).expect("writing to a string should not fail");
+        writeln!(text, "{address}\t{}", names.join(" "))
+            .expect("writing to a string should not fail");
     }
     text.push_str(end);
     text.push('\n');
@@ -171,6 +182,7 @@ fn block(begin: &str, end: &str, lines: &[Line]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -179,7 +191,10 @@ mod tests {
     const OTHERS: Uuid = Uuid::from_u128(2);
 
     fn line(last: u8, names: &[&str]) -> Line {
-        (IpAddr::from([127, 64, 0, last]), names.iter().map(ToString::to_string).collect())
+        (
+            IpAddr::from([127, 64, 0, last]),
+            names.iter().map(ToString::to_string).collect(),
+        )
     }
 
     fn text(bytes: &[u8]) -> String {
@@ -189,18 +204,29 @@ mod tests {
     #[test]
     fn the_rest_of_the_file_is_preserved() {
         let original = b"127.0.0.1 localhost\n# mine\n\xff\xfe odd bytes\n";
-        let lines = [line(9, &["b.internal"]), line(1, &["a.internal", "a.p.internal"])];
+        let lines = [
+            line(9, &["b.internal"]),
+            line(1, &["a.internal", "a.p.internal"]),
+        ];
         let with = with_block(original, US, &lines);
         let both = with_block(&with, OTHERS, &[line(3, &["c.internal"])]);
         assert!(both.starts_with(original));
-        assert_eq!(with_block(&both, US, &lines), both, "a second time changes nothing");
+        assert_eq!(
+            with_block(&both, US, &lines),
+            both,
+            "a second time changes nothing"
+        );
         let without = with_block(&with_block(&both, US, &[]), OTHERS, &[]);
         assert_eq!(without, original);
     }
 
     #[test]
     fn it_reads_like_this() {
-        let with = with_block(b"127.0.0.1 localhost", US, &[line(1, &["a.internal", "a.p.internal"])]);
+        let with = with_block(
+            b"127.0.0.1 localhost",
+            US,
+            &[line(1, &["a.internal", "a.p.internal"])],
+        );
         assert_eq!(
             text(&with),
             "127.0.0.1 localhost\n\
@@ -216,11 +242,19 @@ mod tests {
         let mut more = with.clone();
         more.extend_from_slice(b"last\n");
         let changed = text(&with_block(&more, US, &[line(2, &["a.internal"])]));
-        assert!(changed.starts_with("first\n# BEGIN") && changed.ends_with("# END boma 00000000-0000-0000-0000-000000000001\nlast\n"));
+        assert!(
+            changed.starts_with("first\n# BEGIN")
+                && changed.ends_with("# END boma 00000000-0000-0000-0000-000000000001\nlast\n")
+        );
 
-        let cut: Vec<u8> = text(&more).replace("# END boma 00000000-0000-0000-0000-000000000001\n", "").into_bytes();
+        let cut: Vec<u8> = text(&more)
+            .replace("# END boma 00000000-0000-0000-0000-000000000001\n", "")
+            .into_bytes();
         let mended = text(&with_block(&cut, US, &[line(1, &["a.internal"])]));
-        assert!(mended.contains("last\n") && mended.matches("# BEGIN").count() == 1, "{mended}");
+        assert!(
+            mended.contains("last\n") && mended.matches("# BEGIN").count() == 1,
+            "{mended}"
+        );
     }
 
     #[test]
@@ -248,9 +282,15 @@ mod tests {
         // A directory under the temporary name stands for every reason not to make that file.
         let missing = dir.path().join("gone/hosts");
         assert!(replace_whole(&missing, &file, b"x").is_err());
-        assert!(in_place_instead(&io::Error::from_raw_os_error(nix::libc::EBUSY)));
-        assert!(in_place_instead(&io::Error::from_raw_os_error(nix::libc::EXDEV)));
-        assert!(in_place_instead(&io::Error::from_raw_os_error(nix::libc::EROFS)));
+        assert!(in_place_instead(&io::Error::from_raw_os_error(
+            nix::libc::EBUSY
+        )));
+        assert!(in_place_instead(&io::Error::from_raw_os_error(
+            nix::libc::EXDEV
+        )));
+        assert!(in_place_instead(&io::Error::from_raw_os_error(
+            nix::libc::EROFS
+        )));
         replace(&path, &mut file, b"new text\n").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new text\n");
         assert_ne!(std::fs::metadata(&path).unwrap().ino(), inode);
@@ -277,9 +317,18 @@ mod tests {
 
     #[test]
     fn a_file_that_may_not_be_written_is_a_warning_with_a_way_out() {
-        let problem = write(Path::new("/nowhere/hosts"), US, &[line(1, &["a.internal"])]).unwrap_err().problem();
-        assert_eq!((problem.code.as_str(), problem.is_error()), ("names-not-written", false));
-        assert!(problem.message.contains("write names into `/nowhere/hosts`"));
+        let problem = write(Path::new("/nowhere/hosts"), US, &[line(1, &["a.internal"])])
+            .unwrap_err()
+            .problem();
+        assert_eq!(
+            (problem.code.as_str(), problem.is_error()),
+            ("names-not-written", false)
+        );
+        assert!(
+            problem
+                .message
+                .contains("write names into `/nowhere/hosts`")
+        );
         assert!(problem.hints[0].starts_with("Connection strings use addresses instead."));
     }
 }

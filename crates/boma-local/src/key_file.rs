@@ -68,7 +68,7 @@ impl IntoProblem for KeyFileError {
             Self::NotAKey { .. } => problem(Class::Config, "key-damaged")
                 .hint("Put the key back from your copy of the state directory: 64 hexadecimal digits."),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                problem(Class::Config, "disk-full").hint("Free space on the file system of the state directory.")
+                problem(Class::Config, "disk-full").hint(crate::files::FREE_SPACE)
             }
             Self::Io { .. } => problem(Class::Config, "key-unreadable"),
             Self::NoRandomness => problem(Class::Internal, "no-randomness"),
@@ -77,11 +77,18 @@ impl IntoProblem for KeyFileError {
 }
 
 /// Reads the key, or makes it when `state_exists` is false. The caller holds the `init` lock.
-pub(crate) fn load_or_create(path: &Path, state_exists: bool) -> Result<[u8; KEY_LEN], KeyFileError> {
+pub(crate) fn load_or_create(
+    path: &Path,
+    state_exists: bool,
+) -> Result<[u8; KEY_LEN], KeyFileError> {
     match File::open(path) {
         Ok(file) => load(path, file),
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(io_error("read", path)(source)),
-        Err(_) if state_exists => Err(KeyFileError::Missing { path: path.to_owned() }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("read", path)(source))
+        }
+        Err(_) if state_exists => Err(KeyFileError::Missing {
+            path: path.to_owned(),
+        }),
         Err(_) => create(path),
     }
 }
@@ -97,8 +104,12 @@ fn load(path: &Path, mut file: File) -> Result<[u8; KEY_LEN], KeyFileError> {
     }
     let mut text = String::new();
     match file.read_to_string(&mut text) {
-        Err(source) if source.kind() != io::ErrorKind::InvalidData => Err(io_error("read", path)(source)),
-        Ok(_) | Err(_) => parse(&text).ok_or_else(|| KeyFileError::NotAKey { path: path.to_owned() }),
+        Err(source) if source.kind() != io::ErrorKind::InvalidData => {
+            Err(io_error("read", path)(source))
+        }
+        Ok(_) | Err(_) => parse(&text).ok_or_else(|| KeyFileError::NotAKey {
+            path: path.to_owned(),
+        }),
     }
 }
 
@@ -116,7 +127,11 @@ fn create(path: &Path) -> Result<[u8; KEY_LEN], KeyFileError> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
         file.write_all(format(&key).as_bytes())?;
         file.sync_all()?;
         std::fs::hard_link(&beside, path)?;
@@ -127,16 +142,25 @@ fn create(path: &Path) -> Result<[u8; KEY_LEN], KeyFileError> {
     Ok(key)
 }
 
-fn io_error<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> KeyFileError + 'a {
-    move |source| KeyFileError::Io { doing, path: path.to_owned(), source }
+fn io_error<'a>(
+    doing: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> KeyFileError + 'a {
+    move |source| KeyFileError::Io {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn format(key: &[u8; KEY_LEN]) -> String {
     use std::fmt::Write as _;
-    key.iter().fold(String::with_capacity(2 * KEY_LEN + 1), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string should not fail");
-        text
-    }) + "\n"
+    key.iter()
+        .fold(String::with_capacity(2 * KEY_LEN + 1), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string should not fail");
+            text
+        })
+        + "\n"
 }
 
 fn parse(text: &str) -> Option<[u8; KEY_LEN]> {
@@ -146,7 +170,11 @@ fn parse(text: &str) -> Option<[u8; KEY_LEN]> {
     }
     let mut key = [0; KEY_LEN];
     for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        let nibble = |digit: u8| {
+            char::from(digit)
+                .to_digit(16)
+                .and_then(|value| u8::try_from(value).ok())
+        };
         *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
     }
     Some(key)
@@ -182,7 +210,11 @@ mod tests {
         let path = dir.path().join("key");
         let problem = load_or_create(&path, true).unwrap_err().problem();
         assert_eq!(problem.code, "key-missing");
-        assert!(problem.message.ends_with("is missing, and there is state that was sealed with it"));
+        assert!(
+            problem
+                .message
+                .ends_with("is missing, and there is state that was sealed with it")
+        );
         assert!(!path.exists());
     }
 
@@ -199,7 +231,10 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         for damaged in ["", "abc", &"z".repeat(64)] {
             std::fs::write(&path, damaged).unwrap();
-            assert_eq!(load_or_create(&path, true).unwrap_err().problem().code, "key-damaged");
+            assert_eq!(
+                load_or_create(&path, true).unwrap_err().problem().code,
+                "key-damaged"
+            );
             assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
         }
     }

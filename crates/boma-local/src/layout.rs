@@ -96,23 +96,7 @@ impl IntoProblem for LayoutError {
     fn problem(&self) -> Problem {
         let problem = |class, code| Problem::from_error(class, code, self);
         match self {
-            Self::Io { path, source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                    problem(Class::Config, "state-not-writable").hint(format!(
-                        "Make `{}` writable for you, or choose another place with `--state-dir`.",
-                        path.display()
-                    ))
-                }
-                io::ErrorKind::StorageFull => problem(Class::Config, "disk-full")
-                    .hint("Free space on the file system of the state directory; nothing is lost, and Boma goes on by itself."),
-                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-                    problem(Class::Config, "state-not-a-directory").hint(format!(
-                        "Something that is not a directory stands at or above `{}`: move it away, or choose another place with `--state-dir`.",
-                        path.display()
-                    ))
-                }
-                _ => problem(Class::Transient, "state-io"),
-            },
+            Self::Io { path, source, .. } => self.io_problem(path, source.kind()),
             Self::Owner { owner, .. } => problem(Class::Config, "state-wrong-owner").hint(
                 if *owner == 0 {
                     "Run the command with `sudo`, or choose a state directory of your own with `--state-dir`.".to_owned()
@@ -132,6 +116,29 @@ impl IntoProblem for LayoutError {
             Self::Name { .. } => problem(Class::User, "unsafe-name")
                 .hint("Names of projects and resources are made of a-z, 0-9 and hyphens."),
         }
+    }
+}
+
+impl LayoutError {
+    fn io_problem(&self, path: &Path, kind: io::ErrorKind) -> Problem {
+        use io::ErrorKind as Kind;
+        let problem = |class, code| Problem::from_error(class, code, self);
+        if matches!(kind, Kind::PermissionDenied | Kind::ReadOnlyFilesystem) {
+            return problem(Class::Config, "state-not-writable").hint(format!(
+                "Make `{}` writable for you, or choose another place with `--state-dir`.",
+                path.display()
+            ));
+        }
+        if matches!(kind, Kind::NotADirectory | Kind::AlreadyExists) {
+            return problem(Class::Config, "state-not-a-directory").hint(format!(
+                "Something that is not a directory stands at or above `{}`: move it away, or choose another place with `--state-dir`.",
+                path.display()
+            ));
+        }
+        if kind == Kind::StorageFull {
+            return problem(Class::Config, "disk-full").hint(crate::files::FREE_SPACE);
+        }
+        problem(Class::Transient, "state-io")
     }
 }
 
@@ -215,9 +222,13 @@ impl Layout {
         let mut path = self.root.join("applications");
         for part in key.project.split('/').chain([&*key.name]) {
             let plain = !part.is_empty()
-                && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
             if !plain {
-                return Err(LayoutError::Name { name: key.to_string() });
+                return Err(LayoutError::Name {
+                    name: key.to_string(),
+                });
             }
             path.push(part);
         }
@@ -226,9 +237,17 @@ impl Layout {
 
     /// Makes what is missing, and checks that the directory can be used by `user`.
     pub(crate) fn prepare(&self, user: &SystemUser) -> Result<(), LayoutError> {
-        let length = self.root.join("run").join(LONGEST_SOCKET_NAME).as_os_str().len();
+        let length = self
+            .root
+            .join("run")
+            .join(LONGEST_SOCKET_NAME)
+            .as_os_str()
+            .len();
         if length > LONGEST_SOCKET_PATH {
-            return Err(LayoutError::TooDeep { path: self.root.clone(), length });
+            return Err(LayoutError::TooDeep {
+                path: self.root.clone(),
+                length,
+            });
         }
         // Others may pass through a root-owned state directory, because servers run as another
         // user; they may list nothing.
@@ -245,12 +264,18 @@ impl Layout {
             make_dir(&self.root.join(name), root_mode)?;
         }
         make_dir_for(&self.templates(), user)?;
-        user.differs().then(|| self.check_reachable(user)).transpose()?;
+        user.differs()
+            .then(|| self.check_reachable(user))
+            .transpose()?;
         Ok(())
     }
 
     /// Makes the directories of one instance, owned by `user`.
-    pub(crate) fn prepare_instance(&self, id: InstanceId, user: &SystemUser) -> Result<(), LayoutError> {
+    pub(crate) fn prepare_instance(
+        &self,
+        id: InstanceId,
+        user: &SystemUser,
+    ) -> Result<(), LayoutError> {
         make_dir_for(&self.instance(id), user)?;
         make_dir_for(&self.instance(id).join("log"), user)?;
         make_dir_for(&self.run(id), user)
@@ -260,10 +285,17 @@ impl Layout {
         let (meta, me) = (inspect(&self.root)?, Uid::effective().as_raw());
         let path = || self.root.clone();
         if meta.uid() != me {
-            return Err(LayoutError::Owner { path: path(), owner: meta.uid(), me });
+            return Err(LayoutError::Owner {
+                path: path(),
+                owner: meta.uid(),
+                me,
+            });
         }
         if meta.mode() & 0o022 != 0 {
-            return Err(LayoutError::Exposed { path: path(), mode: meta.mode() & 0o7777 });
+            return Err(LayoutError::Exposed {
+                path: path(),
+                mode: meta.mode() & 0o7777,
+            });
         }
         Ok(())
     }
@@ -300,8 +332,18 @@ fn may_enter(meta: &Metadata, user: &SystemUser) -> bool {
 
 fn inspect(path: &Path) -> Result<Metadata, LayoutError> {
     std::fs::symlink_metadata(path)
-        .and_then(|meta| if meta.is_symlink() { std::fs::metadata(path) } else { Ok(meta) })
-        .map_err(|source| LayoutError::Io { doing: "inspect", path: path.to_owned(), source })
+        .and_then(|meta| {
+            if meta.is_symlink() {
+                std::fs::metadata(path)
+            } else {
+                Ok(meta)
+            }
+        })
+        .map_err(|source| LayoutError::Io {
+            doing: "inspect",
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn make_dir_all(path: &Path, mode: u32) -> Result<(), LayoutError> {
@@ -309,14 +351,22 @@ fn make_dir_all(path: &Path, mode: u32) -> Result<(), LayoutError> {
         .recursive(true)
         .mode(mode)
         .create(path)
-        .map_err(|source| LayoutError::Io { doing: "create", path: path.to_owned(), source })
+        .map_err(|source| LayoutError::Io {
+            doing: "create",
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Makes one directory; one that exists is left as it is.
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), LayoutError> {
     match DirBuilder::new().mode(mode).create(path) {
         Err(source) if source.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(source) => Err(LayoutError::Io { doing: "create", path: path.to_owned(), source }),
+        Err(source) => Err(LayoutError::Io {
+            doing: "create",
+            path: path.to_owned(),
+            source,
+        }),
         Ok(()) => Ok(()),
     }
 }
@@ -325,12 +375,18 @@ pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), LayoutError> {
 /// already; a directory of the right owner is left as it is.
 fn make_dir_for(path: &Path, user: &SystemUser) -> Result<(), LayoutError> {
     make_dir(path, 0o700)?;
-    let failed = |doing, source| LayoutError::Io { doing, path: path.to_owned(), source };
+    let failed = |doing, source| LayoutError::Io {
+        doing,
+        path: path.to_owned(),
+        source,
+    };
     let meta = std::fs::symlink_metadata(path).map_err(|source| failed("inspect", source))?;
     if !meta.is_dir() {
         return Err(failed("create", io::ErrorKind::NotADirectory.into()));
     }
-    if user.differs() && (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid())) != (user.uid, user.gid) {
+    if user.differs()
+        && (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid())) != (user.uid, user.gid)
+    {
         // lchown: a symbolic link that somebody put there meanwhile is not followed.
         std::os::unix::fs::lchown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .map_err(|source| failed("give away", source))?;

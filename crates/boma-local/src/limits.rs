@@ -89,21 +89,25 @@ impl Limits {
         if !enforce {
             return none("switched off in the configuration");
         }
-        let (Ok(mounts), Ok(own)) =
-            (fs::read_to_string("/proc/self/mountinfo"), fs::read_to_string("/proc/self/cgroup"))
-        else {
+        let (Ok(mounts), Ok(own)) = (
+            fs::read_to_string("/proc/self/mountinfo"),
+            fs::read_to_string("/proc/self/cgroup"),
+        ) else {
             return none("this system has no control groups");
         };
         let found = find(&mounts, &own, Uid::effective().is_root());
-        found.and_then(Self::prepared).unwrap_or_else(|why| Self::None { why })
+        found
+            .and_then(Self::prepared)
+            .unwrap_or_else(|why| Self::None { why })
     }
 
     /// Makes the group that holds all instances; only doing it shows whether it can be done.
     fn prepared(self) -> Result<Self, String> {
         let make = |path: &Path| match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(format!("control group `{}` cannot be made: {error}", path.display()))
-            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(format!(
+                "control group `{}` cannot be made: {error}",
+                path.display()
+            )),
             Ok(()) | Err(_) => Ok(()),
         };
         match &self {
@@ -140,16 +144,27 @@ impl Limits {
     }
 
     /// Makes the groups of an instance and sets their limits; writes nothing that is right.
-    pub(crate) fn set(&self, id: InstanceId, resources: &Resources, change: Change) -> Result<(), LimitsError> {
+    pub(crate) fn set(
+        &self,
+        id: InstanceId,
+        resources: &Resources,
+        change: Change,
+    ) -> Result<(), LimitsError> {
         for group in self.groups(id) {
             match fs::create_dir(&group) {
                 Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(LimitsError::Io { doing: "make", path: group, source });
+                    return Err(LimitsError::Io {
+                        doing: "make",
+                        path: group,
+                        source,
+                    });
                 }
                 Ok(()) | Err(_) => {}
             }
         }
-        self.values(id, resources).iter().try_for_each(|value| value.set(change))
+        self.values(id, resources)
+            .iter()
+            .try_for_each(|value| value.set(change))
     }
 
     /// Whether the limits of an instance are as its spec says; `Err` says what differs.
@@ -159,9 +174,18 @@ impl Limits {
             match value.read() {
                 Ok(found) if found == value.wanted => {}
                 Ok(found) => {
-                    return Err(format!("`{}` is {found} and should be {}", value.file.display(), value.wanted));
+                    return Err(format!(
+                        "`{}` is {found} and should be {}",
+                        value.file.display(),
+                        value.wanted
+                    ));
                 }
-                Err(error) => return Err(format!("`{}` cannot be read: {error}", value.file.display())),
+                Err(error) => {
+                    return Err(format!(
+                        "`{}` cannot be read: {error}",
+                        value.file.display()
+                    ));
+                }
             }
         }
         Ok(())
@@ -172,7 +196,11 @@ impl Limits {
         for path in self.groups(id) {
             match fs::remove_dir(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(LimitsError::Io { doing: "remove", path, source });
+                    return Err(LimitsError::Io {
+                        doing: "remove",
+                        path,
+                        source,
+                    });
                 }
                 Ok(()) | Err(_) => {}
             }
@@ -196,12 +224,30 @@ impl Limits {
             Self::V2 { parent } => vec![
                 value(parent, "cpu.max", quota, Form::Quota, None),
                 value(parent, "memory.high", memory, Form::Plain, None),
-                value(parent, "memory.max", most, Form::Plain, Some("memory.current")),
+                value(
+                    parent,
+                    "memory.max",
+                    most,
+                    Form::Plain,
+                    Some("memory.current"),
+                ),
             ],
             Self::V1 { cpu, memory: group } => vec![
                 value(cpu, "cpu.cfs_quota_us", quota, Form::Plain, None),
-                value(group, "memory.soft_limit_in_bytes", memory, Form::Plain, None),
-                value(group, "memory.limit_in_bytes", most, Form::Plain, Some("memory.usage_in_bytes")),
+                value(
+                    group,
+                    "memory.soft_limit_in_bytes",
+                    memory,
+                    Form::Plain,
+                    None,
+                ),
+                value(
+                    group,
+                    "memory.limit_in_bytes",
+                    most,
+                    Form::Plain,
+                    Some("memory.usage_in_bytes"),
+                ),
             ],
             Self::None { .. } => Vec::new(),
         }
@@ -228,7 +274,13 @@ struct Value {
 
 impl Value {
     fn set(&self, change: Change) -> Result<(), LimitsError> {
-        let failed = |doing| move |source| LimitsError::Io { doing, path: self.file.clone(), source };
+        let failed = |doing| {
+            move |source| LimitsError::Io {
+                doing,
+                path: self.file.clone(),
+                source,
+            }
+        };
         let found = self.read().map_err(failed("read"))?;
         let lower = self.wanted < found;
         if found == self.wanted || (lower && found != u64::MAX && change == Change::RaiseOnly) {
@@ -248,17 +300,25 @@ impl Value {
     /// No limit reads as the largest number.
     fn read(&self) -> io::Result<u64> {
         let text = fs::read_to_string(&self.file)?;
-        Ok(text.split_ascii_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(u64::MAX))
+        Ok(text
+            .split_ascii_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(u64::MAX))
     }
 
     fn in_use(&self) -> io::Result<u64> {
-        let Some(usage) = &self.usage else { return Ok(0) };
+        let Some(usage) = &self.usage else {
+            return Ok(0);
+        };
         Ok(fs::read_to_string(usage)?.trim().parse().unwrap_or(0))
     }
 }
 
 fn none(why: &str) -> Limits {
-    Limits::None { why: why.to_owned() }
+    Limits::None {
+        why: why.to_owned(),
+    }
 }
 
 /// Lets a group's children have both controllers.
@@ -271,15 +331,22 @@ fn hand_down(group: &Path) -> Result<(), String> {
     if fs::read_to_string(&file).is_ok_and(|text| has_both(&text)) {
         return Ok(());
     }
-    fs::write(&file, "+cpu +memory")
-        .map_err(|error| format!("controllers cannot be handed down in `{}`: {error}", group.display()))
+    fs::write(&file, "+cpu +memory").map_err(|error| {
+        format!(
+            "controllers cannot be handed down in `{}`: {error}",
+            group.display()
+        )
+    })
 }
 
 /// Where instances' groups would be. Pure but for looking whether a group was delegated.
 fn find(mounts: &str, own: &str, root: bool) -> Result<Limits, String> {
     let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
     let v1 = |controller: &str| {
-        mounts.iter().find(|mount| mount.kind == "cgroup" && mount.has(controller)).map(|mount| mount.at.join("boma"))
+        mounts
+            .iter()
+            .find(|mount| mount.kind == "cgroup" && mount.has(controller))
+            .map(|mount| mount.at.join("boma"))
     };
     if let (Some(cpu), Some(memory)) = (v1("cpu"), v1("memory")) {
         return if root {
@@ -289,22 +356,36 @@ fn find(mounts: &str, own: &str, root: bool) -> Result<Limits, String> {
         };
     }
     let Some(mount) = mounts.iter().find(|mount| mount.kind == "cgroup2") else {
-        return Err("this system has no control groups with the controllers cpu and memory".to_owned());
+        return Err(
+            "this system has no control groups with the controllers cpu and memory".to_owned(),
+        );
     };
-    let parent = if root { mount.at.clone() } else { delegated(mount, own)? };
+    let parent = if root {
+        mount.at.clone()
+    } else {
+        delegated(mount, own)?
+    };
     let controllers = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
     let controllers: Vec<&str> = controllers.split_ascii_whitespace().collect();
     for controller in ["cpu", "memory"] {
         if !controllers.contains(&controller) {
-            return Err(format!("the controller {controller} was not handed down to control group `{}`", parent.display()));
+            return Err(format!(
+                "the controller {controller} was not handed down to control group `{}`",
+                parent.display()
+            ));
         }
     }
-    Ok(Limits::V2 { parent: parent.join("boma") })
+    Ok(Limits::V2 {
+        parent: parent.join("boma"),
+    })
 }
 
 /// The highest group above this process that the user may change.
 fn delegated(mount: &Mount<'_>, own: &str) -> Result<PathBuf, String> {
-    let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let path = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"))
+        .unwrap_or_default();
     let own = mount.at.join(path);
     own.ancestors()
         .take_while(|group| group.starts_with(&mount.at))

@@ -79,8 +79,7 @@ impl IntoProblem for LockError {
             Self::AtWork { .. } => Problem::from_error(Class::Transient, "at-work", self)
                 .hint("Wait until it is done and try again."),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Problem::from_error(Class::Config, "disk-full", self)
-                    .hint("Free space on the file system of the state directory.")
+                Problem::from_error(Class::Config, "disk-full", self).hint(crate::files::FREE_SPACE)
             }
             Self::Io { .. } => Problem::from_error(Class::Config, "lock-failed", self),
         }
@@ -89,13 +88,16 @@ impl IntoProblem for LockError {
 
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     _file: File,
 }
 
 /// Takes the lock, or tells who holds it.
 pub(crate) fn try_hold(path: &Path) -> Result<Result<Held, Option<Holder>>, LockError> {
-    let failed = |source| LockError::Io { path: path.to_owned(), source };
+    let failed = |source| LockError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -129,7 +131,10 @@ pub(crate) async fn hold_within(
 
 /// Takes the lock, however long it takes; for critical sections of milliseconds.
 pub(crate) fn hold(path: &Path) -> Result<Held, LockError> {
-    let failed = |source| LockError::Io { path: path.to_owned(), source };
+    let failed = |source| LockError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -148,7 +153,10 @@ fn read_holder(file: &mut File) -> Option<Holder> {
 }
 
 fn write_holder(file: &mut File) -> io::Result<()> {
-    let holder = Holder { pid: std::process::id(), since: Timestamp::now() };
+    let holder = Holder {
+        pid: std::process::id(),
+        since: Timestamp::now(),
+    };
     file.set_len(0)?;
     file.rewind()?;
     serde_json::to_writer(&mut *file, &holder)?;
@@ -165,7 +173,10 @@ mod tests {
         let path = dir.path().join("serve");
         let first = try_hold(&path).unwrap().unwrap();
         let holder = try_hold(&path).unwrap().unwrap_err();
-        assert_eq!(holder.as_ref().map(|holder| holder.pid), Some(std::process::id()));
+        assert_eq!(
+            holder.as_ref().map(|holder| holder.pid),
+            Some(std::process::id())
+        );
         drop(first);
         try_hold(&path).unwrap().unwrap();
     }
@@ -174,7 +185,11 @@ mod tests {
     fn what_a_dead_holder_left_in_the_file_means_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("serve");
-        std::fs::write(&path, "{\"pid\":1,\"since\":\"2020-01-01T00:00:00Z\"} and more that is long").unwrap();
+        std::fs::write(
+            &path,
+            "{\"pid\":1,\"since\":\"2020-01-01T00:00:00Z\"} and more that is long",
+        )
+        .unwrap();
         let _held = try_hold(&path).unwrap().unwrap();
         let holder = try_hold(&path).unwrap().unwrap_err().unwrap();
         assert_eq!(holder.pid, std::process::id());
@@ -185,7 +200,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pass");
         let held = try_hold(&path).unwrap().unwrap();
-        assert!(hold_within(&path, Duration::from_millis(30)).await.unwrap().is_err());
+        assert!(
+            hold_within(&path, Duration::from_millis(30))
+                .await
+                .unwrap()
+                .is_err()
+        );
         let (waiting, ()) = tokio::join!(hold_within(&path, Duration::from_secs(20)), async {
             tokio::task::yield_now().await;
             drop(held);
@@ -195,15 +215,29 @@ mod tests {
 
     #[test]
     fn the_text_names_process_and_time() {
-        let holder = Some(Holder { pid: 4711, since: "2026-11-21T10:00:00Z".parse().unwrap() });
-        let problem = LockError::Serving { state_dir: "/var/lib/boma".into(), holder }.problem();
+        let holder = Some(Holder {
+            pid: 4711,
+            since: "2026-11-21T10:00:00Z".parse().unwrap(),
+        });
+        let problem = LockError::Serving {
+            state_dir: "/var/lib/boma".into(),
+            holder,
+        }
+        .problem();
         assert_eq!(problem.code, "already-serving");
         assert_eq!(
             problem.message,
             "`boma serve` already runs on `/var/lib/boma` (process 4711, since 2026-11-21T10:00:00Z)"
         );
         assert!(problem.hints[0].contains("kill 4711"));
-        let problem = LockError::AtWork { state_dir: "/s".into(), holder: None }.problem();
-        assert_eq!((problem.code.as_str(), problem.message.as_str()), ("at-work", "another `boma` is at work on `/s`"));
+        let problem = LockError::AtWork {
+            state_dir: "/s".into(),
+            holder: None,
+        }
+        .problem();
+        assert_eq!(
+            (problem.code.as_str(), problem.message.as_str()),
+            ("at-work", "another `boma` is at work on `/s`")
+        );
     }
 }

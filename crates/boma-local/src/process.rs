@@ -31,7 +31,10 @@ struct Stat {
 impl Identity {
     /// The process that has this id now.
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
-        Ok(Self { pid, birth: birth(&stat(pid)?)? })
+        Ok(Self {
+            pid,
+            birth: birth(&stat(pid)?)?,
+        })
     }
 
     /// Opens it, if it still lives.
@@ -77,7 +80,12 @@ impl Alive {
 
     /// Waits for its end. Needs a tokio runtime with IO.
     pub(crate) async fn ended(self) -> io::Result<()> {
-        let fd = AsyncFd::with_interest(self.fd, Interest::READABLE)?;
+        #[expect(
+            unsafe_code,
+            reason = "tokio has no safe way to wait for a descriptor of one's own"
+        )]
+        // SAFETY: the descriptor is owned, moved in whole, and never replaced.
+        let fd = unsafe { AsyncFd::register_with_interest(self.fd, Interest::READABLE) }?;
         let _ready = fd.readable().await?;
         Ok(())
     }
@@ -126,7 +134,11 @@ fn session_of(leader: &Identity) -> io::Result<Vec<Alive>> {
     }
     let mut members = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+        let Some(pid) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         let member = match stat(pid) {
@@ -151,8 +163,12 @@ fn birth(stat: &Stat) -> io::Result<String> {
 
 fn stat(pid: u32) -> io::Result<Stat> {
     let bytes = std::fs::read(format!("/proc/{pid}/stat"))?;
-    parse_stat(&String::from_utf8_lossy(&bytes))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/<pid>/stat is not as expected"))
+    parse_stat(&String::from_utf8_lossy(&bytes)).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "/proc/<pid>/stat is not as expected",
+        )
+    })
 }
 
 /// Fields after the program's name, which stands in parentheses and may itself hold any of them
@@ -189,7 +205,10 @@ mod tests {
     fn names_with_parentheses_are_parsed() {
         let text = format!("7 (a) b) (c) S 1 7 9 0 {}", "0 ".repeat(13) + "0 4242 0 0");
         let stat = parse_stat(&text).unwrap();
-        assert_eq!((stat.session, stat.zombie, stat.start_ticks), (9, false, 4242));
+        assert_eq!(
+            (stat.session, stat.zombie, stat.start_ticks),
+            (9, false, 4242)
+        );
         assert!(parse_stat("7 (a").is_none() && parse_stat("").is_none());
     }
 
@@ -197,14 +216,21 @@ mod tests {
     fn another_birth_is_another_process() {
         let me = Identity::of(std::process::id()).unwrap();
         assert!(me.is_alive());
-        let before = Identity { birth: "another boot/1".to_owned(), ..me };
+        let before = Identity {
+            birth: "another boot/1".to_owned(),
+            ..me
+        };
         assert!(!before.is_alive());
         assert!(session_of(&before).unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn the_end_of_a_process_wakes() {
-        let mut child = Command::new("sh").args(["-c", "read line"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "read line"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
         let identity = Identity::of(child.id()).unwrap();
         let alive = identity.open().unwrap().unwrap();
         drop(child.stdin.take());
@@ -222,8 +248,14 @@ mod tests {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut next = || Identity::of(lines.next().unwrap().unwrap().parse().unwrap()).unwrap();
         let (one, other) = (next(), next());
-        let leader = if stat(one.pid).unwrap().session == one.pid { one.clone() } else { other.clone() };
-        end_session(&leader, Duration::from_millis(50)).await.unwrap();
+        let leader = if stat(one.pid).unwrap().session == one.pid {
+            one.clone()
+        } else {
+            other.clone()
+        };
+        end_session(&leader, Duration::from_millis(50))
+            .await
+            .unwrap();
         assert!(!one.is_alive() && !other.is_alive());
         child.wait().unwrap();
     }

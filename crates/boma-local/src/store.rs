@@ -52,7 +52,9 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// A newer Boma wrote it.
-    #[error("the state in `{path}` has format {found}, and this version of Boma knows formats up to {known}")]
+    #[error(
+        "the state in `{path}` has format {found}, and this version of Boma knows formats up to {known}"
+    )]
     TooNew {
         /// The file.
         path: PathBuf,
@@ -107,8 +109,13 @@ impl StoreError {
     }
 
     /// Wraps a failure to read a stored value.
-    fn form<E: std::error::Error + Send + Sync + 'static>(doing: &'static str) -> impl Fn(E) -> Self {
-        move |source| Self::Form { doing, source: Box::new(source) }
+    fn form<E: std::error::Error + Send + Sync + 'static>(
+        doing: &'static str,
+    ) -> impl Fn(E) -> Self {
+        move |source| Self::Form {
+            doing,
+            source: Box::new(source),
+        }
     }
 }
 
@@ -134,7 +141,7 @@ impl StoreError {
         let problem = |class, code| Problem::from_error(class, code, self);
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => problem(Class::Config, "disk-full")
-                .hint("Free space on the file system of the state directory; nothing is lost, and Boma goes on by itself."),
+                .hint(crate::files::FREE_SPACE),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 problem(Class::Config, "state-not-writable")
                     .hint("Run `boma` as the user that owns the state directory, on a file system that can be written.")
@@ -172,9 +179,15 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the state, making it when it is not there. The caller holds the `init` lock.
     pub(crate) fn open(path: &Path, sealer: Sealer) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Open { path: path.to_owned(), source };
-        let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
-            .map_err(failed)?;
+        let failed = |source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let mut db = connect(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        )
+        .map_err(failed)?;
         schema::migrate(&mut db, path)?;
         let installation = identify(&mut db, &sealer, path)?;
         let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
@@ -185,7 +198,12 @@ impl Store {
             .name("boma-state".to_owned())
             .spawn(move || write_in_turn(&mut db, &for_writer, &jobs))
             .map_err(|_no_thread| StoreError::Closed)?;
-        Ok(Self { writer, reader: Arc::new(Mutex::new(reader)), sealer, installation })
+        Ok(Self {
+            writer,
+            reader: Arc::new(Mutex::new(reader)),
+            sealer,
+            installation,
+        })
     }
 
     /// Runs a job in a transaction; when this returns `Ok`, its changes are durable.
@@ -220,8 +238,13 @@ impl Store {
         let (reader, sealer) = (Arc::clone(&self.reader), Arc::clone(&self.sealer));
         let work = move || {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction = reader.transaction().map_err(StoreError::sql("read the state"))?;
-            job(Access { db: &transaction, sealer: &sealer })
+            let transaction = reader
+                .transaction()
+                .map_err(StoreError::sql("read the state"))?;
+            job(Access {
+                db: &transaction,
+                sealer: &sealer,
+            })
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(outcome) => outcome,
@@ -250,17 +273,21 @@ fn identify(db: &mut Connection, sealer: &Sealer, path: &Path) -> Result<Uuid, S
         .map_err(StoreError::sql(doing))?;
     let known = schema::meta(&transaction, "installation").map_err(StoreError::sql(doing))?;
     if let Some(sealed) = known {
-        let wrong = |_: SealError| StoreError::WrongKey { path: path.to_owned() };
+        let wrong = |_: SealError| StoreError::WrongKey {
+            path: path.to_owned(),
+        };
         let plain = sealer.open("installation", &sealed).map_err(wrong)?;
         return Uuid::from_slice(&plain).map_err(StoreError::form(doing));
     }
     let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|ring::error::Unspecified| SealError::Seal {
-        row: "installation".to_owned(),
-    })?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|ring::error::Unspecified| SealError::Seal {
+            row: "installation".to_owned(),
+        })?;
     let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
-    let sealed = sealer.seal("installation", id.as_bytes())?;
-    schema::set_meta(&transaction, "installation", &sealed).map_err(StoreError::sql(doing))?;
+    let value = sealer.seal("installation", id.as_bytes())?;
+    schema::set_meta(&transaction, "installation", &value).map_err(StoreError::sql(doing))?;
     transaction.commit().map_err(StoreError::sql(doing))?;
     Ok(id)
 }
@@ -268,7 +295,9 @@ fn identify(db: &mut Connection, sealer: &Sealer, path: &Path) -> Result<Uuid, S
 /// The writer thread: one transaction for all jobs that wait.
 fn write_in_turn(db: &mut Connection, sealer: &Sealer, jobs: &mpsc::Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
-        let batch = std::iter::once(first).chain(jobs.try_iter().take(BATCH - 1)).collect();
+        let batch = std::iter::once(first)
+            .chain(jobs.try_iter().take(BATCH - 1))
+            .collect();
         write_together(db, sealer, batch);
     }
 }
@@ -281,10 +310,17 @@ fn write_together(db: &mut Connection, sealer: &Sealer, batch: Vec<Job>) {
                 // after that must not be written outside of it.
                 let run = |job: Job| {
                     let alive = !transaction.is_autocommit();
-                    job(alive.then_some(Access { db: &transaction, sealer }))
+                    job(alive.then_some(Access {
+                        db: &transaction,
+                        sealer,
+                    }))
                 };
                 let answers = batch.into_iter().map(run).collect();
-                let ended = if transaction.is_autocommit() { Err(aborted()) } else { transaction.commit() };
+                let ended = if transaction.is_autocommit() {
+                    Err(aborted())
+                } else {
+                    transaction.commit()
+                };
                 (answers, ended)
             }
             Err(error) => (batch.into_iter().map(|job| job(None)).collect(), Err(error)),
@@ -306,7 +342,10 @@ fn undone_alone<R>(
     job: impl FnOnce(Access<'_>) -> Result<R, StoreError>,
 ) -> Result<R, StoreError> {
     let db = access.db;
-    let run = |statement| db.execute_batch(statement).map_err(StoreError::sql("write the state"));
+    let run = |statement| {
+        db.execute_batch(statement)
+            .map_err(StoreError::sql("write the state"))
+    };
     run("SAVEPOINT job")?;
     match job(access) {
         Ok(done) => run("RELEASE job").map(|()| done),

@@ -46,7 +46,9 @@ pub enum TlsError {
 impl IntoProblem for TlsError {
     fn problem(&self) -> Problem {
         match self {
-            Self::Certificate { .. } => Problem::from_error(Class::Internal, "certificate-failed", self),
+            Self::Certificate { .. } => {
+                Problem::from_error(Class::Internal, "certificate-failed", self)
+            }
             Self::Clock { .. } => Problem::from_error(Class::Config, "clock-wrong", self)
                 .hint("Set the clock of this machine."),
         }
@@ -63,23 +65,44 @@ pub(crate) struct Authority {
 impl Authority {
     /// Makes a new one.
     pub(crate) fn create(installation: Uuid, now: Timestamp) -> Result<Self, TlsError> {
-        let failed = |source| TlsError::Certificate { doing: "make the certificate authority", source };
+        let failed = |source| TlsError::Certificate {
+            doing: "make the certificate authority",
+            source,
+        };
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
         let mut params = authority_params(installation);
         set_validity(&mut params, now, AUTHORITY_DAYS)?;
         let certificate = params.self_signed(&key).map_err(failed)?;
-        Ok(Self { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 
     /// Makes a server's certificate.
-    fn issue(&self, installation: Uuid, subjects: &[String], now: Timestamp) -> Result<CertificateRow, TlsError> {
-        let failed = |source| TlsError::Certificate { doing: "make a server's certificate", source };
+    fn issue(
+        &self,
+        installation: Uuid,
+        subjects: &[String],
+        now: Timestamp,
+    ) -> Result<CertificateRow, TlsError> {
+        let failed = |source| TlsError::Certificate {
+            doing: "make a server's certificate",
+            source,
+        };
         let authority_key = KeyPair::from_pem(&self.key).map_err(failed)?;
         let issuer = Issuer::new(authority_params(installation), authority_key);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, subjects.first().map_or("boma", String::as_str));
-        params.subject_alt_names = subjects.iter().map(|name| subject(name)).collect::<Result<_, _>>().map_err(failed)?;
+        params.distinguished_name.push(
+            DnType::CommonName,
+            subjects.first().map_or("boma", String::as_str),
+        );
+        params.subject_alt_names = subjects
+            .iter()
+            .map(|name| subject(name))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
@@ -107,7 +130,9 @@ impl Authority {
     ) -> Result<(CertificateRow, Freshness), TlsError> {
         let subjects = subjects(listen);
         match current {
-            Some(row) if row.subjects == subjects && row.renew_at > now => Ok((row, Freshness::Kept)),
+            Some(row) if row.subjects == subjects && row.renew_at > now => {
+                Ok((row, Freshness::Kept))
+            }
             Some(_) | None => Ok((self.issue(installation, &subjects, now)?, Freshness::New)),
         }
     }
@@ -149,8 +174,13 @@ fn subject(name: &str) -> Result<SanType, rcgen::Error> {
 /// What names the authority; the same each time, so that an issuer can be made of its key alone.
 fn authority_params(installation: Uuid) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::OrganizationName, "Boma");
-    params.distinguished_name.push(DnType::CommonName, format!("Boma installation {installation}"));
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "Boma");
+    params.distinguished_name.push(
+        DnType::CommonName,
+        format!("Boma installation {installation}"),
+    );
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
@@ -159,9 +189,16 @@ fn authority_params(installation: Uuid) -> CertificateParams {
 /// Sets from when to when a certificate is good, in whole days.
 fn set_validity(params: &mut CertificateParams, now: Timestamp, days: i64) -> Result<(), TlsError> {
     let midnight = |days: i64| {
-        let date = now.checked_add(SignedDuration::from_hours(24 * days))?.to_zoned(TimeZone::UTC).date();
+        let date = now
+            .checked_add(SignedDuration::from_hours(24 * days))?
+            .to_zoned(TimeZone::UTC)
+            .date();
         let part = |number: i8| u8::try_from(number).unwrap_or(1);
-        Ok(rcgen::date_time_ymd(date.year().into(), part(date.month()), part(date.day())))
+        Ok(rcgen::date_time_ymd(
+            date.year().into(),
+            part(date.month()),
+            part(date.day()),
+        ))
     };
     let clock = |_beyond_time: jiff::Error| TlsError::Clock { now };
     params.not_before = midnight(-BACKDATED_DAYS).map_err(clock)?;
@@ -191,17 +228,30 @@ mod tests {
     fn a_certificate_is_kept_until_names_change_or_a_month_is_left() {
         let (home, listen) = (Uuid::from_u128(1), listen(&["a.internal"]));
         let authority = Authority::create(home, now()).unwrap();
-        let issue = |listen: &Listen, current, now| authority.certificate_for(home, listen, current, now).unwrap();
+        let issue = |listen: &Listen, current, now| {
+            authority
+                .certificate_for(home, listen, current, now)
+                .unwrap()
+        };
         let (row, fresh) = issue(&listen, None, now());
         assert_eq!(fresh, Freshness::New);
         let later = |days: i64| now() + SignedDuration::from_hours(24 * days);
-        assert_eq!(issue(&listen, Some(row.clone()), later(334)).1, Freshness::Kept);
-        assert_eq!(issue(&listen, Some(row.clone()), later(336)).1, Freshness::New);
+        assert_eq!(
+            issue(&listen, Some(row.clone()), later(334)).1,
+            Freshness::Kept
+        );
+        assert_eq!(
+            issue(&listen, Some(row.clone()), later(336)).1,
+            Freshness::New
+        );
         let mut renamed = listen.clone();
         renamed.names.push("b.internal".to_owned());
         let (row, fresh) = issue(&renamed, Some(row), now());
         assert_eq!(fresh, Freshness::New);
-        assert_eq!(row.subjects, ["a.internal", "b.internal", "127.64.1.2", "localhost"]);
+        assert_eq!(
+            row.subjects,
+            ["a.internal", "b.internal", "127.64.1.2", "localhost"]
+        );
     }
 
     /// openssl is what psql and most drivers verify with.
@@ -210,12 +260,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Uuid::from_u128(1);
         let authority = Authority::create(home, now()).unwrap();
-        let (row, _) = authority.certificate_for(home, &listen(&["a.internal"]), None, now()).unwrap();
+        let (row, _) = authority
+            .certificate_for(home, &listen(&["a.internal"]), None, now())
+            .unwrap();
         std::fs::write(dir.path().join("ca.pem"), &authority.certificate).unwrap();
         std::fs::write(dir.path().join("server.pem"), &row.certificate).unwrap();
         let verify = |kind: &str, name: &str| {
             Command::new("openssl")
-                .args(["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", "ca.pem", kind, name, "server.pem"])
+                .args([
+                    "verify",
+                    "-x509_strict",
+                    "-purpose",
+                    "sslserver",
+                    "-CAfile",
+                    "ca.pem",
+                    kind,
+                    name,
+                    "server.pem",
+                ])
                 .current_dir(dir.path())
                 .output()
                 .map(|output| output.status.success())
@@ -225,7 +287,15 @@ mod tests {
         assert!(verify("-verify_ip", "127.64.1.2"));
         assert!(!verify("-verify_hostname", "b.internal"));
         let text = Command::new("openssl")
-            .args(["x509", "-noout", "-enddate", "-checkend", &(363 * 86400).to_string(), "-in", "server.pem"])
+            .args([
+                "x509",
+                "-noout",
+                "-enddate",
+                "-checkend",
+                &(363 * 86400).to_string(),
+                "-in",
+                "server.pem",
+            ])
             .current_dir(dir.path())
             .output()
             .unwrap();

@@ -61,7 +61,10 @@ impl SystemUser {
         let me = Uid::effective();
         if !me.is_root() {
             return Ok(Self {
-                name: User::from_uid(me).ok().flatten().map_or_else(|| me.to_string(), |user| user.name),
+                name: User::from_uid(me)
+                    .ok()
+                    .flatten()
+                    .map_or_else(|| me.to_string(), |user| user.name),
                 uid: me,
                 gid: Gid::effective(),
             });
@@ -77,7 +80,11 @@ impl SystemUser {
     pub(crate) fn named(name: &str) -> Result<Self, UserError> {
         let name = name.to_owned();
         match User::from_name(&name) {
-            Ok(Some(user)) => Ok(Self { name, uid: user.uid, gid: user.gid }),
+            Ok(Some(user)) => Ok(Self {
+                name,
+                uid: user.uid,
+                gid: user.gid,
+            }),
             Ok(None) => Err(UserError::Missing { name }),
             Err(source) => Err(UserError::Lookup { name, source }),
         }
@@ -112,6 +119,9 @@ mod tests {
         }
         let problem = SystemUser::for_servers(Some("root")).unwrap_err().problem();
         assert_eq!(problem.code, "system-user-is-root");
-        assert_eq!(problem.message, "PostgreSQL does not run as root, and user `root` is root");
+        assert_eq!(
+            problem.message,
+            "PostgreSQL does not run as root, and user `root` is root"
+        );
     }
 }

@@ -72,31 +72,61 @@ impl IntoProblem for AgentError {
 
 /// What an agent knows now.
 pub(crate) async fn ask_status(socket: &Path) -> Result<Reported, AgentError> {
-    within(STATUS_DEADLINE, request(socket, Method::GET, api::STATUS, None::<&()>)).await
+    within(
+        STATUS_DEADLINE,
+        request(socket, Method::GET, api::STATUS, None::<&()>),
+    )
+    .await
 }
 
 /// What an agent knows as soon as it is newer than `after`, or when `wait` is over.
-pub(crate) async fn wait_for_status(socket: &Path, after: u64, wait: Duration) -> Result<Reported, AgentError> {
+pub(crate) async fn wait_for_status(
+    socket: &Path,
+    after: u64,
+    wait: Duration,
+) -> Result<Reported, AgentError> {
     // Whole seconds, never none: an agent that answers at once would be asked in a tight loop.
-    let path = format!("{}?after={after}&wait={}", api::STATUS, wait.as_secs().max(1));
-    within(wait + STATUS_DEADLINE, request(socket, Method::GET, &path, None::<&()>)).await
+    let path = format!(
+        "{}?after={after}&wait={}",
+        api::STATUS,
+        wait.as_secs().max(1)
+    );
+    within(
+        wait + STATUS_DEADLINE,
+        request(socket, Method::GET, &path, None::<&()>),
+    )
+    .await
 }
 
 /// Hands an assignment over; the agent has stored it when this returns.
-pub(crate) async fn put_assignment(socket: &Path, assignment: &Assignment) -> Result<Accepted, AgentError> {
-    within(ACCEPT_DEADLINE, request(socket, Method::PUT, api::ASSIGNMENT, Some(assignment))).await
+pub(crate) async fn put_assignment(
+    socket: &Path,
+    assignment: &Assignment,
+) -> Result<Accepted, AgentError> {
+    within(
+        ACCEPT_DEADLINE,
+        request(socket, Method::PUT, api::ASSIGNMENT, Some(assignment)),
+    )
+    .await
 }
 
 /// Asks an agent to end; the server goes on as it is.
 pub(crate) async fn exit(socket: &Path) -> Result<(), AgentError> {
-    within(STATUS_DEADLINE, send(socket, Method::POST, api::EXIT, None::<&()>)).await.map(drop)
+    within(
+        STATUS_DEADLINE,
+        send(socket, Method::POST, api::EXIT, None::<&()>),
+    )
+    .await
+    .map(drop)
 }
 
 async fn within<T>(
     deadline: Duration,
     asked: impl Future<Output = Result<T, AgentError>>,
 ) -> Result<T, AgentError> {
-    tokio::time::timeout(deadline, asked).await.unwrap_or(Err(AgentError::Deadline(deadline)))
+    tokio::time::timeout(deadline, asked)
+        .await
+        .unwrap_or(Err(AgentError::Deadline(deadline)))
 }
 
 async fn request<A: DeserializeOwned>(
@@ -106,7 +136,9 @@ async fn request<A: DeserializeOwned>(
     body: Option<&impl Serialize>,
 ) -> Result<A, AgentError> {
     let (status, bytes) = send(socket, method, path, body).await?;
-    serde_json::from_slice(&bytes).map_err(|_other_form| AgentError::Form { status: status.as_u16() })
+    serde_json::from_slice(&bytes).map_err(|_other_form| AgentError::Form {
+        status: status.as_u16(),
+    })
 }
 
 async fn send(
@@ -120,14 +152,18 @@ async fn send(
         source,
     };
     let stream = UnixStream::connect(socket).await.map_err(|error| {
-        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+        if matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+        ) {
             AgentError::Absent
         } else {
             failed(error.into())
         }
     })?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.into()))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(error.into()))?;
     let body = match body {
         Some(body) => serde_json::to_vec(body).map_err(|error| failed(error.into()))?,
         None => Vec::new(),
@@ -140,7 +176,10 @@ async fn send(
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| failed(error.into()))?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| failed(error.into()))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| failed(error.into()))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), LONGEST_ANSWER);
         let bytes = body.collect().await.map_err(failed)?.to_bytes();
@@ -159,11 +198,16 @@ async fn send(
     }
     match serde_json::from_slice::<Problem>(&bytes) {
         Ok(problem) => Err(AgentError::Refused(Box::new(problem))),
-        Err(_other_form) => Err(AgentError::Form { status: status.as_u16() }),
+        Err(_other_form) => Err(AgentError::Form {
+            status: status.as_u16(),
+        }),
     }
 }
 
 /// Whether a status says that only a person can help.
 pub(crate) fn needs_a_person(status: &InstanceStatus) -> bool {
-    status.problems.iter().any(|problem| problem.is_error() && problem.class != Class::Transient)
+    status
+        .problems
+        .iter()
+        .any(|problem| problem.is_error() && problem.class != Class::Transient)
 }

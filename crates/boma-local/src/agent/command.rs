@@ -31,8 +31,6 @@ pub struct AgentCommand {
 impl AgentCommand {
     /// Name of the subcommand.
     pub const NAME: &'static str = "agent";
-    /// What an agent ends with when another one holds the lock: EX_TEMPFAIL of sysexits(3).
-    pub const EXIT_ALREADY_RUNNING: i32 = 75;
 
     /// The arguments, subcommand first.
     pub fn arguments(&self) -> Vec<OsString> {
@@ -115,8 +113,11 @@ mod tests {
             user: Some("postgres".to_owned()),
             cgroups: vec!["/c/cpu".into(), "/c/memory".into()],
         };
-        let text: Vec<String> =
-            command.arguments().into_iter().map(|argument| argument.into_string().unwrap()).collect();
+        let text: Vec<String> = command
+            .arguments()
+            .into_iter()
+            .map(|argument| argument.into_string().unwrap())
+            .collect();
         assert_eq!(
             text.join(" "),
             "agent --dir /s/instances/x --run-dir /s/run/x --store /s/templates --bin-dir /pg/bin \
@@ -128,8 +129,14 @@ mod tests {
             count: 2,
             user: None,
         };
-        let text: Vec<String> =
-            prepare.arguments().into_iter().map(|argument| argument.into_string().unwrap()).collect();
-        assert_eq!(text.join(" "), "agent-prepare --store /s/templates --bin-dir /pg/bin --count 2");
+        let text: Vec<String> = prepare
+            .arguments()
+            .into_iter()
+            .map(|argument| argument.into_string().unwrap())
+            .collect();
+        assert_eq!(
+            text.join(" "),
+            "agent-prepare --store /s/templates --bin-dir /pg/bin --count 2"
+        );
     }
 }

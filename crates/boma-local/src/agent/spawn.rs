@@ -19,6 +19,10 @@ use crate::user::SystemUser;
 /// is for machines under heavy load.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
+/// An agent that ended may have found that another one was started for the same instance at the
+/// same time; that one listens within this time.
+const OTHER_ONE: Duration = Duration::from_secs(1);
+
 /// How often is looked whether it listens: first and longest.
 const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
@@ -27,7 +31,16 @@ const LAST_LINES: usize = 5;
 
 /// What of Boma's own environment an agent gets: what programs need to run, nothing that may be a
 /// secret of whoever typed the command.
-const ENVIRONMENT: [&str; 8] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "BOMA_LOG", "RUST_BACKTRACE"];
+const ENVIRONMENT: [&str; 8] = [
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "BOMA_LOG",
+    "RUST_BACKTRACE",
+];
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +85,11 @@ pub enum SpawnError {
 }
 
 fn quoted(lines: &str) -> String {
-    if lines.is_empty() { String::new() } else { format!(": {lines}") }
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!(": {lines}")
+    }
 }
 
 impl IntoProblem for SpawnError {
@@ -80,12 +97,14 @@ impl IntoProblem for SpawnError {
         let problem = |class, code| Problem::from_error(class, code, self);
         match self {
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                problem(Class::Config, "disk-full").hint("Free space on the file system of the state directory.")
+                problem(Class::Config, "disk-full").hint(crate::files::FREE_SPACE)
             }
             Self::Log { .. } => problem(Class::Config, "agent-log"),
             Self::Start { .. } => problem(Class::Config, "agent-not-started"),
-            Self::Ended { log, .. } | Self::Deadline { log } => problem(Class::Transient, "agent-not-started")
-                .hint(format!("See its log: `{}`.", log.display())),
+            Self::Ended { log, .. } | Self::Deadline { log } => {
+                problem(Class::Transient, "agent-not-started")
+                    .hint(format!("See its log: `{}`.", log.display()))
+            }
             Self::Silent(error) => error.problem(),
         }
     }
@@ -127,11 +146,18 @@ pub(crate) async fn ensure(launch: &Launch) -> Result<Agent, SpawnError> {
 /// Starts the making of spare clusters and does not wait for it.
 pub(crate) fn prepare(program: &Path, command: &PrepareCommand) -> Result<(), SpawnError> {
     let mut process = detached(program);
-    process.args(command.arguments()).stdout(Stdio::null()).stderr(Stdio::null());
+    process
+        .args(command.arguments())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = spawn(program, process)?;
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+    if let Some(pid) = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(rustix::process::Pid::from_raw)
+    {
         // Spares are for later: whatever runs now goes first. Without that right it is as well.
-        drop(rustix::process::setpriority_process(Some(pid), 10));
+        let _refused = rustix::process::setpriority_process(Some(pid), 10);
     }
     tokio::spawn(async move { child.wait().await });
     Ok(())
@@ -141,9 +167,15 @@ fn start(launch: &Launch) -> Result<Child, SpawnError> {
     let path = &launch.command.log;
     let log = open_log(path, &launch.user)
         .and_then(|log| Ok((log.try_clone()?, log)))
-        .map_err(|source| SpawnError::Log { path: path.clone(), source })?;
+        .map_err(|source| SpawnError::Log {
+            path: path.clone(),
+            source,
+        })?;
     let mut process = detached(&launch.program);
-    process.args(launch.command.arguments()).stdout(log.0).stderr(log.1);
+    process
+        .args(launch.command.arguments())
+        .stdout(log.0)
+        .stderr(log.1);
     spawn(&launch.program, process)
 }
 
@@ -151,7 +183,11 @@ fn detached(program: &Path) -> Command {
     let mut process = Command::new(program);
     process
         .env_clear()
-        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(
+            ENVIRONMENT
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .current_dir("/")
         .stdin(Stdio::null())
         // Ctrl-C at the terminal is not for it; a session of its own it makes itself.
@@ -161,7 +197,10 @@ fn detached(program: &Path) -> Command {
 }
 
 fn spawn(program: &Path, mut process: Command) -> Result<Child, SpawnError> {
-    process.spawn().map_err(|source| SpawnError::Start { program: program.to_owned(), source })
+    process.spawn().map_err(|source| SpawnError::Start {
+        program: program.to_owned(),
+        source,
+    })
 }
 
 /// The log is in a directory of the system user, so a link there must not be followed: root would
@@ -192,39 +231,53 @@ async fn listens(socket: &Path) -> Result<bool, SpawnError> {
     }
 }
 
-async fn wait_until_it_listens(launch: &Launch, socket: &Path, child: &mut Child) -> Result<(), SpawnError> {
-    let deadline = Instant::now() + START_DEADLINE;
+async fn wait_until_it_listens(
+    launch: &Launch,
+    socket: &Path,
+    child: &mut Child,
+) -> Result<(), SpawnError> {
+    let failed = |source| SpawnError::Start {
+        program: launch.program.clone(),
+        source,
+    };
     let log = || launch.command.log.clone();
+    let (mut deadline, mut ended) = (Instant::now() + START_DEADLINE, None);
     let mut pause = LOOK.0;
     while Instant::now() < deadline {
-        // Looked at before asking: an agent that ended because another one holds the lock leaves
-        // that other one to be waited for.
-        let ended = child.try_wait().map_err(|source| SpawnError::Start {
-            program: launch.program.clone(),
-            source,
-        })?;
         match listens(socket).await {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             // Its socket may go away in between; only the deadline counts here.
             Err(error) => tracing::debug!(error = %error, "a new agent does not answer yet"),
         }
-        if let Some(status) = ended.filter(|status| status.code() != Some(AgentCommand::EXIT_ALREADY_RUNNING)) {
-            return Err(SpawnError::Ended {
-                status: status.to_string(),
-                last_lines: last_lines(&launch.command.log, LAST_LINES),
-                log: log(),
-            });
+        if ended.is_none() {
+            ended = child.try_wait().map_err(failed)?;
+            deadline = if ended.is_some() {
+                Instant::now() + OTHER_ONE
+            } else {
+                deadline
+            };
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK.1);
     }
-    Err(SpawnError::Deadline { log: log() })
+    match ended {
+        None => Err(SpawnError::Deadline { log: log() }),
+        Some(status) => Err(SpawnError::Ended {
+            status: status.to_string(),
+            last_lines: last_lines(&launch.command.log, LAST_LINES),
+            log: log(),
+        }),
+    }
 }
 
 /// The last lines of a log, as one line.
 pub(crate) fn last_lines(path: &Path, count: usize) -> String {
     let text = crate::files::tail(path, 8 << 10).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     lines[lines.len().saturating_sub(count)..].join(" | ")
 }

@@ -8,8 +8,17 @@ use super::run_as::Account;
 use crate::store::ApplicationSecrets;
 
 /// Passed on as they are.
-const PASSED_ON: [&str; 9] =
-    ["PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LC_TIME", "TZ", "TMPDIR"];
+const PASSED_ON: [&str; 9] = [
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LC_MESSAGES",
+    "LC_TIME",
+    "TZ",
+    "TMPDIR",
+];
 
 /// These belong to the user, and are passed on when the user is the same.
 const OF_THE_USER: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
@@ -22,7 +31,9 @@ pub(super) fn base(account: Option<&Account>) -> Vec<(&'static str, OsString)> {
         None => base.extend(OF_THE_USER.into_iter().filter_map(pass)),
         Some(account) => {
             let user = User::from_uid(account.uid).ok().flatten();
-            let home = user.as_ref().map_or_else(|| "/".into(), |user| user.dir.clone().into_os_string());
+            let home = user
+                .as_ref()
+                .map_or_else(|| "/".into(), |user| user.dir.clone().into_os_string());
             base.push(("HOME", home));
             if let Some(user) = user {
                 base.push(("USER", user.name.clone().into()));
@@ -38,9 +49,13 @@ pub(super) fn base(account: Option<&Account>) -> Vec<(&'static str, OsString)> {
 pub(super) fn redacted(text: &str, secrets: &ApplicationSecrets) -> String {
     let mut text = text.to_owned();
     for value in secrets.values() {
-        let Some((_, rest)) = value.expose().split_once("://") else { continue };
+        let Some((_, rest)) = value.expose().split_once("://") else {
+            continue;
+        };
         text = text.replace(value.expose(), "[redacted]");
-        let password = rest.split_once('@').and_then(|(login, _)| login.split_once(':'));
+        let password = rest
+            .split_once('@')
+            .and_then(|(login, _)| login.split_once(':'));
         if let Some((_, password)) = password.filter(|(_, password)| !password.is_empty()) {
             text = text.replace(password, "[redacted]");
         }
@@ -58,17 +73,29 @@ mod tests {
     fn connection_strings_and_passwords_are_not_shown() {
         let secrets = ApplicationSecrets::from([
             ("MODE".to_owned(), Secret::new("test".to_owned())),
-            ("DATABASE_URL".to_owned(), Secret::new("postgresql://api_1:s3cret@h:5432/db".to_owned())),
+            (
+                "DATABASE_URL".to_owned(),
+                Secret::new("postgresql://api_1:s3cret@h:5432/db".to_owned()),
+            ),
         ]);
-        let text = redacted("test: postgresql://api_1:s3cret@h:5432/db refused s3cret", &secrets);
+        let text = redacted(
+            "test: postgresql://api_1:s3cret@h:5432/db refused s3cret",
+            &secrets,
+        );
         assert_eq!(text, "test: [redacted] refused [redacted]");
     }
 
     #[test]
     fn another_user_gets_a_home_of_its_own() {
-        let nobody = Account { uid: nix::unistd::Uid::from_raw(4_000_000_000), gid: nix::unistd::Gid::from_raw(1) };
+        let nobody = Account {
+            uid: nix::unistd::Uid::from_raw(4_000_000_000),
+            gid: nix::unistd::Gid::from_raw(1),
+        };
         let base = base(Some(&nobody));
         assert!(base.contains(&("HOME", "/".into())));
-        assert!(base.iter().all(|(name, _)| !["USER", "SHELL"].contains(name)));
+        assert!(
+            base.iter()
+                .all(|(name, _)| !["USER", "SHELL"].contains(name))
+        );
     }
 }

@@ -29,7 +29,11 @@ pub(super) fn open(path: &Path, rotate: Rotate) -> io::Result<File> {
         aside.push(".1");
         std::fs::rename(path, aside)?;
     }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -42,14 +46,27 @@ mod tests {
     fn a_large_log_is_put_aside_at_a_start() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.log");
-        let len = |name: &str| std::fs::metadata(dir.path().join(name)).map(|meta| meta.len()).ok();
-        open(&path, Rotate::WhenLarge).unwrap().write_all(b"one").unwrap();
-        open(&path, Rotate::WhenLarge).unwrap().write_all(b"two").unwrap();
+        let len = |name: &str| {
+            std::fs::metadata(dir.path().join(name))
+                .map(|meta| meta.len())
+                .ok()
+        };
+        open(&path, Rotate::WhenLarge)
+            .unwrap()
+            .write_all(b"one")
+            .unwrap();
+        open(&path, Rotate::WhenLarge)
+            .unwrap()
+            .write_all(b"two")
+            .unwrap();
         assert_eq!((len("app.log"), len("app.log.1")), (Some(6), None));
         open(&path, Rotate::Always).unwrap();
         assert_eq!((len("app.log"), len("app.log.1")), (Some(0), Some(6)));
         File::create(&path).unwrap().set_len(LARGE + 1).unwrap();
         open(&path, Rotate::WhenLarge).unwrap();
-        assert_eq!((len("app.log"), len("app.log.1")), (Some(0), Some(LARGE + 1)));
+        assert_eq!(
+            (len("app.log"), len("app.log.1")),
+            (Some(0), Some(LARGE + 1))
+        );
     }
 }

@@ -38,18 +38,30 @@ pub(super) fn place(
     let given = program.working_directory.as_deref().map(Path::new);
     if !Uid::effective().is_root() {
         let directory = given.map_or_else(|| own_directory(home, None), usable)?;
-        return Ok(Placed { directory, account: None });
+        return Ok(Placed {
+            directory,
+            account: None,
+        });
     }
     let (directory, account) = match (&applications.configured, given) {
         (Some(name), given) => {
             let user = SystemUser::named(name)?;
-            let account = Account { uid: user.uid, gid: user.gid };
-            (given.map_or_else(|| own_directory(home, Some(account)), usable)?, account)
+            let account = Account {
+                uid: user.uid,
+                gid: user.gid,
+            };
+            (
+                given.map_or_else(|| own_directory(home, Some(account)), usable)?,
+                account,
+            )
         }
         (None, Some(given)) => (usable(given)?, owner(given)?),
         (None, None) => {
             let nobody = SystemUser::named(NOBODY)?;
-            let account = Account { uid: nobody.uid, gid: nobody.gid };
+            let account = Account {
+                uid: nobody.uid,
+                gid: nobody.gid,
+            };
             (own_directory(home, Some(account))?, account)
         }
     };
@@ -59,11 +71,17 @@ pub(super) fn place(
             user: applications.servers.name.clone(),
         });
     }
-    Ok(Placed { directory, account: Some(account).filter(|account| !account.uid.is_root()) })
+    Ok(Placed {
+        directory,
+        account: Some(account).filter(|account| !account.uid.is_root()),
+    })
 }
 
 fn usable(path: &Path) -> Result<PathBuf, ApplicationError> {
-    let failed = |source| ApplicationError::WorkingDirectory { path: path.to_owned(), source };
+    let failed = |source| ApplicationError::WorkingDirectory {
+        path: path.to_owned(),
+        source,
+    };
     if fs::metadata(path).map_err(failed)?.is_dir() {
         Ok(path.to_owned())
     } else {
@@ -73,10 +91,16 @@ fn usable(path: &Path) -> Result<PathBuf, ApplicationError> {
 
 /// The owner with its own primary group; the directory's group may be a shared one.
 fn owner(path: &Path) -> Result<Account, ApplicationError> {
-    let failed = |source| ApplicationError::WorkingDirectory { path: path.to_owned(), source };
+    let failed = |source| ApplicationError::WorkingDirectory {
+        path: path.to_owned(),
+        source,
+    };
     let meta = fs::metadata(path).map_err(failed)?;
     let uid = Uid::from_raw(meta.uid());
-    let gid = User::from_uid(uid).ok().flatten().map_or(Gid::from_raw(meta.gid()), |user| user.gid);
+    let gid = User::from_uid(uid)
+        .ok()
+        .flatten()
+        .map_or(Gid::from_raw(meta.gid()), |user| user.gid);
     Ok(Account { uid, gid })
 }
 
@@ -85,8 +109,16 @@ fn own_directory(home: &Path, account: Option<Account>) -> Result<PathBuf, Appli
     let path = home.join("work");
     make_dir(&path, 0o700)?;
     if let Some(account) = account {
-        let failed = |source| ApplicationError::WorkingDirectory { path: path.clone(), source };
-        std::os::unix::fs::lchown(&path, Some(account.uid.as_raw()), Some(account.gid.as_raw())).map_err(failed)?;
+        let failed = |source| ApplicationError::WorkingDirectory {
+            path: path.clone(),
+            source,
+        };
+        std::os::unix::fs::lchown(
+            &path,
+            Some(account.uid.as_raw()),
+            Some(account.gid.as_raw()),
+        )
+        .map_err(failed)?;
     }
     Ok(path)
 }

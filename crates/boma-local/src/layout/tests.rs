@@ -1,7 +1,5 @@
 use std::os::unix::fs::PermissionsExt;
 
-use boma_problem::IntoProblem;
-
 use super::*;
 
 fn me() -> SystemUser {
@@ -34,9 +32,15 @@ fn it_makes_everything_once_and_leaves_it_the_second_time() {
 fn a_deep_state_directory_is_refused_before_anything_is_made() {
     let dir = scratch();
     let root = dir.path().join("x".repeat(90));
-    let problem = Layout::new(root.clone()).prepare(&me()).unwrap_err().problem();
+    let problem = Layout::new(root.clone())
+        .prepare(&me())
+        .unwrap_err()
+        .problem();
     assert_eq!(problem.code, "socket-path-too-long");
-    assert!(problem.message.contains("is too deep for Unix sockets"), "{problem}");
+    assert!(
+        problem.message.contains("is too deep for Unix sockets"),
+        "{problem}"
+    );
     assert!(!root.exists());
 }
 
@@ -44,9 +48,17 @@ fn a_deep_state_directory_is_refused_before_anything_is_made() {
 fn a_state_directory_that_others_may_write_is_refused() {
     let dir = scratch();
     chmod(dir.path(), 0o777);
-    let problem = Layout::new(dir.path().to_owned()).prepare(&me()).unwrap_err().problem();
+    let problem = Layout::new(dir.path().to_owned())
+        .prepare(&me())
+        .unwrap_err()
+        .problem();
     assert_eq!(problem.code, "state-exposed");
-    assert!(problem.message.ends_with("can be written by other users (mode 0777)"), "{problem}");
+    assert!(
+        problem
+            .message
+            .ends_with("can be written by other users (mode 0777)"),
+        "{problem}"
+    );
     assert!(problem.hints[0].starts_with("Take the right away: `chmod go-w "));
 }
 
@@ -74,7 +86,10 @@ fn as_root_the_system_user_must_be_able_to_get_there() {
     let layout = Layout::new(dir.path().join("state"));
     let problem = layout.prepare(&nobody).unwrap_err().problem();
     assert_eq!(problem.code, "state-unreachable");
-    assert!(problem.message.starts_with("user nobody cannot enter `"), "{problem}");
+    assert!(
+        problem.message.starts_with("user nobody cannot enter `"),
+        "{problem}"
+    );
     assert!(problem.hints[0].contains("chmod o+x"));
 
     chmod(dir.path(), 0o711);
@@ -93,9 +108,17 @@ fn a_state_directory_of_somebody_else_is_refused() {
     }
     let dir = scratch();
     std::os::unix::fs::chown(dir.path(), Some(65534), None).unwrap();
-    let problem = Layout::new(dir.path().to_owned()).prepare(&me()).unwrap_err().problem();
+    let problem = Layout::new(dir.path().to_owned())
+        .prepare(&me())
+        .unwrap_err()
+        .problem();
     assert_eq!(problem.code, "state-wrong-owner");
-    assert!(problem.message.ends_with("belongs to user 65534, and this is user 0"), "{problem}");
+    assert!(
+        problem
+            .message
+            .ends_with("belongs to user 65534, and this is user 0"),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -107,7 +130,10 @@ fn a_state_directory_that_cannot_be_written_says_so() {
     };
     let problem = error.problem();
     assert_eq!(problem.code, "state-not-writable");
-    assert_eq!(problem.to_string(), "create `/var/lib/boma`: permission denied");
+    assert_eq!(
+        problem.to_string(),
+        "create `/var/lib/boma`: permission denied"
+    );
     assert_eq!(
         problem.hints,
         ["Make `/var/lib/boma` writable for you, or choose another place with `--state-dir`."]
@@ -117,10 +143,21 @@ fn a_state_directory_that_cannot_be_written_says_so() {
 #[test]
 fn application_directories_stay_inside() {
     let layout = Layout::new(PathBuf::from("/s"));
-    let path = layout.application(&ApplicationKey::new("a/b/c/d", "api")).unwrap();
+    let path = layout
+        .application(&ApplicationKey::new("a/b/c/d", "api"))
+        .unwrap();
     assert_eq!(path, PathBuf::from("/s/applications/a/b/c/d/api"));
-    for (project, name) in [("a/../b", "x"), ("a", ".."), ("a//b", "x"), ("a", "x/y"), ("", "x")] {
-        let problem = layout.application(&ApplicationKey::new(project, name)).unwrap_err().problem();
+    for (project, name) in [
+        ("a/../b", "x"),
+        ("a", ".."),
+        ("a//b", "x"),
+        ("a", "x/y"),
+        ("", "x"),
+    ] {
+        let problem = layout
+            .application(&ApplicationKey::new(project, name))
+            .unwrap_err()
+            .problem();
         assert_eq!(problem.code, "unsafe-name");
     }
 }

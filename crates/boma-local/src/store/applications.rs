@@ -61,7 +61,9 @@ impl Access<'_> {
         let sql = StoreError::sql("read the applications");
         let mut query = self
             .db
-            .prepare_cached("SELECT key, held, fingerprint, serial, pre_deploy FROM applications ORDER BY key")
+            .prepare_cached(
+                "SELECT key, held, fingerprint, serial, pre_deploy FROM applications ORDER BY key",
+            )
             .map_err(&sql)?;
         let mut rows = query.query([]).map_err(&sql)?;
         let mut found = Vec::new();
@@ -82,13 +84,23 @@ impl Access<'_> {
 
     /// Stores an environment. The serial grows only when the fingerprint is another one, so that
     /// a repeated delivery after a crash is the same delivery.
-    pub(crate) fn deliver(&self, key: &ApplicationKey, environment: &Environment) -> Result<(), StoreError> {
+    pub(crate) fn deliver(
+        &self,
+        key: &ApplicationKey,
+        environment: &Environment,
+    ) -> Result<(), StoreError> {
         let doing = "store an environment";
         self.register_application(key)?;
-        let mut variables: BTreeMap<&str, &str> =
-            environment.plain.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut variables: BTreeMap<&str, &str> = environment
+            .plain
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         variables.extend(
-            environment.bindings.iter().map(|binding| (binding.env_var.as_str(), binding.uri.expose().as_str())),
+            environment
+                .bindings
+                .iter()
+                .map(|binding| (binding.env_var.as_str(), binding.uri.expose().as_str())),
         );
         let plain = serde_json::to_vec(&variables).map_err(StoreError::form(doing))?;
         let row = environment_row(key, &environment.fingerprint);
@@ -102,7 +114,10 @@ impl Access<'_> {
     }
 
     /// The delivered environment; none: nothing was delivered.
-    pub(crate) fn environment(&self, key: &ApplicationKey) -> Result<Option<ApplicationSecrets>, StoreError> {
+    pub(crate) fn environment(
+        &self,
+        key: &ApplicationKey,
+    ) -> Result<Option<ApplicationSecrets>, StoreError> {
         let doing = "read an environment";
         let row = self
             .db
@@ -118,19 +133,35 @@ impl Access<'_> {
         let Some((fingerprint, sealed)) = row else {
             return Ok(None);
         };
-        let plain = self.sealer.open(&environment_row(key, &fingerprint), &sealed)?;
-        serde_json::from_slice(&plain).map(Some).map_err(StoreError::form(doing))
+        let plain = self
+            .sealer
+            .open(&environment_row(key, &fingerprint), &sealed)?;
+        serde_json::from_slice(&plain)
+            .map(Some)
+            .map_err(StoreError::form(doing))
     }
 
     /// Records the outcome of a `preDeploy` run.
-    pub(crate) fn set_pre_deploy(&self, key: &ApplicationKey, run: &PreDeployRun) -> Result<(), StoreError> {
+    pub(crate) fn set_pre_deploy(
+        &self,
+        key: &ApplicationKey,
+        run: &PreDeployRun,
+    ) -> Result<(), StoreError> {
         let doing = "record a preDeploy run";
         let run = serde_json::to_string(run).map_err(StoreError::form(doing))?;
-        self.run(doing, "UPDATE applications SET pre_deploy = ?2 WHERE key = ?1", params![key.to_string(), run])
+        self.run(
+            doing,
+            "UPDATE applications SET pre_deploy = ?2 WHERE key = ?1",
+            params![key.to_string(), run],
+        )
     }
 
     /// Remembers that a person stopped it, or started it again.
-    pub(crate) fn set_application_held(&self, key: &ApplicationKey, held: bool) -> Result<bool, StoreError> {
+    pub(crate) fn set_application_held(
+        &self,
+        key: &ApplicationKey,
+        held: bool,
+    ) -> Result<bool, StoreError> {
         self.changed(
             "record that an application is stopped",
             "UPDATE applications SET held = ?2 WHERE key = ?1",
@@ -140,11 +171,18 @@ impl Access<'_> {
 
     /// Forgets an application.
     pub(crate) fn forget_application(&self, key: &ApplicationKey) -> Result<(), StoreError> {
-        self.run("forget an application", "DELETE FROM applications WHERE key = ?1", params![key.to_string()])
+        self.run(
+            "forget an application",
+            "DELETE FROM applications WHERE key = ?1",
+            params![key.to_string()],
+        )
     }
 
     /// All processes of a role.
-    pub(crate) fn processes(&self, role: Role) -> Result<BTreeMap<ApplicationKey, ProcessRow>, StoreError> {
+    pub(crate) fn processes(
+        &self,
+        role: Role,
+    ) -> Result<BTreeMap<ApplicationKey, ProcessRow>, StoreError> {
         let doing = "read the processes";
         let sql = StoreError::sql(doing);
         let mut query = self
@@ -158,13 +196,20 @@ impl Access<'_> {
         let mut found = BTreeMap::new();
         while let Some(row) = rows.next().map_err(&sql)? {
             let key: String = row.get(0).map_err(&sql)?;
-            found.insert(key.parse().map_err(StoreError::form(doing))?, process_row(row)?);
+            found.insert(
+                key.parse().map_err(StoreError::form(doing))?,
+                process_row(row)?,
+            );
         }
         Ok(found)
     }
 
     /// The process of one application.
-    pub(crate) fn process(&self, key: &ApplicationKey, role: Role) -> Result<Option<ProcessRow>, StoreError> {
+    pub(crate) fn process(
+        &self,
+        key: &ApplicationKey,
+        role: Role,
+    ) -> Result<Option<ProcessRow>, StoreError> {
         let sql = StoreError::sql("read a process");
         let mut query = self
             .db
@@ -173,12 +218,19 @@ impl Access<'_> {
                  FROM processes WHERE application = ?1 AND role = ?2",
             )
             .map_err(&sql)?;
-        let mut rows = query.query(params![key.to_string(), role.word()]).map_err(&sql)?;
+        let mut rows = query
+            .query(params![key.to_string(), role.word()])
+            .map_err(&sql)?;
         rows.next().map_err(&sql)?.map(process_row).transpose()
     }
 
     /// Records a process that was started.
-    pub(crate) fn set_process(&self, key: &ApplicationKey, role: Role, row: &ProcessRow) -> Result<(), StoreError> {
+    pub(crate) fn set_process(
+        &self,
+        key: &ApplicationKey,
+        role: Role,
+        row: &ProcessRow,
+    ) -> Result<(), StoreError> {
         self.register_application(key)?;
         self.run(
             "record a process",
@@ -215,7 +267,11 @@ impl Access<'_> {
     }
 
     /// Forgets a process that was stopped.
-    pub(crate) fn forget_process(&self, key: &ApplicationKey, role: Role) -> Result<(), StoreError> {
+    pub(crate) fn forget_process(
+        &self,
+        key: &ApplicationKey,
+        role: Role,
+    ) -> Result<(), StoreError> {
         self.run(
             "forget a process",
             "DELETE FROM processes WHERE application = ?1 AND role = ?2",
@@ -240,8 +296,10 @@ fn application_row(row: &Row<'_>) -> Result<ApplicationRow, StoreError> {
     Ok(ApplicationRow {
         key: key.parse().map_err(StoreError::form(doing))?,
         held: row.get(1).map_err(&sql)?,
-        delivered: fingerprint
-            .map(|fingerprint| DeliveredEnvironment { fingerprint, serial: serial.cast_unsigned() }),
+        delivered: fingerprint.map(|fingerprint| DeliveredEnvironment {
+            fingerprint,
+            serial: serial.cast_unsigned(),
+        }),
         pre_deploy: pre_deploy
             .map(|text| serde_json::from_str(&text).map_err(StoreError::form(doing)))
             .transpose()?,

@@ -39,8 +39,16 @@ pub(crate) struct PlacementRow {
 impl PlacementRow {
     /// As clients and the agent are told.
     pub(crate) fn listen(&self) -> Listen {
-        let names = if self.resolves { self.names.clone() } else { Vec::new() };
-        Listen { address: self.address, port: self.port, names }
+        let names = if self.resolves {
+            self.names.clone()
+        } else {
+            Vec::new()
+        };
+        Listen {
+            address: self.address,
+            port: self.port,
+            names,
+        }
     }
 }
 
@@ -63,7 +71,10 @@ impl Access<'_> {
     pub(crate) fn databases(&self) -> Result<Vec<DatabaseRow>, StoreError> {
         let doing = "read the databases";
         let sql = StoreError::sql(doing);
-        let mut query = self.db.prepare_cached(&format!("{COLUMNS} ORDER BY d.sequence")).map_err(&sql)?;
+        let mut query = self
+            .db
+            .prepare_cached(&format!("{COLUMNS} ORDER BY d.sequence"))
+            .map_err(&sql)?;
         let mut rows = query.query([]).map_err(&sql)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next().map_err(&sql)? {
@@ -75,9 +86,15 @@ impl Access<'_> {
     /// One registered database.
     pub(crate) fn database(&self, key: &DatabaseKey) -> Result<Option<DatabaseRow>, StoreError> {
         let sql = StoreError::sql("read a database");
-        let mut query = self.db.prepare_cached(&format!("{COLUMNS} WHERE d.key = ?1")).map_err(&sql)?;
+        let mut query = self
+            .db
+            .prepare_cached(&format!("{COLUMNS} WHERE d.key = ?1"))
+            .map_err(&sql)?;
         let mut rows = query.query([key.to_string()]).map_err(&sql)?;
-        rows.next().map_err(&sql)?.map(|row| self.database_row(row)).transpose()
+        rows.next()
+            .map_err(&sql)?
+            .map(|row| self.database_row(row))
+            .transpose()
     }
 
     fn database_row(&self, row: &Row<'_>) -> Result<DatabaseRow, StoreError> {
@@ -121,7 +138,9 @@ impl Access<'_> {
             .db
             .prepare_cached("SELECT name FROM names WHERE id = ?1 ORDER BY position")
             .map_err(&sql)?;
-        let names = query.query_map([id.to_string()], |row| row.get(0)).map_err(&sql)?;
+        let names = query
+            .query_map([id.to_string()], |row| row.get(0))
+            .map_err(&sql)?;
         names.collect::<Result<_, _>>().map_err(&sql)
     }
 
@@ -169,10 +188,15 @@ impl Access<'_> {
                  ON CONFLICT (key) DO UPDATE SET record = excluded.record RETURNING id",
             )
             .and_then(|mut insert| {
-                insert.query_row(params![id.to_string(), key.to_string(), record, active], |row| row.get(0))
+                insert.query_row(
+                    params![id.to_string(), key.to_string(), record, active],
+                    |row| row.get(0),
+                )
             })
             .map_err(StoreError::sql(doing))?;
-        Uuid::parse_str(&given).map(InstanceId).map_err(StoreError::form(doing))
+        Uuid::parse_str(&given)
+            .map(InstanceId)
+            .map_err(StoreError::form(doing))
     }
 
     /// Stores a spec.
@@ -180,18 +204,31 @@ impl Access<'_> {
         let doing = "store a spec";
         let plain = serde_json::to_vec(spec).map_err(StoreError::form(doing))?;
         let sealed = self.sealer.seal(&format!("spec/{}", spec.id), &plain)?;
-        self.run(doing, "UPDATE databases SET spec = ?2 WHERE id = ?1", params![spec.id.to_string(), sealed])
+        self.run(
+            doing,
+            "UPDATE databases SET spec = ?2 WHERE id = ?1",
+            params![spec.id.to_string(), sealed],
+        )
     }
 
     /// Stores a placement with its names.
-    pub(crate) fn set_placement(&self, id: InstanceId, placement: &PlacementRow) -> Result<(), StoreError> {
+    pub(crate) fn set_placement(
+        &self,
+        id: InstanceId,
+        placement: &PlacementRow,
+    ) -> Result<(), StoreError> {
         let doing = "store an address";
         let text = id.to_string();
         self.run(
             doing,
             "INSERT INTO placements (id, address, port, resolves) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT (id) DO UPDATE SET address = ?2, port = ?3, resolves = ?4",
-            params![text, placement.address.to_string(), placement.port, placement.resolves],
+            params![
+                text,
+                placement.address.to_string(),
+                placement.port,
+                placement.resolves
+            ],
         )?;
         self.run(doing, "DELETE FROM names WHERE id = ?1", params![text])?;
         for (position, name) in (0_i64..).zip(&placement.names) {
@@ -208,11 +245,19 @@ impl Access<'_> {
     pub(crate) fn set_life(&self, id: InstanceId, life: &Life) -> Result<(), StoreError> {
         let doing = "record whether a database is in use";
         let life = serde_json::to_string(life).map_err(StoreError::form(doing))?;
-        self.run(doing, "UPDATE databases SET life = ?2 WHERE id = ?1", params![id.to_string(), life])
+        self.run(
+            doing,
+            "UPDATE databases SET life = ?2 WHERE id = ?1",
+            params![id.to_string(), life],
+        )
     }
 
     /// Remembers that a person stopped it, or started it again.
-    pub(crate) fn set_database_held(&self, key: &DatabaseKey, held: bool) -> Result<bool, StoreError> {
+    pub(crate) fn set_database_held(
+        &self,
+        key: &DatabaseKey,
+        held: bool,
+    ) -> Result<bool, StoreError> {
         self.changed(
             "record that a database is stopped",
             "UPDATE databases SET held = ?2 WHERE key = ?1",
@@ -231,7 +276,11 @@ impl Access<'_> {
 
     /// Forgets a database, its address, names and certificate.
     pub(crate) fn forget_database(&self, id: InstanceId) -> Result<(), StoreError> {
-        self.run("forget a database", "DELETE FROM databases WHERE id = ?1", params![id.to_string()])
+        self.run(
+            "forget a database",
+            "DELETE FROM databases WHERE id = ?1",
+            params![id.to_string()],
+        )
     }
 
     /// A server's certificate, if it has one.
@@ -239,11 +288,18 @@ impl Access<'_> {
         let doing = "read a certificate";
         let row = self
             .db
-            .prepare_cached("SELECT certificate, key, subjects, renew_at FROM certificates WHERE id = ?1")
+            .prepare_cached(
+                "SELECT certificate, key, subjects, renew_at FROM certificates WHERE id = ?1",
+            )
             .and_then(|mut query| {
                 query
                     .query_row([id.to_string()], |row| {
-                        Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?))
+                        Ok((
+                            row.get(0)?,
+                            row.get::<_, Vec<u8>>(1)?,
+                            row.get::<_, String>(2)?,
+                            row.get::<_, String>(3)?,
+                        ))
                     })
                     .optional()
             })
@@ -261,9 +317,15 @@ impl Access<'_> {
     }
 
     /// Stores a server's certificate.
-    pub(crate) fn set_certificate(&self, id: InstanceId, row: &CertificateRow) -> Result<(), StoreError> {
+    pub(crate) fn set_certificate(
+        &self,
+        id: InstanceId,
+        row: &CertificateRow,
+    ) -> Result<(), StoreError> {
         let doing = "store a certificate";
-        let sealed = self.sealer.seal(&format!("certificate/{id}"), row.key.as_bytes())?;
+        let sealed = self
+            .sealer
+            .seal(&format!("certificate/{id}"), row.key.as_bytes())?;
         let subjects = serde_json::to_string(&row.subjects).map_err(StoreError::form(doing))?;
         self.run(
             doing,

@@ -22,7 +22,12 @@ struct Sealed {
 /// The row that a secret belongs to. The serial is part of it, so that an older password of the
 /// same login cannot be put back by somebody who can write the file.
 fn row_of(grant: &GrantKey, turn: Turn, serial: u64) -> String {
-    format!("login/{}/{}/{}/{serial}", grant.application, grant.database, word(turn))
+    format!(
+        "login/{}/{}/{}/{serial}",
+        grant.application,
+        grant.database,
+        word(turn)
+    )
 }
 
 fn word(turn: Turn) -> &'static str {
@@ -33,7 +38,11 @@ fn word(turn: Turn) -> &'static str {
 }
 
 fn turn_of(word: &str) -> Turn {
-    if word == "second" { Turn::Second } else { Turn::First }
+    if word == "second" {
+        Turn::Second
+    } else {
+        Turn::First
+    }
 }
 
 impl Access<'_> {
@@ -59,10 +68,17 @@ impl Access<'_> {
             let (turn, serial) = (turn_of(&text(3)?), serial(row.get(5).map_err(&sql)?));
             let sealed: Vec<u8> = row.get(6).map_err(&sql)?;
             let secret = self.open_login(&grant, turn, serial, &sealed)?;
-            let login = ObservedLogin { role: text(4)?, serial, verifier: Secret::new(secret.verifier) };
+            let login = ObservedLogin {
+                role: text(4)?,
+                serial,
+                verifier: Secret::new(secret.verifier),
+            };
             grants
                 .entry(grant)
-                .or_insert_with(|| ObservedGrant { active: turn, logins: BTreeMap::new() })
+                .or_insert_with(|| ObservedGrant {
+                    active: turn,
+                    logins: BTreeMap::new(),
+                })
                 .logins
                 .insert(turn, login);
             let active = turn_of(&text(2)?);
@@ -86,7 +102,9 @@ impl Access<'_> {
             verifier: credential.verifier.expose().clone(),
         };
         let plain = serde_json::to_vec(&secret).map_err(StoreError::form(doing))?;
-        let sealed = self.sealer.seal(&row_of(grant, turn, credential.serial), &plain)?;
+        let sealed = self
+            .sealer
+            .seal(&row_of(grant, turn, credential.serial), &plain)?;
         let (application, database) = (grant.application.to_string(), grant.database.to_string());
         self.run(
             doing,
@@ -98,12 +116,23 @@ impl Access<'_> {
             "INSERT INTO logins (application, database, turn, role, serial, secret) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (application, database, turn) \
              DO UPDATE SET role = ?4, serial = ?5, secret = ?6",
-            params![application, database, word(turn), credential.role, credential.serial.cast_signed(), sealed],
+            params![
+                application,
+                database,
+                word(turn),
+                credential.role,
+                credential.serial.cast_signed(),
+                sealed
+            ],
         )
     }
 
     /// Reads a credential.
-    pub(crate) fn credential(&self, grant: &GrantKey, turn: Turn) -> Result<Option<Credential>, StoreError> {
+    pub(crate) fn credential(
+        &self,
+        grant: &GrantKey,
+        turn: Turn,
+    ) -> Result<Option<Credential>, StoreError> {
         let row = self
             .db
             .prepare_cached(
@@ -140,7 +169,13 @@ impl Access<'_> {
         )
     }
 
-    fn open_login(&self, grant: &GrantKey, turn: Turn, serial: u64, sealed: &[u8]) -> Result<Sealed, StoreError> {
+    fn open_login(
+        &self,
+        grant: &GrantKey,
+        turn: Turn,
+        serial: u64,
+        sealed: &[u8],
+    ) -> Result<Sealed, StoreError> {
         let plain = self.sealer.open(&row_of(grant, turn, serial), sealed)?;
         serde_json::from_slice(&plain).map_err(StoreError::form("read a credential"))
     }

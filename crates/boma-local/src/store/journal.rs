@@ -35,7 +35,13 @@ impl Access<'_> {
             doing,
             "UPDATE events SET count = count + 1, last = ?4 WHERE id = (SELECT max(id) FROM events \
              WHERE subject = ?1 AND reason = ?2 AND message = ?3 AND last >= ?5)",
-            params![event.subject, event.reason, event.message, sortable(event.at), sortable(since)],
+            params![
+                event.subject,
+                event.reason,
+                event.message,
+                sortable(event.at),
+                sortable(since)
+            ],
         )?;
         if counted {
             return Ok(());
@@ -46,11 +52,19 @@ impl Access<'_> {
             params![sortable(event.at), event.subject, event.reason, event.message, event.warning],
         )?;
         let newest = self.db.last_insert_rowid();
-        self.run(doing, "DELETE FROM events WHERE id <= ?1", params![newest - EVENTS_KEPT])
+        self.run(
+            doing,
+            "DELETE FROM events WHERE id <= ?1",
+            params![newest - EVENTS_KEPT],
+        )
     }
 
     /// The newest events, oldest first; of one subject, or of all.
-    pub(crate) fn events(&self, subject: Option<&str>, limit: u32) -> Result<Vec<RecordedEvent>, StoreError> {
+    pub(crate) fn events(
+        &self,
+        subject: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
         let doing = "read the events";
         let sql = StoreError::sql(doing);
         let mut query = self
@@ -88,7 +102,13 @@ impl Access<'_> {
         self.run(
             "add to the audit trail",
             "INSERT INTO audit (at, actor, action, subject, outcome) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![sortable(entry.at), entry.actor, entry.action, entry.subject, entry.outcome],
+            params![
+                sortable(entry.at),
+                entry.actor,
+                entry.action,
+                entry.subject,
+                entry.outcome
+            ],
         )
     }
 
@@ -98,7 +118,9 @@ impl Access<'_> {
         let sql = StoreError::sql(doing);
         let mut query = self
             .db
-            .prepare_cached("SELECT at, actor, action, subject, outcome FROM audit ORDER BY id DESC LIMIT ?1")
+            .prepare_cached(
+                "SELECT at, actor, action, subject, outcome FROM audit ORDER BY id DESC LIMIT ?1",
+            )
             .map_err(&sql)?;
         let mut rows = query.query([limit]).map_err(&sql)?;
         let mut found = Vec::new();

@@ -10,6 +10,13 @@ use super::{Access, StoreError};
 /// ever released is never changed: the next format is a further script.
 const MIGRATIONS: &[&str] = &[FORMAT_1];
 
+/// The newest format. (There is no `try_from` in constants; the list is short.)
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the number of formats is small"
+)]
+const KNOWN_FORMAT: u32 = MIGRATIONS.len() as u32;
+
 const FORMAT_1: &str = "
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
@@ -114,21 +121,33 @@ CREATE TABLE audit (
 
 /// Brings the tables to the newest format, in one transaction.
 pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let failed = |source| StoreError::Open { path: path.to_owned(), source };
-    let known = u32::try_from(MIGRATIONS.len()).expect("the number of formats should be small");
-    let version = |db: &Connection| db.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
+    let failed = |source| StoreError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let known = KNOWN_FORMAT;
+    let version =
+        |db: &Connection| db.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
     if version(db).map_err(failed)? == known {
         return Ok(());
     }
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let transaction = db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
     let found = version(&transaction).map_err(failed)?;
     if found > known {
-        return Err(StoreError::TooNew { path: path.to_owned(), found, known });
+        return Err(StoreError::TooNew {
+            path: path.to_owned(),
+            found,
+            known,
+        });
     }
     for script in MIGRATIONS.iter().skip(found as usize) {
         transaction.execute_batch(script).map_err(failed)?;
     }
-    transaction.pragma_update(None, "user_version", known).map_err(failed)?;
+    transaction
+        .pragma_update(None, "user_version", known)
+        .map_err(failed)?;
     transaction.commit().map_err(failed)
 }
 
@@ -153,7 +172,9 @@ impl Access<'_> {
     pub(crate) fn source(&self) -> Result<Option<String>, StoreError> {
         let doing = "read the recorded source";
         let value = meta(self.db, "source").map_err(StoreError::sql(doing))?;
-        value.map(|bytes| String::from_utf8(bytes).map_err(StoreError::form(doing))).transpose()
+        value
+            .map(|bytes| String::from_utf8(bytes).map_err(StoreError::form(doing)))
+            .transpose()
     }
 
     /// Remembers where manifests come from.
@@ -168,7 +189,9 @@ impl Access<'_> {
             return Ok(None);
         };
         let plain = self.sealer.open("authority", &sealed)?;
-        serde_json::from_slice(&plain).map(Some).map_err(StoreError::form(doing))
+        serde_json::from_slice(&plain)
+            .map(Some)
+            .map_err(StoreError::form(doing))
     }
 
     /// Stores the installation's authority, once.

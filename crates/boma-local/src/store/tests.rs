@@ -5,7 +5,6 @@ use boma_engine::observed::{DatabaseRecord, Life};
 use boma_engine::platform::{AuditEntry, Binding, Credential, Environment, Event};
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, Secret};
-use boma_problem::IntoProblem;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
@@ -27,7 +26,10 @@ fn id(number: u128) -> InstanceId {
 }
 
 fn record() -> DatabaseRecord {
-    DatabaseRecord { deletion_protection: true, retention_days: 7 }
+    DatabaseRecord {
+        deletion_protection: true,
+        retention_days: 7,
+    }
 }
 
 fn grant() -> GrantKey {
@@ -50,6 +52,7 @@ fn environment(fingerprint: &str, password: &str) -> Environment {
     Environment {
         fingerprint: fingerprint.to_owned(),
         plain: BTreeMap::from([("MODE".to_owned(), "test".to_owned())]),
+        secrets: BTreeMap::new(),
         bindings: vec![Binding {
             env_var: "DATABASE_URL".to_owned(),
             grant: grant(),
@@ -78,11 +81,20 @@ async fn an_id_once_given_stays() {
     let store = open(&dir);
     for (asked, given) in [(1, 1), (2, 1)] {
         let key = key.clone();
-        let got = store.write(move |state| state.record_database(&key, id(asked), &record())).await;
+        let got = store
+            .write(move |state| state.record_database(&key, id(asked), &record()))
+            .await;
         assert_eq!(got.unwrap(), id(given));
     }
-    let row = store.read(move |state| state.database(&key)).await.unwrap().unwrap();
-    assert_eq!((row.id, row.life, row.held, row.spec.is_none()), (id(1), Life::Active, false, true));
+    let row = store
+        .read(move |state| state.database(&key))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (row.id, row.life, row.held, row.spec.is_none()),
+        (id(1), Life::Active, false, true)
+    );
 }
 
 #[tokio::test]
@@ -109,18 +121,41 @@ async fn credentials_come_back_and_never_stand_in_the_file() {
     let dir = scratch();
     let store = open(&dir);
     let password = "a-password-that-is-easy-to-find";
-    store.write(move |state| state.store_credential(&grant(), Turn::First, &credential(password, 3))).await.unwrap();
+    store
+        .write(move |state| state.store_credential(&grant(), Turn::First, &credential(password, 3)))
+        .await
+        .unwrap();
     let delivered = environment("f1", password);
-    store.write(move |state| state.deliver(&grant().application, &delivered)).await.unwrap();
+    store
+        .write(move |state| state.deliver(&grant().application, &delivered))
+        .await
+        .unwrap();
 
     let store = open(&dir);
     let grants = store.read(|state| state.grants()).await.unwrap();
     let seen = &grants[&grant()];
-    assert_eq!((seen.active, seen.logins[&Turn::First].serial), (Turn::First, 3));
-    let got = store.read(|state| state.credential(&grant(), Turn::First)).await.unwrap().unwrap();
+    assert_eq!(
+        (seen.active, seen.logins[&Turn::First].serial),
+        (Turn::First, 3)
+    );
+    let got = store
+        .read(|state| state.credential(&grant(), Turn::First))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(got.password.expose(), password);
-    assert!(store.read(|state| state.credential(&grant(), Turn::Second)).await.unwrap().is_none());
-    let variables = store.read(|state| state.environment(&grant().application)).await.unwrap().unwrap();
+    assert!(
+        store
+            .read(|state| state.credential(&grant(), Turn::Second))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let variables = store
+        .read(|state| state.environment(&grant().application))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(variables["MODE"].expose(), "test");
     assert!(variables["DATABASE_URL"].expose().contains(password));
 
@@ -130,9 +165,18 @@ async fn credentials_come_back_and_never_stand_in_the_file() {
             assert!(!bytes.windows(secret.len()).any(|part| part == secret));
         }
     }
-    store.write(|state| state.forget_grant(&grant())).await.unwrap();
+    store
+        .write(|state| state.forget_grant(&grant()))
+        .await
+        .unwrap();
     assert!(store.read(|state| state.grants()).await.unwrap().is_empty());
-    assert!(store.read(|state| state.credential(&grant(), Turn::First)).await.unwrap().is_none());
+    assert!(
+        store
+            .read(|state| state.credential(&grant(), Turn::First))
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -140,7 +184,10 @@ async fn a_secret_moved_to_another_row_is_refused() {
     let dir = scratch();
     let store = open(&dir);
     for (turn, password) in [(Turn::First, "one"), (Turn::Second, "other")] {
-        store.write(move |state| state.store_credential(&grant(), turn, &credential(password, 1))).await.unwrap();
+        store
+            .write(move |state| state.store_credential(&grant(), turn, &credential(password, 1)))
+            .await
+            .unwrap();
     }
     let db = Connection::open(dir.path().join("boma.sqlite")).unwrap();
     db.execute(
@@ -148,7 +195,10 @@ async fn a_secret_moved_to_another_row_is_refused() {
         [],
     )
     .unwrap();
-    let error = store.read(|state| state.credential(&grant(), Turn::First)).await.unwrap_err();
+    let error = store
+        .read(|state| state.credential(&grant(), Turn::First))
+        .await
+        .unwrap_err();
     assert_eq!(error.problem().code, "secret-unreadable");
 }
 
@@ -158,9 +208,15 @@ async fn a_repeated_delivery_is_the_same_delivery() {
     let store = open(&dir);
     for (fingerprint, serial) in [("f1", 1), ("f1", 1), ("f2", 2)] {
         let delivered = environment(fingerprint, "p");
-        store.write(move |state| state.deliver(&grant().application, &delivered)).await.unwrap();
+        store
+            .write(move |state| state.deliver(&grant().application, &delivered))
+            .await
+            .unwrap();
         let rows = store.read(|state| state.applications()).await.unwrap();
-        assert_eq!(rows[0].delivered.as_ref().map(|seen| seen.serial), Some(serial));
+        assert_eq!(
+            rows[0].delivered.as_ref().map(|seen| seen.serial),
+            Some(serial)
+        );
     }
 }
 
@@ -171,12 +227,24 @@ async fn the_same_event_within_an_hour_is_counted() {
     let start: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
     for (message, minutes) in [("up", 0), ("up", 30), ("down", 31), ("up", 85), ("up", 200)] {
         let event = event(message, start + SignedDuration::from_mins(minutes));
-        store.write(move |state| state.add_event(&event)).await.unwrap();
+        store
+            .write(move |state| state.add_event(&event))
+            .await
+            .unwrap();
     }
     let events = store.read(|state| state.events(None, 10)).await.unwrap();
-    let seen: Vec<_> = events.iter().map(|event| (event.event.message.as_str(), event.count)).collect();
+    let seen: Vec<_> = events
+        .iter()
+        .map(|event| (event.event.message.as_str(), event.count))
+        .collect();
     assert_eq!(seen, [("down", 1), ("up", 3), ("up", 1)]);
-    assert!(store.read(|state| state.events(Some("other"), 10)).await.unwrap().is_empty());
+    assert!(
+        store
+            .read(|state| state.events(Some("other"), 10))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -201,9 +269,22 @@ async fn events_are_bounded_and_the_audit_trail_is_in_order() {
         })
         .await
         .unwrap();
-    assert_eq!(store.read(|state| state.events(None, 20_000)).await.unwrap().len(), 10_000);
+    assert_eq!(
+        store
+            .read(|state| state.events(None, 20_000))
+            .await
+            .unwrap()
+            .len(),
+        10_000
+    );
     let audit = store.read(|state| state.audit(10)).await.unwrap();
-    assert_eq!(audit.iter().map(|entry| entry.action.as_str()).collect::<Vec<_>>(), ["create", "grant"]);
+    assert_eq!(
+        audit
+            .iter()
+            .map(|entry| entry.action.as_str())
+            .collect::<Vec<_>>(),
+        ["create", "grant"]
+    );
 }
 
 #[tokio::test]
@@ -215,7 +296,12 @@ async fn another_key_is_told_at_once_and_nothing_is_changed() {
     };
     let problem = error.problem();
     assert_eq!(problem.code, "key-wrong");
-    assert!(problem.message.starts_with("the key does not fit the state in `"), "{problem}");
+    assert!(
+        problem
+            .message
+            .starts_with("the key does not fit the state in `"),
+        "{problem}"
+    );
     assert_eq!(open(&dir).installation, installation);
 }
 
@@ -224,13 +310,25 @@ async fn a_newer_format_and_a_damaged_file_are_told() {
     let dir = scratch();
     let path = dir.path().join("boma.sqlite");
     drop(open(&dir));
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
     let problem = Store::open(&path, sealer(1)).err().unwrap().problem();
     assert_eq!(problem.code, "state-too-new");
-    assert!(problem.message.ends_with("has format 99, and this version of Boma knows formats up to 1"), "{problem}");
+    assert!(
+        problem
+            .message
+            .ends_with("has format 99, and this version of Boma knows formats up to 1"),
+        "{problem}"
+    );
 
     let path = dir.path().join("other.sqlite");
-    std::fs::write(&path, "this is not a database, and it is long enough to look like one").unwrap();
+    std::fs::write(
+        &path,
+        "this is not a database, and it is long enough to look like one",
+    )
+    .unwrap();
     let problem = Store::open(&path, sealer(1)).err().unwrap().problem();
     assert_eq!(problem.code, "state-damaged");
     assert!(problem.hints[0].contains("bring back `boma.sqlite`"));
@@ -252,10 +350,19 @@ async fn a_full_disk_is_told_and_passes() {
     };
     let long = || "x".repeat(200_000);
     limit(1).await.unwrap();
-    let error = store.write(move |state| state.set_source(&long())).await.unwrap_err();
+    let error = store
+        .write(move |state| state.set_source(&long()))
+        .await
+        .unwrap_err();
     let problem = error.problem();
-    assert_eq!((problem.code.as_str(), problem.class), ("disk-full", Class::Config));
+    assert_eq!(
+        (problem.code.as_str(), problem.class),
+        ("disk-full", Class::Config)
+    );
     assert!(problem.hints[0].starts_with("Free space"));
     limit(1_000_000).await.unwrap();
-    store.write(move |state| state.set_source(&long())).await.unwrap();
+    store
+        .write(move |state| state.set_source(&long()))
+        .await
+        .unwrap();
 }

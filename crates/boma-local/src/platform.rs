@@ -1,0 +1,368 @@
+//! The platform itself: what is asked of it, carried out.
+
+mod error;
+mod instances;
+mod observe;
+mod open;
+mod pass;
+mod place;
+mod purge;
+mod serving;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use boma_engine::observed::{Capabilities, DatabaseRecord, Life, Observed, ProcessState};
+use boma_engine::platform::{
+    AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
+};
+use boma_instance::names::Turn;
+use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, MajorVersion};
+use boma_problem::Problem;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::applications::Applications;
+use crate::config::LocalConfig;
+use crate::layout::Layout;
+use crate::limits::Limits;
+use crate::store::{ApplicationSecrets, RecordedEvent, Store};
+use crate::tls::Authority;
+use crate::user::SystemUser;
+use crate::wakes::Waker;
+
+pub use error::{NotPossible, OpenError};
+pub use pass::Pass;
+pub use serving::Serving;
+
+use error::boxed;
+
+/// The platform of one machine. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct LocalPlatform {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: LocalConfig,
+    layout: Layout,
+    user: SystemUser,
+    store: Store,
+    authority: Authority,
+    limits: Limits,
+    capabilities: Capabilities,
+    applications: Applications,
+    waker: Waker,
+    /// Woken when a database or process came or went, for those who watch each of them.
+    registry: Waker,
+    /// One at a time chooses an address and writes the hosts file.
+    placing: tokio::sync::Mutex<()>,
+    /// One at a time changes an instance.
+    changing: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Versions that instances were made of since spares were last prepared.
+    made: Mutex<BTreeSet<MajorVersion>>,
+}
+
+impl LocalPlatform {
+    /// Where everything is.
+    pub fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    /// What this platform can do; part of what is observed, too.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.inner.capabilities
+    }
+
+    /// The system user that servers run as.
+    pub fn system_user(&self) -> &str {
+        &self.inner.user.name
+    }
+
+    /// The programs of the PostgreSQL that an instance of this version runs with.
+    pub fn bin_dir(&self, version: MajorVersion) -> Option<PathBuf> {
+        let servers = &self.inner.config.builds.servers;
+        servers
+            .iter()
+            .find(|build| build.server.major == version)
+            .map(|build| build.bin_dir.clone())
+    }
+
+    /// The delivered environment of an application, for `boma run` and `boma env`.
+    pub async fn environment(
+        &self,
+        key: &ApplicationKey,
+    ) -> Result<ApplicationSecrets, PlatformError> {
+        let wanted = key.clone();
+        let found = self
+            .inner
+            .store
+            .read(move |state| state.environment(&wanted))
+            .await
+            .map_err(boxed)?;
+        found.ok_or_else(|| boxed(NotPossible::NoEnvironment { key: key.clone() }))
+    }
+
+    /// Remembers that a person stopped a database; the next pass stops it.
+    pub async fn hold_database(&self, key: &DatabaseKey) -> Result<(), PlatformError> {
+        self.set_database_held(key, true).await
+    }
+
+    /// Takes `hold_database` back.
+    pub async fn release_database(&self, key: &DatabaseKey) -> Result<(), PlatformError> {
+        self.set_database_held(key, false).await
+    }
+
+    /// Remembers that a person stopped an application; the next pass stops it.
+    pub async fn hold_application(&self, key: &ApplicationKey) -> Result<(), PlatformError> {
+        self.set_application_held(key, true).await
+    }
+
+    /// Takes `hold_application` back.
+    pub async fn release_application(&self, key: &ApplicationKey) -> Result<(), PlatformError> {
+        self.set_application_held(key, false).await
+    }
+
+    /// The newest events, oldest first; of one subject, or of all.
+    pub async fn events(
+        &self,
+        subject: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, PlatformError> {
+        let subject = subject.map(str::to_owned);
+        self.inner
+            .store
+            .read(move |state| state.events(subject.as_deref(), limit))
+            .await
+            .map_err(boxed)
+    }
+
+    /// The newest entries of the audit trail, oldest first.
+    pub async fn audit_trail(&self, limit: u32) -> Result<Vec<AuditEntry>, PlatformError> {
+        self.inner
+            .store
+            .read(move |state| state.audit(limit))
+            .await
+            .map_err(boxed)
+    }
+
+    async fn set_database_held(&self, key: &DatabaseKey, held: bool) -> Result<(), PlatformError> {
+        let wanted = key.clone();
+        let known = self
+            .inner
+            .store
+            .write(move |state| state.set_database_held(&wanted, held))
+            .await;
+        if known.map_err(boxed)? {
+            self.inner.waker.wake();
+            return Ok(());
+        }
+        Err(boxed(NotPossible::UnknownDatabase { key: key.clone() }))
+    }
+
+    async fn set_application_held(
+        &self,
+        key: &ApplicationKey,
+        held: bool,
+    ) -> Result<(), PlatformError> {
+        let wanted = key.clone();
+        let known = self
+            .inner
+            .store
+            .write(move |state| state.set_application_held(&wanted, held))
+            .await;
+        if known.map_err(boxed)? {
+            self.inner.waker.wake();
+            return Ok(());
+        }
+        Err(boxed(NotPossible::UnknownApplication { key: key.clone() }))
+    }
+
+    /// Makes changes of one instance wait for each other.
+    async fn one_at_a_time(&self, id: InstanceId) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut changing = self
+                .inner
+                .changing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(changing.entry(id).or_default())
+        };
+        lock.lock_owned().await
+    }
+}
+
+impl Platform for LocalPlatform {
+    async fn observe(&self) -> Result<Observed, PlatformError> {
+        self.observe_all().await
+    }
+
+    async fn record_source(&self, source: &str) -> Result<(), PlatformError> {
+        let source = source.to_owned();
+        self.inner
+            .store
+            .write(move |state| state.set_source(&source))
+            .await
+            .map_err(boxed)
+    }
+
+    async fn record_database(
+        &self,
+        key: &DatabaseKey,
+        id: InstanceId,
+        record: &DatabaseRecord,
+    ) -> Result<(), PlatformError> {
+        let (wanted, record) = (key.clone(), record.clone());
+        let given = self
+            .inner
+            .store
+            .write(move |state| state.record_database(&wanted, id, &record))
+            .await;
+        match given.map_err(boxed)? {
+            given if given == id => Ok(()),
+            given => Err(boxed(NotPossible::OtherId {
+                key: key.clone(),
+                id,
+                given,
+            })),
+        }
+    }
+
+    async fn put_instance(
+        &self,
+        key: &DatabaseKey,
+        spec: &InstanceSpec,
+    ) -> Result<Listen, PlatformError> {
+        self.put(key, spec).await
+    }
+
+    async fn await_instance(
+        &self,
+        id: InstanceId,
+        generation: u64,
+        patience: Duration,
+    ) -> Result<InstanceStatus, PlatformError> {
+        self.await_generation(id, generation, patience).await
+    }
+
+    async fn set_life(&self, key: &DatabaseKey, life: Life) -> Result<(), PlatformError> {
+        self.change_life(key, life).await
+    }
+
+    async fn purge(&self, key: &DatabaseKey, id: InstanceId) -> Result<(), PlatformError> {
+        self.purge_instance(key, id).await
+    }
+
+    async fn store_credential(
+        &self,
+        grant: &GrantKey,
+        turn: Turn,
+        credential: &Credential,
+    ) -> Result<(), PlatformError> {
+        let (grant, credential) = (grant.clone(), credential.clone());
+        let write = self
+            .inner
+            .store
+            .write(move |state| state.store_credential(&grant, turn, &credential));
+        write.await.map_err(boxed)
+    }
+
+    async fn credential(&self, grant: &GrantKey, turn: Turn) -> Result<Credential, PlatformError> {
+        let wanted = grant.clone();
+        let found = self
+            .inner
+            .store
+            .read(move |state| state.credential(&wanted, turn))
+            .await
+            .map_err(boxed)?;
+        found.ok_or_else(|| {
+            boxed(NotPossible::NoCredential {
+                grant: grant.clone(),
+            })
+        })
+    }
+
+    async fn forget_grant(&self, grant: &GrantKey) -> Result<(), PlatformError> {
+        let grant = grant.clone();
+        self.inner
+            .store
+            .write(move |state| state.forget_grant(&grant))
+            .await
+            .map_err(boxed)
+    }
+
+    async fn deliver_environment(
+        &self,
+        application: &ApplicationKey,
+        environment: &Environment,
+    ) -> Result<(), PlatformError> {
+        let (key, environment) = (application.clone(), environment.clone());
+        self.inner
+            .store
+            .write(move |state| state.deliver(&key, &environment))
+            .await
+            .map_err(boxed)
+    }
+
+    async fn run_pre_deploy(
+        &self,
+        application: &ApplicationKey,
+        deployment: &str,
+        program: &Program,
+    ) -> Result<Option<Problem>, PlatformError> {
+        self.inner
+            .applications
+            .run_pre_deploy(application, deployment, program)
+            .await
+            .map_err(boxed)
+    }
+
+    async fn restart_application(
+        &self,
+        application: &ApplicationKey,
+        deployment: &str,
+        program: &Program,
+    ) -> Result<ProcessState, PlatformError> {
+        let state = self
+            .inner
+            .applications
+            .restart(application, deployment, program)
+            .await;
+        state.map_err(boxed)
+    }
+
+    async fn stop_application(&self, application: &ApplicationKey) -> Result<(), PlatformError> {
+        self.inner
+            .applications
+            .stop(application)
+            .await
+            .map_err(boxed)
+    }
+
+    async fn forget_application(&self, application: &ApplicationKey) -> Result<(), PlatformError> {
+        self.forget(application).await
+    }
+
+    async fn event(&self, event: &Event) -> Result<(), PlatformError> {
+        let event = event.clone();
+        self.inner
+            .store
+            .write(move |state| state.add_event(&event))
+            .await
+            .map_err(boxed)
+    }
+
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), PlatformError> {
+        let entry = entry.clone();
+        self.inner
+            .store
+            .write(move |state| state.add_audit(&entry))
+            .await
+            .map_err(boxed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

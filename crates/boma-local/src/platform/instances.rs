@@ -1,0 +1,303 @@
+//! Making, changing, watching and retiring instances.
+
+use std::io;
+use std::time::Duration;
+
+use boma_engine::keys::{ApplicationKey, DatabaseKey};
+use boma_engine::observed::Life;
+use boma_engine::platform::PlatformError;
+use boma_instance::{Assignment, InstanceId, InstanceSpec, InstanceStatus, Listen, Phase};
+use boma_problem::IntoProblem;
+use nix::unistd::Uid;
+use tokio::time::Instant;
+
+use super::error::boxed;
+use super::{LocalPlatform, NotPossible};
+use crate::agent::{self, AgentCommand, AgentError, Launch};
+use crate::layout::LayoutError;
+use crate::limits::Change;
+use crate::store::DatabaseRow;
+
+/// Longest single wait for a status; the connection is made anew after that.
+const ONE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a server may take to stop before that is a problem.
+const STOP_PATIENCE: Duration = Duration::from_mins(2);
+
+/// How often is looked whether an agent that was asked to end has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+impl LocalPlatform {
+    pub(super) async fn put(
+        &self,
+        key: &DatabaseKey,
+        spec: &InstanceSpec,
+    ) -> Result<Listen, PlatformError> {
+        let _one = self.one_at_a_time(spec.id).await;
+        let row = self.row(key, spec.id).await?;
+        if row.purging {
+            return Err(boxed(NotPossible::BeingPurged { key: key.clone() }));
+        }
+        if let Some(stored) = row
+            .spec
+            .as_ref()
+            .filter(|stored| stored.generation > spec.generation)
+        {
+            let (stored, given) = (stored.generation, spec.generation);
+            return Err(boxed(NotPossible::OlderGeneration {
+                key: key.clone(),
+                stored,
+                given,
+            }));
+        }
+        let is_new = row.spec.is_none();
+        // Said before anything is made.
+        let launch = self.launch(spec)?;
+        let placement = self.place(&row, spec).await?;
+        self.run_agent(spec, &launch).await?;
+        let listen = placement.listen.clone();
+        let assignment = Assignment {
+            spec: spec.clone(),
+            placement,
+        };
+        agent::put_assignment(&self.inner.layout.agent_socket(spec.id), &assignment)
+            .await
+            .map_err(boxed)?;
+        if is_new {
+            let mut made = self
+                .inner
+                .made
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            made.insert(spec.version);
+        }
+        self.inner.registry.wake();
+        Ok(listen)
+    }
+
+    pub(super) async fn await_generation(
+        &self,
+        id: InstanceId,
+        generation: u64,
+        patience: Duration,
+    ) -> Result<InstanceStatus, PlatformError> {
+        let until = Instant::now() + patience;
+        let socket = self.inner.layout.agent_socket(id);
+        let mut reported = agent::ask_status(&socket).await.map_err(boxed)?;
+        loop {
+            let status = &reported.status;
+            let is_known = status.accepted_generation >= generation;
+            let is_stuck = matches!(status.phase, Phase::Failed | Phase::Degraded)
+                && agent::needs_a_person(status);
+            let left = until.saturating_duration_since(Instant::now());
+            let is_there = is_known && status.is_converged(generation);
+            if is_there || (is_known && is_stuck) || left.is_zero() {
+                if is_there {
+                    self.set_exact_limits(id).await?;
+                }
+                return Ok(reported.status);
+            }
+            let wait = left.min(ONE_WAIT);
+            // Less than a second is waited here, so that a short patience stays short.
+            let next =
+                agent::wait_for_status(&socket, reported.serial, wait.max(Duration::from_secs(1)));
+            match tokio::time::timeout(wait, next).await {
+                Ok(next) => reported = next.map_err(boxed)?,
+                Err(_patience_is_over) => {}
+            }
+        }
+    }
+
+    /// After a server was seen to be as its spec says, it may be held to it.
+    async fn set_exact_limits(&self, id: InstanceId) -> Result<(), PlatformError> {
+        let row = self.row_by_id(id).await?;
+        match row.spec {
+            Some(spec) => self
+                .inner
+                .limits
+                .set(id, &spec.resources, Change::Exact)
+                .map_err(boxed),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn change_life(
+        &self,
+        key: &DatabaseKey,
+        life: Life,
+    ) -> Result<(), PlatformError> {
+        let row = self.row_of(key).await?;
+        let _one = self.one_at_a_time(row.id).await;
+        if row.purging && life == Life::Active {
+            return Err(boxed(NotPossible::BeingPurged { key: key.clone() }));
+        }
+        if life != Life::Active {
+            // First the agent, then the record: a crash in between leaves an active database
+            // whose agent is gone, which the next pass sees.
+            self.end_agent(&row).await?;
+        }
+        let id = row.id;
+        self.inner
+            .store
+            .write(move |state| state.set_life(id, &life))
+            .await
+            .map_err(boxed)?;
+        self.inner.registry.wake();
+        Ok(())
+    }
+
+    /// Ends the agent of a stopped server, and makes sure that the server is stopped.
+    pub(super) async fn end_agent(&self, row: &DatabaseRow) -> Result<(), PlatformError> {
+        let Some(spec) = &row.spec else { return Ok(()) };
+        let socket = self.inner.layout.agent_socket(row.id);
+        let until = Instant::now() + STOP_PATIENCE;
+        let mut after = None;
+        loop {
+            let asked = match after {
+                None => agent::ask_status(&socket).await,
+                Some(serial) => agent::wait_for_status(&socket, serial, ONE_WAIT).await,
+            };
+            match asked {
+                Ok(reported) if reported.status.phase == Phase::Suspended => break,
+                Ok(reported) => after = Some(reported.serial),
+                Err(AgentError::Absent) if !self.server_may_run(row.id) => return Ok(()),
+                // The agent is gone and its server may be there: a new agent stops it.
+                Err(AgentError::Absent) => self.run_agent(spec, &self.launch(spec)?).await?,
+                Err(error) => return Err(boxed(error)),
+            }
+            if Instant::now() >= until {
+                return Err(boxed(NotPossible::NotStopped {
+                    key: row.key.clone(),
+                }));
+            }
+        }
+        agent::exit(&socket).await.map_err(boxed)?;
+        // Gone is who no longer listens.
+        while !matches!(agent::ask_status(&socket).await, Err(AgentError::Absent)) {
+            if Instant::now() >= until {
+                return Err(boxed(NotPossible::NotStopped {
+                    key: row.key.clone(),
+                }));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    /// Whether a server may still run: its pid file is there and names a living process. A stale
+    /// file that names a stranger's process costs the start of an agent, nothing else.
+    fn server_may_run(&self, id: InstanceId) -> bool {
+        let path = self.inner.layout.instance(id).join("data/postmaster.pid");
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return error.kind() != io::ErrorKind::NotFound,
+        };
+        let pid = text
+            .lines()
+            .next()
+            .and_then(|line| line.trim().parse::<u32>().ok());
+        pid.is_none_or(|pid| crate::process::Identity::of(pid).is_ok())
+    }
+
+    /// Makes directories and control groups, and makes sure that the agent runs.
+    pub(super) async fn run_agent(
+        &self,
+        spec: &InstanceSpec,
+        launch: &Launch,
+    ) -> Result<(), PlatformError> {
+        let inner = &self.inner;
+        inner
+            .layout
+            .prepare_instance(spec.id, &inner.user)
+            .map_err(boxed)?;
+        inner
+            .limits
+            .set(spec.id, &spec.resources, Change::RaiseOnly)
+            .map_err(boxed)?;
+        agent::ensure(launch).await.map(drop).map_err(boxed)
+    }
+
+    /// How the agent of an instance is started.
+    pub(super) fn launch(&self, spec: &InstanceSpec) -> Result<Launch, PlatformError> {
+        let inner = &self.inner;
+        let bin_dir = self.bin_dir(spec.version).ok_or_else(|| {
+            boxed(NotPossible::NoServer {
+                version: spec.version,
+                searched: inner.config.builds.searched.clone(),
+            })
+        })?;
+        Ok(Launch {
+            program: inner.config.boma.clone(),
+            command: AgentCommand {
+                dir: inner.layout.instance(spec.id),
+                run_dir: inner.layout.run(spec.id),
+                store: inner.layout.templates(),
+                bin_dir,
+                log: inner.layout.agent_log(spec.id),
+                user: Uid::effective().is_root().then(|| inner.user.name.clone()),
+                cgroups: inner.limits.groups(spec.id),
+            },
+            user: inner.user.clone(),
+        })
+    }
+
+    /// The registered database of this key.
+    pub(super) async fn row_of(&self, key: &DatabaseKey) -> Result<DatabaseRow, PlatformError> {
+        let wanted = key.clone();
+        let row = self
+            .inner
+            .store
+            .read(move |state| state.database(&wanted))
+            .await
+            .map_err(boxed)?;
+        row.ok_or_else(|| boxed(NotPossible::UnknownDatabase { key: key.clone() }))
+    }
+
+    /// The registered database of this key, which must be this instance.
+    async fn row(&self, key: &DatabaseKey, id: InstanceId) -> Result<DatabaseRow, PlatformError> {
+        let row = self.row_of(key).await?;
+        if row.id != id {
+            return Err(boxed(NotPossible::OtherId {
+                key: key.clone(),
+                id,
+                given: row.id,
+            }));
+        }
+        Ok(row)
+    }
+
+    async fn row_by_id(&self, id: InstanceId) -> Result<DatabaseRow, PlatformError> {
+        let rows = self
+            .inner
+            .store
+            .read(|state| state.databases())
+            .await
+            .map_err(boxed)?;
+        let row = rows.into_iter().find(|row| row.id == id);
+        row.ok_or_else(|| boxed(NotPossible::UnknownInstance { id }))
+    }
+
+    pub(super) async fn forget(&self, key: &ApplicationKey) -> Result<(), PlatformError> {
+        self.inner.applications.stop(key).await.map_err(boxed)?;
+        let directory = self.inner.layout.application(key).map_err(boxed)?;
+        let forgotten = key.clone();
+        self.inner
+            .store
+            .write(move |state| state.forget_application(&forgotten))
+            .await
+            .map_err(boxed)?;
+        // Logs only; what is left of a crash in between is a few kilobytes.
+        match std::fs::remove_dir_all(&directory) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                let error = LayoutError::Io {
+                    doing: "remove",
+                    path: directory,
+                    source,
+                };
+                tracing::warn!(problem = %error.problem(), "logs of a forgotten application are left");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        Ok(())
+    }
+}
