@@ -12,6 +12,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -144,16 +145,25 @@ pub(crate) fn wait_all(processes: &[Process], patience: Duration) -> io::Result<
 
 /// Waits until a process has ended.
 fn wait(process: &Process, patience: Duration) -> io::Result<()> {
+    if ends_within(&process.handle, patience)? {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("process {} does not end", process.pid()),
+    ))
+}
+
+/// Whether the process behind a pidfd has ended.
+pub(crate) fn has_ended(handle: &OwnedFd) -> bool {
+    ends_within(handle, Duration::ZERO).unwrap_or(false)
+}
+
+fn ends_within(handle: &OwnedFd, patience: Duration) -> io::Result<bool> {
     let timeout = Timespec {
         tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: patience.subsec_nanos().into(),
     };
-    let mut ends = [PollFd::new(&process.handle, PollFlags::IN)];
-    match poll(&mut ends, Some(&timeout))? {
-        0 => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("process {} does not end", process.pid()),
-        )),
-        _ => Ok(()),
-    }
+    let mut ends = [PollFd::new(handle, PollFlags::IN)];
+    Ok(retry_on_intr(|| poll(&mut ends, Some(&timeout)))? > 0)
 }

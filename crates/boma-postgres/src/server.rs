@@ -157,6 +157,15 @@ impl Running {
             // It stays readable for ever.
             ready.retain_ready();
         }
+        self.exit()
+    }
+
+    /// Whether the process has ended, now; reaps it.
+    pub fn try_exited(&self) -> Option<Exit> {
+        process::has_ended(self.end.get_ref()).then(|| self.exit())
+    }
+
+    fn exit(&self) -> Exit {
         *self.exit.get_or_init(|| Exit {
             status: process::reap(self.end.get_ref()),
         })

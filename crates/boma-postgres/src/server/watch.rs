@@ -57,3 +57,26 @@ impl Watch {
         ready.clear_ready();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_told_and_where_the_kernel_does_not_tell_it_is_looked() -> anyhow::Result<()>
+    {
+        let scratch = boma_testkit::ScratchDir::new()?;
+        let watch = Watch::begin(scratch.path());
+        assert!(watch.0.is_some());
+        std::fs::write(scratch.path().join("file"), "text")?;
+        watch.changed().await;
+        // Taken out of the queue: nothing is told twice.
+        let again = tokio::time::timeout(Duration::from_millis(50), watch.changed());
+        assert!(again.await.is_err());
+
+        let blind = Watch::begin(&scratch.path().join("nothing"));
+        assert!(blind.0.is_none());
+        blind.changed().await;
+        Ok(())
+    }
+}
