@@ -1,4 +1,8 @@
 //! Tests of the whole engine over the simulated platform.
 
+mod die_at_every_step;
+mod engine;
+mod growth;
+mod properties;
 mod scenarios;
 mod world;

@@ -63,7 +63,11 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
             '+',
             format!("user and password for Database {}", grant.database.name),
         ),
-        Action::PutInstance(put) => put.changes.iter().map(line_of).collect(),
+        Action::PutInstance(put) => put
+            .changes
+            .iter()
+            .map(|change| line_of(change, &put.key.project))
+            .collect(),
         Action::AwaitConverged { .. } => one('~', "wait until it is as its spec says".to_owned()),
         Action::DeliverEnvironment {
             deployment, is_new, ..
@@ -81,10 +85,12 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
     }
 }
 
-fn line_of(change: &Change) -> Line {
+fn line_of(change: &Change, project: &str) -> Line {
+    // Within its own project, an application's name says enough.
+    let text = change.to_string().replace(&format!("{project}/"), "");
     Line {
         mark: change.mark(),
-        text: change.to_string(),
+        text,
     }
 }
 

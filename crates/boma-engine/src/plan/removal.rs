@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use boma_instance::{InstanceSpec, Power};
 use boma_problem::IntoProblem;
-use jiff::{Span, Timestamp};
+use jiff::{Span, Timestamp, Unit};
 
 use super::action::{Action, StepId, StopReason};
 use super::database::{self, Target};
@@ -146,7 +146,10 @@ fn retire<'a>(draft: &mut Draft<'a>, key: &'a DatabaseKey, seen: &ObservedDataba
 fn kept_until(now: Timestamp, days: u16) -> Timestamp {
     // Days of 24 hours; beyond the calendar's end means: for ever.
     let kept = Span::new().hours(i64::from(days) * 24);
-    now.checked_add(kept).unwrap_or(Timestamp::MAX)
+    let until = now
+        .checked_add(kept)
+        .and_then(|until| until.round(Unit::Second));
+    until.unwrap_or(Timestamp::MAX)
 }
 
 /// Forgets credentials and applications, once the logins are gone from the servers.

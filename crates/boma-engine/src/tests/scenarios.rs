@@ -203,10 +203,11 @@ fn outcome(result: &Convergence) -> String {
         writeln!(text, "Failed: {}: {}", failure.subject, failure.action).unwrap();
         print(&mut text, "  ", &failure.problem);
     }
+    let steps = if result.done == 1 { "step" } else { "steps" };
     if result.is_converged() {
-        writeln!(text, "Done: {} steps.", result.done).unwrap();
+        writeln!(text, "Done: {} {steps}.", result.done).unwrap();
     } else {
-        writeln!(text, "Done: {} steps. Left:", result.done).unwrap();
+        writeln!(text, "Done: {} {steps}. Left:", result.done).unwrap();
         for line in result.left.to_string().lines() {
             writeln!(text, "  {line}").unwrap();
         }

@@ -10,7 +10,7 @@ use boma_problem::Problem;
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use crate::act::Surroundings;
+use crate::act::{Credentials, Surroundings};
 use crate::catalog::{Basis, Catalog};
 use crate::converge::{Converge, Convergence};
 use crate::plan::{Asked, Plan, check, plan};
@@ -21,6 +21,7 @@ pub(super) struct World {
     pub(super) files: BTreeMap<String, String>,
     pub(super) platform: Arc<SimulatedPlatform>,
     pub(super) source: String,
+    pub(super) credentials: Arc<dyn Credentials>,
     next_id: u128,
 }
 
@@ -36,6 +37,7 @@ impl World {
             files: BTreeMap::new(),
             platform: Arc::new(SimulatedPlatform::new(machine())),
             source: "/srv/manifests".to_owned(),
+            credentials: Arc::new(ForeseenCredentials),
             next_id: 0,
         }
     }
@@ -93,7 +95,7 @@ impl World {
                 clock.advance(SignedDuration::from_millis(100));
                 clock.now()
             }),
-            credentials: Arc::new(ForeseenCredentials),
+            credentials: self.credentials.clone(),
             ..Surroundings::new("tester")
         };
         let next = &mut self.next_id;
