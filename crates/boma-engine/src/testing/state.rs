@@ -280,7 +280,15 @@ pub(super) fn parameters() -> ServerParameters {
         };
         (name.to_owned(), known)
     };
-    ServerParameters::from([
+    // A real server knows about 350 settings; looking one up should cost what it costs there.
+    let others = (0..350).map(|number| {
+        of(
+            &format!("setting_{number}"),
+            ParameterContext::Session,
+            "STRING",
+        )
+    });
+    let named = ServerParameters::from([
         of("max_connections", ParameterContext::Postmaster, "INTEGER"),
         of("shared_buffers", ParameterContext::Postmaster, "INTEGER"),
         of(
@@ -295,6 +303,8 @@ pub(super) fn parameters() -> ServerParameters {
             "INTEGER",
         ),
         of("statement_timeout", ParameterContext::Session, "INTEGER"),
+        of("random_page_cost", ParameterContext::Session, "REAL"),
         of("work_mem", ParameterContext::Session, "INTEGER"),
-    ])
+    ]);
+    named.into_iter().chain(others).collect()
 }

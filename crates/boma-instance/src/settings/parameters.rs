@@ -145,10 +145,6 @@ pub fn validate_parameters(
     parameters: &BTreeMap<String, String>,
     known: &ServerParameters,
 ) -> Vec<ParameterProblem> {
-    let known: BTreeMap<_, _> = known
-        .iter()
-        .map(|(name, parameter)| (name.to_ascii_lowercase(), (name.as_str(), parameter)))
-        .collect();
     let mut before = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, value) in parameters {
@@ -157,7 +153,7 @@ pub fn validate_parameters(
             Some(other) => Some(WhatIsWrong::Twice {
                 other: other.clone(),
             }),
-            None => what_is_wrong(&lower, value, &known),
+            None => what_is_wrong(&lower, value, known),
         };
         problems.extend(what.map(|what| ParameterProblem {
             name: name.clone(),
@@ -167,9 +163,20 @@ pub fn validate_parameters(
     problems
 }
 
-type Known<'a> = BTreeMap<String, (&'a str, &'a ServerParameter)>;
+/// The setting of a name in lower case. All but three are spelt so; only for those and for unknown
+/// ones all are looked at.
+fn find<'k>(known: &'k ServerParameters, name: &str) -> Option<&'k ServerParameter> {
+    let spelt_otherwise = || {
+        known
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    known
+        .get(name)
+        .or_else(|| spelt_otherwise().map(|(_, parameter)| parameter))
+}
 
-fn what_is_wrong(name: &str, value: &str, known: &Known<'_>) -> Option<WhatIsWrong> {
+fn what_is_wrong(name: &str, value: &str, known: &ServerParameters) -> Option<WhatIsWrong> {
     let Some(parsed) = Name::parse(name) else {
         return Some(WhatIsWrong::NotAName);
     };
@@ -185,13 +192,13 @@ fn what_is_wrong(name: &str, value: &str, known: &Known<'_>) -> Option<WhatIsWro
             reason,
         });
     }
-    match (parsed, known.get(name)) {
+    match (parsed, find(known, name)) {
         (Name::OfExtension, _) => None,
         (Name::Core, _) if known.is_empty() => None,
         (Name::Core, None) => Some(WhatIsWrong::Unknown {
             nearest: nearest(name, known),
         }),
-        (Name::Core, Some((_, parameter))) => wrong_value(parameter, value),
+        (Name::Core, Some(parameter)) => wrong_value(parameter, value),
     }
 }
 
@@ -208,13 +215,16 @@ fn refused_value(name: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-fn nearest(name: &str, known: &Known<'_>) -> Option<String> {
+fn nearest(name: &str, known: &ServerParameters) -> Option<String> {
     known
-        .iter()
-        .map(|(lower, (spelled, _))| (strsim::damerau_levenshtein(name, lower), *spelled))
+        .keys()
+        .map(|spelt| {
+            let distance = strsim::damerau_levenshtein(name, &spelt.to_ascii_lowercase());
+            (distance, spelt)
+        })
         .filter(|(distance, _)| *distance <= name.len() / 3)
         .min()
-        .map(|(_, spelled)| spelled.to_owned())
+        .map(|(_, spelt)| spelt.clone())
 }
 
 fn wrong_value(parameter: &ServerParameter, value: &str) -> Option<WhatIsWrong> {
