@@ -226,11 +226,10 @@ async fn a_crash_before_any_effect_is_repaired_by_the_next_apply() {
             let relied_on = relied(&world.platform.state());
             let result = world.apply(world.asked()).await.unwrap();
             is_settled(&result);
-            let state = world.platform.state();
-            is_kept(&relied_on, &state);
-            assert_eq!(end(&state), undisturbed, "state {count}, effect {effect}");
-            let writes = state.writes;
-            drop(state);
+            is_kept(&relied_on, &world.platform.state());
+            let ended = end(&world.platform.state());
+            assert_eq!(ended, undisturbed, "state {count}, effect {effect}");
+            let writes = world.platform.state().writes;
             is_settled(&world.apply(world.asked()).await.unwrap());
             assert_eq!(
                 world.platform.state().writes,
