@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use boma_problem::{IntoProblem, Problem};
 use cronexpr::{Crontab, FallbackTimezoneOption, ParseOptions};
@@ -19,7 +20,8 @@ const LONGEST: usize = 500;
 #[derive(Clone)]
 pub struct Schedule {
     text: String,
-    cron: Box<Crontab>,
+    /// The text as it was read; only made where it is needed, as there is one of every database.
+    cron: OnceLock<Box<Crontab>>,
 }
 
 /// "schedule `every day` is not made of five fields".
@@ -59,9 +61,10 @@ impl Schedule {
     /// Every day at a minute, counted from midnight UTC.
     pub(crate) fn daily(minute: u32) -> Self {
         let (hour, minute) = (minute / 60 % 24, minute % 60);
-        format!("{minute} {hour} * * *")
-            .parse()
-            .expect("a minute and an hour within their ranges should be a schedule")
+        Self {
+            text: format!("{minute} {hour} * * *"),
+            cron: OnceLock::new(),
+        }
     }
 
     /// The schedule as it was written.
@@ -71,11 +74,19 @@ impl Schedule {
 
     /// The first moment of the schedule after another; none if time ends before.
     pub fn next_after(&self, moment: Timestamp) -> Option<Timestamp> {
-        self.cron
-            .find_next(moment)
-            .ok()
-            .map(|next| next.timestamp())
+        let cron = self.cron.get_or_init(|| {
+            let cron = read(&self.text).expect("a schedule should be readable once it was made");
+            Box::new(cron)
+        });
+        cron.find_next(moment).ok().map(|next| next.timestamp())
     }
+}
+
+/// Reads a schedule of five fields in UTC.
+fn read(text: &str) -> Result<Crontab, cronexpr::Error> {
+    let mut options = ParseOptions::default();
+    options.fallback_timezone_option = FallbackTimezoneOption::UTC;
+    cronexpr::parse_crontab_with(text, options)
 }
 
 impl FromStr for Schedule {
@@ -89,9 +100,7 @@ impl FromStr for Schedule {
                 fields,
             });
         }
-        let mut options = ParseOptions::default();
-        options.fallback_timezone_option = FallbackTimezoneOption::UTC;
-        let cron = cronexpr::parse_crontab_with(text, options).map_err(|error| {
+        let cron = read(text).map_err(|error| {
             let shown = error.to_string();
             let reason = shown.lines().last().unwrap_or_default();
             let reason = reason.trim_start_matches(['^', ' ', '|', '=']).to_owned();
@@ -102,7 +111,7 @@ impl FromStr for Schedule {
         })?;
         let schedule = Self {
             text: text.to_owned(),
-            cron: Box::new(cron),
+            cron: OnceLock::from(Box::new(cron)),
         };
         match schedule.next_after(Timestamp::UNIX_EPOCH) {
             Some(_) => Ok(schedule),
@@ -166,6 +175,11 @@ mod tests {
         let next = schedule.next_after("2026-11-21T10:00:00Z".parse().unwrap());
         assert_eq!(next, Some("2026-11-22T02:30:00Z".parse().unwrap()));
         assert_eq!(Schedule::daily(150), schedule);
+        for minute in 0..24 * 60 {
+            let next = Schedule::daily(minute).next_after(Timestamp::UNIX_EPOCH);
+            let at = if minute == 0 { 24 * 60 } else { minute };
+            assert_eq!(next.map(Timestamp::as_second), Some(i64::from(at) * 60));
+        }
     }
 
     #[test]
