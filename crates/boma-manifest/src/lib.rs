@@ -47,7 +47,7 @@ pub use names::{
     WorkloadName,
 };
 pub use origin::{Origin, SourceFile};
-pub use parse::{Parsed, parse, parse_all, parse_file};
+pub use parse::{Parsed, may_hold_manifest, parse, parse_all, parse_file};
 pub use plans::{Plan, PlanTable};
 pub use quantity::{CpuCount, CpuCountError, Quantity, QuantityError};
 pub use reference::{DatabaseReference, ReferenceError, ReferencedProject};

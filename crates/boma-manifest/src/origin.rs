@@ -121,8 +121,7 @@ impl Origin {
         let Ok(text) = str::from_utf8(&self.file.bytes) else {
             return self.file.start();
         };
-        let document = syntax::documents(text).nth(self.document);
-        let Some(Ok(root)) = document.map(|document| document.root) else {
+        let Some(Ok(root)) = syntax::documents(text).nth(self.document) else {
             return self.file.start();
         };
         let span = find(&root, path).unwrap_or_else(|| first_line(&root));

@@ -17,8 +17,18 @@ use crate::origin::{Origin, SourceFile};
 use crate::problems::{Code, error, nearest, one_of, quote};
 use crate::syntax::{self, Node, Span, SyntaxError, Value};
 
-/// What every manifest has in it; a file without this text is some other tool's.
-const OURS: &str = "lowops.manifests";
+/// What the apiVersion of every manifest has in it; a file without it is some other tool's.
+const OURS: &[u8] = b"lowops";
+
+/// Whether bytes may hold a manifest: the beginning of our apiVersion stands in them.
+///
+/// A file that cannot be read is an error only if it may hold a manifest. Repositories have other
+/// files that are called YAML or JSON and are not, such as templates, or that are too large.
+pub fn may_hold_manifest(bytes: &[u8]) -> bool {
+    bytes
+        .windows(OURS.len())
+        .any(|window| window.eq_ignore_ascii_case(OURS))
+}
 
 /// What a file holds.
 #[derive(Clone, Debug, Default)]
@@ -40,29 +50,16 @@ pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
 
 /// Parses a file that is already shared; its manifests point into it.
 pub fn parse_file(file: &Arc<SourceFile>) -> Parsed {
-    let bytes = &file.bytes;
-    if bytes.len() > limits::LARGEST_FILE {
-        let message = format!(
-            "{} has {} bytes, {} are read",
-            file.name,
-            bytes.len(),
-            limits::LARGEST_FILE
-        );
-        let problem = error(Code::FileTooLarge, message).hint(
-            "Divide it into several files, or name it in `.gitignore` if it is none of yours.",
-        );
-        return Parsed {
-            documents: Vec::new(),
-            problems: vec![problem.at(file.start())],
-        };
+    let unreadable = match str::from_utf8(&file.bytes) {
+        _ if file.bytes.len() > limits::LARGEST_FILE => too_large(file),
+        Ok(text) => return parse_text(file, text),
+        Err(cause) => not_utf8(file, &cause),
+    };
+    let mut parsed = Parsed::default();
+    if may_hold_manifest(&file.bytes) || is_utf16(&file.bytes) {
+        parsed.problems.push(unreadable);
     }
-    match str::from_utf8(bytes) {
-        Ok(text) => parse_text(file, text),
-        Err(cause) => Parsed {
-            documents: Vec::new(),
-            problems: vec![not_utf8(file, &cause)],
-        },
-    }
+    parsed
 }
 
 /// Parses many files, on so many threads; the answers are in the order of the files.
@@ -100,23 +97,28 @@ pub fn parse_all(files: &[Arc<SourceFile>], threads: NonZero<usize>) -> Vec<Pars
 
 fn parse_text(file: &Arc<SourceFile>, text: &str) -> Parsed {
     let context = Context::new(file, text);
+    let mut documents = Vec::new();
+    let report = |error: &SyntaxError| {
+        if may_hold_manifest(text.as_bytes()) {
+            report_syntax(&context, error);
+        }
+    };
     if file.is_json()
         && let Err(error) = json_syntax(text)
     {
-        report_syntax(&context, &error, text);
+        report(&error);
         return Parsed {
-            documents: Vec::new(),
+            documents,
             problems: context.into_problems(),
         };
     }
-    let mut documents = Vec::new();
     for (index, document) in syntax::documents(text).enumerate() {
-        match &document.root {
+        match &document {
             Ok(root) => {
                 let origin = Origin::new(file, index);
                 documents.extend(decode_document(Input::root(&context, root), origin));
             }
-            Err(error) => report_syntax(&context, error, document.text),
+            Err(error) => report(error),
         }
         if context.is_full() {
             break;
@@ -171,9 +173,7 @@ fn json_syntax(text: &str) -> Result<(), SyntaxError> {
         })
 }
 
-/// A text that cannot be read is an error where it may be a manifest. Repositories hold other
-/// files that are called YAML, such as templates of Helm; those get a warning.
-fn report_syntax(context: &Context<'_>, syntax: &SyntaxError, text: &str) {
+fn report_syntax(context: &Context<'_>, syntax: &SyntaxError) {
     let language = if context.file.is_json() {
         "JSON"
     } else {
@@ -183,45 +183,41 @@ fn report_syntax(context: &Context<'_>, syntax: &SyntaxError, text: &str) {
         Code::SyntaxError,
         format!("this is not {language}: {}", syntax.message),
     );
-    let problem = if text.contains(OURS) {
-        problem.hint(syntax.hint)
-    } else {
-        problem.warning().hint(
-            "It is passed over, as it does not seem to be a manifest. Name it in `.gitignore` to \
-             silence this.",
-        )
-    };
-    context.report(problem.at(context.place(syntax.span)));
+    context.report(problem.hint(syntax.hint).at(context.place(syntax.span)));
+}
+
+fn too_large(file: &SourceFile) -> Problem {
+    let (bytes, most) = (file.bytes.len(), limits::LARGEST_FILE);
+    error(
+        Code::FileTooLarge,
+        format!("{} has {bytes} bytes, {most} are read", file.name),
+    )
+    .hint("Divide it into several files, or name it in `.gitignore` if it is none of yours.")
+    .at(file.start())
+}
+
+fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
 }
 
 fn not_utf8(file: &SourceFile, cause: &std::str::Utf8Error) -> Problem {
-    let bytes = &file.bytes;
-    let before = bytes.get(..cause.valid_up_to()).unwrap_or_default();
+    let before = file.bytes.get(..cause.valid_up_to()).unwrap_or_default();
     let line = before.split(|byte| *byte == b'\n').count();
-    let from = before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |index| index + 1);
-    let column = String::from_utf8_lossy(before.get(from..).unwrap_or_default())
-        .chars()
-        .count();
+    let within = before
+        .rsplit(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let column = String::from_utf8_lossy(within).chars().count() + 1;
     let mut place = file.start();
     place.line = u32::try_from(line).unwrap_or(u32::MAX);
-    place.column = u32::try_from(column + 1).unwrap_or(u32::MAX);
-    let is_utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-    let ours = bytes
-        .windows(OURS.len())
-        .any(|window| window == OURS.as_bytes());
-    let problem = error(Code::NotUtf8, format!("{} is not text in UTF-8", file.name));
-    let problem = match (is_utf16, ours) {
-        (true, _) => problem.hint("It looks like UTF-16; save it as UTF-8."),
-        (false, true) => problem.hint("Save it as UTF-8."),
-        (false, false) => problem.warning().hint(
-            "It is passed over, as it does not seem to be a manifest. Name it in `.gitignore` to \
-             silence this.",
-        ),
-    };
-    problem.at(place)
+    place.column = u32::try_from(column).unwrap_or(u32::MAX);
+    error(Code::NotUtf8, format!("{} is not text in UTF-8", file.name))
+        .hint(if is_utf16(&file.bytes) {
+            "It looks like UTF-16; save it as UTF-8."
+        } else {
+            "Save it as UTF-8."
+        })
+        .at(place)
 }
 
 /// Decodes a document, if it is one of ours.

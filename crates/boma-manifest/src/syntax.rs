@@ -140,5 +140,5 @@ pub(crate) fn documents(text: &str) -> impl Iterator<Item = Document<'_>> {
         block_nesting_limit: limits::DEEPEST,
     };
     let parser: Parser<'_, StrInput<'_>> = Parser::new_from_str_with_options(text, options);
-    build::Documents::new(text, parser)
+    build::Documents::new(parser)
 }

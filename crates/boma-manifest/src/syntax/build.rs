@@ -8,14 +8,8 @@ use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, St
 use crate::limits;
 use crate::syntax::{Node, Reading, Refusal, Shared, Span, Value};
 
-/// One document of a text.
-#[derive(Debug)]
-pub(crate) struct Document<'t> {
-    /// Its root, or why it cannot be read.
-    pub(crate) root: Result<Node<'t>, SyntaxError>,
-    /// The text of the document, as far as it was read.
-    pub(crate) text: &'t str,
-}
+/// One document of a text: its root, or why it cannot be read.
+pub(crate) type Document<'t> = Result<Node<'t>, SyntaxError>;
 
 /// Why a document cannot be read, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,19 +22,14 @@ pub(crate) struct SyntaxError {
 
 /// An iterator over the documents of a text.
 pub(crate) struct Documents<'t> {
-    text: &'t str,
     parser: Parser<'t, StrInput<'t>>,
-    /// Where the document that comes next begins.
-    from: usize,
     ended: bool,
 }
 
 impl<'t> Documents<'t> {
-    pub(crate) fn new(text: &'t str, parser: Parser<'t, StrInput<'t>>) -> Self {
+    pub(crate) fn new(parser: Parser<'t, StrInput<'t>>) -> Self {
         Self {
-            text,
             parser,
-            from: 0,
             ended: false,
         }
     }
@@ -71,29 +60,13 @@ impl<'t> Documents<'t> {
         Ok(Some(builder.root))
     }
 
-    fn text_until(&mut self, byte: usize) -> &'t str {
-        let text = self.text.get(self.from..byte).unwrap_or_default();
-        self.from = byte.max(self.from);
-        text
-    }
-
     /// Gives up the document at hand and looks for the start of another.
-    fn skip(&mut self, error: &ScanError) -> Document<'t> {
-        let span = point(*error.marker());
-        let error = SyntaxError {
+    fn skip(&mut self, error: &ScanError) -> SyntaxError {
+        self.ended = !matches!(self.parser.proceed_next_document(), Ok(true));
+        SyntaxError {
             message: error.info(),
             hint: hint(error.kind()),
-            span,
-        };
-        let more = self.parser.proceed_next_document();
-        self.ended = !matches!(more, Ok(true));
-        let until = match self.parser.peek() {
-            Some(Ok((_, span))) if !self.ended => offset(span.start),
-            _ => self.text.len(),
-        };
-        Document {
-            root: Err(error),
-            text: self.text_until(until),
+            span: point(*error.marker()),
         }
     }
 }
@@ -105,22 +78,12 @@ impl<'t> Iterator for Documents<'t> {
         if self.ended {
             return None;
         }
-        match self.read() {
-            Ok(Some(root)) => {
-                let until = match self.parser.peek() {
-                    Some(Ok((_, span))) => offset(span.start),
-                    _ => self.text.len(),
-                };
-                Some(Document {
-                    root: Ok(root),
-                    text: self.text_until(until),
-                })
-            }
-            Ok(None) => {
+        match self.read().transpose() {
+            None => {
                 self.ended = true;
                 None
             }
-            Err(error) => Some(self.skip(&error)),
+            Some(document) => Some(document.map_err(|error| self.skip(&error))),
         }
     }
 }

@@ -33,7 +33,7 @@ type Shape = BTreeMap<String, BTreeSet<String>>;
 /// The fields that the decoder of a type asks for, by the path of their mapping.
 fn asked<T: Decode>(text: &str, name: &str) -> Shape {
     let file = SourceFile::new("a.yaml", text.as_bytes());
-    let root = syntax::documents(text).next().unwrap().root.unwrap();
+    let root = syntax::documents(text).next().unwrap().unwrap();
     let context = Context::new(&file, text);
     let input = Input::root(&context, &root);
     let (key, node) = &root.entries()[0];
