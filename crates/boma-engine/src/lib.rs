@@ -20,6 +20,7 @@ pub mod observed;
 pub mod plan;
 pub mod platform;
 pub mod retry;
+pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

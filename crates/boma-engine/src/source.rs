@@ -1,0 +1,55 @@
+//! Where manifests come from.
+//!
+//! A source answers with a [`Snapshot`]: everything that it holds now, files that have not changed
+//! since the last one shared with it, so that what follows has to look at the others only.
+
+mod directory;
+mod entry;
+mod problem;
+
+use std::sync::Arc;
+
+use boma_manifest::{Manifest, Parsed, SourceFile};
+use boma_problem::Problem;
+
+pub use directory::DirectorySource;
+pub use problem::SourceError;
+
+/// A file of a source, parsed.
+#[derive(Debug)]
+pub struct File {
+    /// The file.
+    pub source: Arc<SourceFile>,
+    /// What it holds.
+    pub parsed: Parsed,
+}
+
+/// What a source holds at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The files that may hold manifests, sorted by path. A file that has not changed since the
+    /// last snapshot of the same source is the same [`Arc`].
+    pub files: Vec<Arc<File>>,
+    /// What hindered reading; in the order of paths.
+    pub problems: Vec<Problem>,
+    /// Number of files that are new, changed or gone since the last snapshot.
+    pub changes: usize,
+}
+
+impl Snapshot {
+    /// Every manifest without errors.
+    pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        self.files.iter().flat_map(|file| &file.parsed.documents)
+    }
+
+    /// Every problem: what hindered reading, then those of each file.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let of_files = self.files.iter().flat_map(|file| &file.parsed.problems);
+        self.problems.iter().chain(of_files)
+    }
+
+    /// Whether it may be acted on: with an error anywhere it may not.
+    pub fn is_sound(&self) -> bool {
+        !self.problems().any(Problem::is_error)
+    }
+}

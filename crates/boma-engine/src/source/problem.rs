@@ -1,0 +1,157 @@
+//! What hinders reading a source.
+
+use std::io;
+
+use boma_problem::{Class, IntoProblem, Place, Problem};
+
+/// A part of a source cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Nothing is at the source's path.
+    #[error("there is nothing at {path}")]
+    NothingThere {
+        /// The path.
+        path: String,
+    },
+    /// A file or directory cannot be read.
+    #[error("read {path}")]
+    Unreadable {
+        /// The path.
+        path: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// Files to be passed over cannot be told.
+    #[error("read the patterns of {path}")]
+    Patterns {
+        /// The path of a `.gitignore`, or of the directory that it is in.
+        path: String,
+        /// Why.
+        #[source]
+        cause: ignore::Error,
+    },
+    /// A symbolic link leads out of the source.
+    #[error("{path} is a link that leads out of the source")]
+    LinkOutside {
+        /// The path of the link.
+        path: String,
+    },
+    /// A file in which a manifest may be is larger than any manifest.
+    #[error("{path} has {bytes} bytes, {} are read", boma_manifest::LARGEST_FILE)]
+    TooLarge {
+        /// The path.
+        path: String,
+        /// How many bytes it has.
+        bytes: u64,
+    },
+}
+
+impl SourceError {
+    fn path(&self) -> &str {
+        match self {
+            Self::NothingThere { path }
+            | Self::Unreadable { path, .. }
+            | Self::Patterns { path, .. }
+            | Self::LinkOutside { path }
+            | Self::TooLarge { path, .. } => path,
+        }
+    }
+}
+
+impl IntoProblem for SourceError {
+    fn problem(&self) -> Problem {
+        let (class, code, hint) = match self {
+            Self::NothingThere { .. } => (
+                Class::Config,
+                "source-not-found",
+                "Name the directory that your manifests are in.",
+            ),
+            Self::Unreadable { .. } => (
+                Class::Config,
+                "source-unreadable",
+                "Let the user that runs Boma read it, or name it in `.gitignore`.",
+            ),
+            Self::Patterns { .. } => (
+                Class::User,
+                "ignore-patterns-unreadable",
+                "Mend the pattern; until then it is not known which files are manifests.",
+            ),
+            Self::LinkOutside { .. } => (
+                Class::User,
+                "link-refused",
+                "Put the file itself into the source, or name the link in `.gitignore`.",
+            ),
+            Self::TooLarge { .. } => (
+                Class::User,
+                "file-too-large",
+                "Divide it into several files, or name it in `.gitignore` if it is none of yours.",
+            ),
+        };
+        let file = self.path().to_owned();
+        let place = Place {
+            file,
+            line: 1,
+            column: 1,
+            length: 1,
+            text: String::new(),
+        };
+        Problem::from_error(class, code, self).hint(hint).at(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hinders_reading_is_said_with_what_to_do() {
+        let path = || "a.yaml".to_owned();
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let pattern = ignore::Error::UnrecognizedFileType("x".to_owned());
+        for (error, code, text) in [
+            (
+                SourceError::NothingThere { path: path() },
+                "source-not-found",
+                "there is nothing at a.yaml",
+            ),
+            (
+                SourceError::Unreadable {
+                    path: path(),
+                    cause: denied(),
+                },
+                "source-unreadable",
+                "read a.yaml: permission denied",
+            ),
+            (
+                SourceError::Patterns {
+                    path: path(),
+                    cause: pattern,
+                },
+                "ignore-patterns-unreadable",
+                "read the patterns of a.yaml: unrecognized file type: x",
+            ),
+            (
+                SourceError::LinkOutside { path: path() },
+                "link-refused",
+                "a.yaml is a link that leads out of the source",
+            ),
+            (
+                SourceError::TooLarge {
+                    path: path(),
+                    bytes: 2_000_000,
+                },
+                "file-too-large",
+                "a.yaml has 2000000 bytes, 1048576 are read",
+            ),
+        ] {
+            let problem = error.problem();
+            assert_eq!(
+                (problem.code.as_str(), problem.to_string().as_str()),
+                (code, text)
+            );
+            assert_eq!(problem.hints.len(), 1);
+            assert_eq!(problem.place.unwrap().file, "a.yaml");
+        }
+    }
+}
