@@ -174,9 +174,7 @@ impl Applications {
         program: &Program,
     ) -> Result<ProcessState, ApplicationError> {
         // Prepared before anything is stopped: what cannot be started leaves the old one running.
-        let prepared = self
-            .prepare(key, program, "app.log", log::Rotate::WhenLarge)
-            .await?;
+        let prepared = self.prepare(key, program, Role::Main).await?;
         let wanted = key.clone();
         let before = self
             .store
@@ -248,9 +246,7 @@ impl Applications {
         deployment: &str,
         program: &Program,
     ) -> Result<Option<Problem>, ApplicationError> {
-        let prepared = self
-            .prepare(key, program, "pre-deploy.log", log::Rotate::Always)
-            .await?;
+        let prepared = self.prepare(key, program, Role::PreDeploy).await?;
         let wanted = key.clone();
         // A Boma that was killed left its run going; two migrations at once are asking for trouble.
         if let Some(row) = self
@@ -356,8 +352,7 @@ impl Applications {
         &self,
         key: &ApplicationKey,
         program: &Program,
-        log: &str,
-        rotate: log::Rotate,
+        role: Role,
     ) -> Result<Prepared, ApplicationError> {
         let wanted = key.clone();
         let secrets = self
@@ -372,7 +367,16 @@ impl Applications {
         let home = self.layout.application(key)?;
         make_home(&home)?;
         let place = run_as::place(self, key, program, &home)?;
-        let log = home.join(log);
+        environment::find(name, &place.directory, secrets.get("PATH")).map_err(|source| {
+            ApplicationError::Run {
+                program: name.clone(),
+                source,
+            }
+        })?;
+        let (log, rotate) = match role {
+            Role::Main => (self.layout.application_log(key)?, log::Rotate::WhenLarge),
+            Role::PreDeploy => (self.layout.pre_deploy_log(key)?, log::Rotate::Always),
+        };
         let (out, err) = log::open(&log, rotate)
             .and_then(|file| Ok((file.try_clone()?, file)))
             .map_err(|source| ApplicationError::Log {

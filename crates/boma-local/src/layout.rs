@@ -235,6 +235,16 @@ impl Layout {
         Ok(path)
     }
 
+    /// What an application with a `command` prints.
+    pub fn application_log(&self, key: &ApplicationKey) -> Result<PathBuf, LayoutError> {
+        Ok(self.application(key)?.join("app.log"))
+    }
+
+    /// What the last `preDeploy` of an application printed.
+    pub fn pre_deploy_log(&self, key: &ApplicationKey) -> Result<PathBuf, LayoutError> {
+        Ok(self.application(key)?.join("pre-deploy.log"))
+    }
+
     /// Makes what is missing, and checks that the directory can be used by `user`.
     pub(crate) fn prepare(&self, user: &SystemUser) -> Result<(), LayoutError> {
         let length = self
@@ -358,9 +368,13 @@ fn make_dir_all(path: &Path, mode: u32) -> Result<(), LayoutError> {
         })
 }
 
-/// Makes one directory; one that exists is left as it is.
+/// Makes one directory, durably; one that exists is left as it is.
+///
+/// Durably, because an instance's directory that a power failure takes away would take its
+/// acknowledged data with it.
 pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), LayoutError> {
-    match DirBuilder::new().mode(mode).create(path) {
+    let created = DirBuilder::new().mode(mode).create(path);
+    match created.and_then(|()| crate::files::sync_parent(path)) {
         Err(source) if source.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(source) => Err(LayoutError::Io {
             doing: "create",

@@ -215,18 +215,21 @@ impl Platform for LocalPlatform {
         record: &DatabaseRecord,
     ) -> Result<(), PlatformError> {
         let (wanted, record) = (key.clone(), record.clone());
-        let given = self
+        let write = self
             .inner
             .store
-            .write(move |state| state.record_database(&wanted, id, &record))
-            .await;
-        match given.map_err(boxed)? {
-            given if given == id => Ok(()),
-            given => Err(boxed(NotPossible::OtherId {
+            .write(move |state| match state.like_named(id)? {
+                Some(other) => Ok(Err(other)),
+                None => state.record_database(&wanted, id, &record).map(Ok),
+            });
+        match write.await.map_err(boxed)? {
+            Ok(given) if given == id => Ok(()),
+            Ok(given) => Err(boxed(NotPossible::OtherId {
                 key: key.clone(),
                 id,
                 given,
             })),
+            Err(other) => Err(boxed(NotPossible::LikeNamed { id, other })),
         }
     }
 

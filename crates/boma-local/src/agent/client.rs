@@ -185,11 +185,13 @@ async fn send(
         let bytes = body.collect().await.map_err(failed)?.to_bytes();
         Ok((status, bytes))
     };
+    let mut exchange = std::pin::pin!(exchange);
     // The connection is driven beside the exchange and dropped with it: one request each, no pool.
+    // It may end first, when the agent closes it after its answer: the exchange still has that.
     let (status, bytes) = tokio::select! {
-        outcome = exchange => outcome?,
+        outcome = &mut exchange => outcome?,
         ended = connection => match ended {
-            Ok(()) => return Err(failed(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
+            Ok(()) => exchange.await?,
             Err(error) => return Err(failed(error.into())),
         },
     };
@@ -211,3 +213,6 @@ pub(crate) fn needs_a_person(status: &InstanceStatus) -> bool {
         .iter()
         .any(|problem| problem.is_error() && problem.class != Class::Transient)
 }
+
+#[cfg(test)]
+mod tests;

@@ -281,3 +281,93 @@ pub(crate) fn last_lines(path: &Path, count: usize) -> String {
         .collect();
     lines[lines.len().saturating_sub(count)..].join(" | ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn launch(dir: &Path, script: &str) -> Launch {
+        let program = dir.join("boma");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Launch {
+            program,
+            command: AgentCommand {
+                dir: dir.to_owned(),
+                run_dir: dir.to_owned(),
+                store: dir.to_owned(),
+                bin_dir: dir.to_owned(),
+                log: dir.join("agent.log"),
+                user: None,
+                cgroups: Vec::new(),
+            },
+            user: SystemUser::for_servers(Some("nobody")).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_ends_at_once_is_told_with_its_last_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let launch = launch(dir.path(), "echo one; echo \"$1 $2\" >&2; exit 9");
+        let problem = ensure(&launch).await.unwrap_err().problem();
+        assert_eq!(problem.code, "agent-not-started");
+        let dir = dir.path().display();
+        assert_eq!(
+            problem.message,
+            format!("the agent ended at once (exit status: 9): one | agent --dir")
+        );
+        assert_eq!(problem.hints, [format!("See its log: `{dir}/agent.log`.")]);
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut launch = launch(dir.path(), "");
+        launch.program = dir.path().join("gone");
+        let problem = ensure(&launch).await.unwrap_err().problem();
+        assert!(
+            problem
+                .to_string()
+                .ends_with("/gone`: No such file or directory (os error 2)"),
+            "{problem}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let launch = launch(dir.path(), "echo written");
+        let target = dir.path().join("target");
+        std::fs::write(&target, "").unwrap();
+        std::os::unix::fs::symlink(&target, &launch.command.log).unwrap();
+        let problem = ensure(&launch).await.unwrap_err().problem();
+        assert_eq!(problem.code, "agent-log");
+        assert_eq!(std::fs::read(&target).unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn spares_are_made_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let launch = launch(
+            dir.path(),
+            "echo \"$*\" > \"$3/said.new\"; mv \"$3/said.new\" \"$3/said\"",
+        );
+        let command = PrepareCommand {
+            store: dir.path().to_owned(),
+            bin_dir: "/pg/bin".into(),
+            count: 2,
+            user: None,
+        };
+        prepare(&launch.program, &command).unwrap();
+        let said = boma_testkit::eventually(Duration::from_secs(20), async || {
+            std::fs::read_to_string(dir.path().join("said")).map_err(|error| error.to_string())
+        });
+        assert!(
+            said.await
+                .unwrap()
+                .ends_with("--bin-dir /pg/bin --count 2\n")
+        );
+    }
+}

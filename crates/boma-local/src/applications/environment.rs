@@ -1,7 +1,10 @@
 //! What of Boma's own environment an application gets, and what of its secrets nobody may see.
 
 use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use boma_instance::Secret;
 use nix::unistd::User;
 
 use super::run_as::Account;
@@ -45,6 +48,27 @@ pub(super) fn base(account: Option<&Account>) -> Vec<(&'static str, OsString)> {
     base
 }
 
+/// Whether a program is there, looked for as exec will; seen before the former process is ended.
+pub(super) fn find(
+    program: &str,
+    directory: &Path,
+    path: Option<&Secret<String>>,
+) -> io::Result<()> {
+    let is_file = |path: PathBuf| path.is_file();
+    let is_there = if program.contains('/') {
+        is_file(directory.join(program))
+    } else {
+        let own = path.map(|path| OsString::from(path.expose()));
+        let path = own.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
+        std::env::split_paths(&path).any(|entry| is_file(directory.join(entry).join(program)))
+    };
+    if is_there {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
 /// Text that a program printed, without the connection strings and passwords that it was given.
 pub(super) fn redacted(text: &str, secrets: &ApplicationSecrets) -> String {
     let mut text = text.to_owned();
@@ -65,8 +89,6 @@ pub(super) fn redacted(text: &str, secrets: &ApplicationSecrets) -> String {
 
 #[cfg(test)]
 mod tests {
-    use boma_instance::Secret;
-
     use super::*;
 
     #[test]
@@ -83,6 +105,17 @@ mod tests {
             &secrets,
         );
         assert_eq!(text, "test: [redacted] refused [redacted]");
+    }
+
+    #[test]
+    fn programs_are_looked_for_as_exec_does() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("tool"), "").unwrap();
+        let path = Secret::new(format!("/nowhere:{}", dir.path().display()));
+        let found = |program: &str, path| find(program, dir.path(), path).is_ok();
+        assert!(found("sh", None) && found("/bin/sh", None) && found("./tool", None));
+        assert!(!found("tool", None) && found("tool", Some(&path)));
+        assert!(!found("/nowhere/tool", None) && !found("sh", Some(&path)) && !found("", None));
     }
 
     #[test]

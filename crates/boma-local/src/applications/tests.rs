@@ -298,7 +298,7 @@ async fn a_missing_program_is_told_with_what_to_do() {
         "{problem}"
     );
     assert!(problem.hints[0].starts_with("Install `no-such-program-here`"));
-    assert!(matches!(scene.state().await, ProcessState::Exited { .. }));
+    assert_eq!(scene.state().await, ProcessState::NotRunning);
 }
 
 #[tokio::test]
@@ -361,7 +361,7 @@ async fn a_pre_deploy_left_over_by_a_crash_is_waited_for() {
     let slow = scene.program("read line < gate; echo first >> order");
     let prepared = scene
         .applications
-        .prepare(&scene.key, &slow, "x.log", log::Rotate::Always)
+        .prepare(&scene.key, &slow, Role::PreDeploy)
         .await
         .unwrap();
     let (mut child, _row) = scene

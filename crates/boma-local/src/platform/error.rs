@@ -111,6 +111,14 @@ pub enum NotPossible {
         /// The id that it has.
         given: InstanceId,
     },
+    /// Its id begins like another one's.
+    #[error("instance {id} would share its short name with instance {other}")]
+    LikeNamed {
+        /// The id asked for.
+        id: InstanceId,
+        /// The one that has the short name.
+        other: InstanceId,
+    },
     /// It has a newer spec already.
     #[error("database `{key}` has a spec of generation {stored} already, newer than {given}")]
     OlderGeneration {
@@ -182,6 +190,8 @@ impl IntoProblem for NotPossible {
             }
             Self::UnknownInstance { .. } => problem(Class::Internal, "instance-unknown"),
             Self::OtherId { .. } => problem(Class::Internal, "instance-other-id"),
+            Self::LikeNamed { .. } => problem(Class::Transient, "instance-like-named")
+                .hint("Nothing was made. The next pass gives it another id."),
             Self::OlderGeneration { .. } => problem(Class::Transient, "spec-outdated")
                 .hint("Another `boma` has changed this database meanwhile; the next pass looks again."),
             Self::NoServer { version, searched } => problem(Class::Config, "postgres-missing").hint(format!(

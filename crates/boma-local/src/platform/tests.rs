@@ -256,6 +256,28 @@ async fn an_older_spec_and_another_id_are_refused() {
 }
 
 #[tokio::test]
+async fn two_instances_never_share_a_short_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = open(dir.path()).await;
+    let like = InstanceId(Uuid::from_u128(id(1).0.as_u128() + 1));
+    platform
+        .record_database(&key("login", "one"), id(1), &record())
+        .await
+        .unwrap();
+    let problem = platform
+        .record_database(&key("login", "other"), like, &record())
+        .await
+        .unwrap_err();
+    assert_eq!(problem.code, "instance-like-named");
+    assert!(
+        problem
+            .message
+            .contains("would share its short name with instance 00000001-"),
+        "{problem}"
+    );
+}
+
+#[tokio::test]
 async fn a_person_holds_and_releases() {
     let dir = tempfile::tempdir().unwrap();
     let platform = open(dir.path()).await;

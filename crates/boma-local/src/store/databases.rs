@@ -171,6 +171,30 @@ impl Access<'_> {
         Ok(found)
     }
 
+    /// Another instance whose id begins with the same eight digits: the two would share sockets
+    /// and a control group.
+    pub(crate) fn like_named(&self, id: InstanceId) -> Result<Option<InstanceId>, StoreError> {
+        let doing = "look for a similar id";
+        let other: Option<String> = self
+            .db
+            .prepare_cached(
+                "SELECT id FROM databases WHERE substr(id, 1, 8) = substr(?1, 1, 8) AND id <> ?1",
+            )
+            .and_then(|mut query| {
+                query
+                    .query_row([id.to_string()], |row| row.get(0))
+                    .optional()
+            })
+            .map_err(StoreError::sql(doing))?;
+        other
+            .map(|id| {
+                Uuid::parse_str(&id)
+                    .map(InstanceId)
+                    .map_err(StoreError::form(doing))
+            })
+            .transpose()
+    }
+
     /// Registers a database, or updates what is recorded of it; tells the id that it has.
     pub(crate) fn record_database(
         &self,
