@@ -31,7 +31,7 @@ use crate::user::{SystemUser, UserError};
 use crate::wakes::Waker;
 
 /// How long a process may take to end after it was asked to.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// A process that ends sooner than this after its start did not really start.
 const SOON: SignedDuration = SignedDuration::from_mins(1);
@@ -156,6 +156,8 @@ pub(crate) struct Applications {
     /// The user that all applications run as, if configured.
     pub(crate) configured: Option<String>,
     pub(crate) waker: Waker,
+    /// How long a process may take to end after it was asked to.
+    pub(crate) grace: Duration,
 }
 
 /// A program, ready to be started.
@@ -181,7 +183,7 @@ impl Applications {
             .read(move |state| state.process(&wanted, Role::Main))
             .await?;
         if let Some(row) = &before {
-            end(row).await?;
+            self.end(row).await?;
         }
         let failures = before
             .filter(|row| row.deployment == deployment)
@@ -194,6 +196,11 @@ impl Applications {
         Ok(state)
     }
 
+    async fn end(&self, row: &ProcessRow) -> Result<(), ApplicationError> {
+        let ended = process::end_session(&row.identity(), self.grace).await;
+        ended.map_err(process_error("end", row.pid))
+    }
+
     /// Ends the application's process and forgets it.
     pub(crate) async fn stop(&self, key: &ApplicationKey) -> Result<(), ApplicationError> {
         let wanted = key.clone();
@@ -204,7 +211,7 @@ impl Applications {
         else {
             return Ok(());
         };
-        end(&row).await?;
+        self.end(&row).await?;
         let key = key.clone();
         Ok(self
             .store
@@ -466,12 +473,6 @@ fn running(row: &ProcessRow) -> ProcessState {
         pid: row.pid,
         since: row.since,
     }
-}
-
-async fn end(row: &ProcessRow) -> Result<(), ApplicationError> {
-    process::end_session(&row.identity(), GRACE)
-        .await
-        .map_err(process_error("end", row.pid))
 }
 
 async fn wait_for_end(identity: &Identity) -> Result<(), ApplicationError> {

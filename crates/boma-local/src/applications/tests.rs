@@ -31,6 +31,7 @@ fn reopen(dir: &tempfile::TempDir) -> Applications {
         servers,
         configured: None,
         waker: Waker::default(),
+        grace: Duration::from_millis(300),
     }
 }
 
@@ -245,12 +246,12 @@ async fn an_end_while_nobody_looked_is_seen_once() {
         real.identity().is_alive(),
         "a stranger with that number is left alone"
     );
-    end(&row).await.unwrap();
+    scene.applications.end(&row).await.unwrap();
     assert!(
         real.identity().is_alive(),
         "a stranger with that number is left alone"
     );
-    end(&real).await.unwrap();
+    scene.applications.end(&real).await.unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use boma_engine::observed::{Capabilities, Feature};
 use jiff::Timestamp;
 
 use super::{Inner, LocalPlatform, OpenError};
-use crate::applications::Applications;
+use crate::applications::{self, Applications};
 use crate::config::LocalConfig;
 use crate::key_file;
 use crate::layout::Layout;
@@ -45,6 +45,7 @@ impl LocalPlatform {
             servers: user.clone(),
             configured: config.application_user.clone(),
             waker: waker.clone(),
+            grace: applications::GRACE,
         };
         let inner = Inner {
             capabilities: capabilities(&config, &limits),
