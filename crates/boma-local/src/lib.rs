@@ -19,7 +19,7 @@
 mod address;
 mod agent;
 mod applications;
-mod config;
+pub mod config;
 mod detach;
 mod files;
 mod hosts;
@@ -38,7 +38,6 @@ mod wakes;
 pub use address::AddressError;
 pub use agent::{AgentCommand, AgentError, PrepareCommand, SpawnError};
 pub use applications::ApplicationError;
-pub use config::{Addresses, Builds, HostsFile, LocalBuild, LocalConfig, default_state_dir};
 pub use hosts::HostsError;
 pub use key_file::KeyFileError;
 pub use limits::LimitsError;
