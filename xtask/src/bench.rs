@@ -6,6 +6,7 @@
 mod boma;
 mod by_hand;
 mod create;
+mod engine;
 mod fleet;
 mod machine;
 mod planning;
@@ -29,7 +30,7 @@ struct Bench {
     run: fn(&Path, Effort) -> Result<String>,
 }
 
-const BENCHES: [Bench; 3] = [
+const BENCHES: [Bench; 4] = [
     Bench {
         name: "create",
         run: create::run,
@@ -37,6 +38,10 @@ const BENCHES: [Bench; 3] = [
     Bench {
         name: "planning",
         run: planning::run,
+    },
+    Bench {
+        name: "engine",
+        run: engine::run,
     },
     Bench {
         name: "fleet",

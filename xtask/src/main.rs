@@ -30,7 +30,15 @@ Usage: cargo xtask <command>
   generate        write docs/cli.md and schema/ from the binary
   help            this text";
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        // Not as Debug, which prints a backtrace that helps nobody here.
+        println!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let root = root()?;
     match arguments.first().map(String::as_str) {
