@@ -202,13 +202,9 @@ async fn read_only_flipped_holds_at_once() -> anyhow::Result<()> {
         server.grant("auth_api_1", ReadWrite);
         server.converge().await?;
         let before = server.connect("auth_api_1").await?;
-        before
-            .batch_execute("CREATE TABLE t (id int); DISCARD ALL; CREATE TABLE own (id int)")
-            .await
-            .ok();
-        before
-            .batch_execute("CREATE TABLE IF NOT EXISTS t (id int)")
-            .await?;
+        before.batch_execute("CREATE TABLE t (id int)").await?;
+        before.batch_execute("DISCARD ALL").await?;
+        before.batch_execute("CREATE TABLE own (id int)").await?;
 
         server.grant("auth_api_1", ReadOnly);
         server.converge().await?;

@@ -151,7 +151,7 @@ impl Server {
     pub(crate) async fn bring_access(&self) -> anyhow::Result<Vec<AccessStep>> {
         let mut taken = Vec::new();
         let mut controls = self.controls();
-        for _pass in 0..4 {
+        for _pass in 0..8 {
             let steps = access::plan(&self.want.spec, &controls.observe(&self.want.spec).await?);
             if steps.is_empty() {
                 return Ok(taken);
@@ -214,6 +214,34 @@ impl Server {
             .port(self.want.placement.listen.port);
         config.user("postgres").dbname(database);
         open(&config).await
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.scratch.path().join("log"))?)
+    }
+
+    /// The server itself, for its signals.
+    pub(crate) async fn restart(&mut self, installation: &Installation) -> anyhow::Result<()> {
+        self.running.stop(StopMode::Fast, LONG).await?;
+        let listen = &self.want.placement.listen;
+        let launch = Launch {
+            installation,
+            data: &self.scratch.path().join("data"),
+            log: &self.scratch.path().join("log"),
+            socket_directory: self.scratch.path(),
+            listen: (listen.address, listen.port).into(),
+        };
+        self.running = start(&launch, LONG).await?;
+        Ok(())
+    }
+
+    /// The programs that it runs on.
+    pub(crate) fn installation(&self) -> anyhow::Result<Installation> {
+        let all = installations()?;
+        all.into_iter()
+            .find(|one| one.major() == self.want.spec.version)
+            .context("it was there")
     }
 }
 

@@ -23,6 +23,7 @@ pub fn derive(spec: &InstanceSpec) -> BTreeMap<&'static str, Derived> {
     let size = Size::of(spec);
     let mut settings = Settings(BTreeMap::new());
     memory(&size, &mut settings);
+    locks(&mut settings);
     processors(&size, &mut settings);
     storage(&size, &mut settings);
     vacuum(&size, &mut settings);
@@ -145,6 +146,15 @@ fn memory(size: &Size, settings: &mut Settings) {
         "off",
         "Huge pages are not counted against the memory limit, and where a node has some that a pod \
          may not use, the first touch kills the server. Set `try` on a machine set up for them.",
+    );
+}
+
+fn locks(settings: &mut Settings) {
+    settings.add(
+        "max_locks_per_transaction",
+        128_u64,
+        "Twice PostgreSQL's own: dumping or changing a schema locks each table, and a small server \
+         with few connections has room for few locks.",
     );
 }
 

@@ -16,6 +16,10 @@ use super::step::{AccessStep, Groups, login_comment};
 const PLAIN: &str = "NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT NOREPLICATION NOBYPASSRLS \
                      CONNECTION LIMIT -1 VALID UNTIL 'infinity'";
 
+/// How many objects one transaction changes: each is locked until its end, with its indexes and
+/// sequences, and a small server has room for a few thousand locks.
+const AT_A_TIME: usize = 100;
+
 impl Controls {
     /// Does one step. What a step does and why it can be repeated is said at [`AccessStep`].
     pub async fn act(&mut self, step: &AccessStep) -> Result<(), SqlError> {
@@ -50,13 +54,12 @@ impl Controls {
                     .await
             }
             AccessStep::OwnObjects(objects) => {
-                let own = |object| own(object, &groups.owner);
-                self.inside(&doing, objects.iter().map(own).collect()).await
+                self.for_objects(&doing, objects, |object| own(object, &groups.owner))
+                    .await
             }
             AccessStep::SetPrivileges { objects, readers } => {
-                let set = |object| privileges(object, &groups, readers);
-                self.inside(&doing, objects.iter().flat_map(set).collect())
-                    .await
+                let set = |object: &_| privileges(object, &groups, readers);
+                self.for_objects(&doing, objects, set).await
             }
             AccessStep::CreateExtension { name } => {
                 self.inside(&doing, create_extension(name)).await
@@ -70,6 +73,20 @@ impl Controls {
             .await?
             .transaction(doing, &statements)
             .await
+    }
+
+    /// Does it in the instance's database, for some objects at a time.
+    async fn for_objects(
+        &mut self,
+        doing: &str,
+        objects: &[SeenObject],
+        statements: impl Fn(&SeenObject) -> Vec<String>,
+    ) -> Result<(), SqlError> {
+        for some in objects.chunks(AT_A_TIME) {
+            self.inside(doing, some.iter().flat_map(&statements).collect())
+                .await?;
+        }
+        Ok(())
     }
 }
 
@@ -249,7 +266,7 @@ fn default_privileges(groups: &Groups, maker: &str) -> Vec<String> {
 const WRITE_TABLES: &str = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE";
 const WRITE_SEQUENCES: &str = "SELECT, UPDATE, USAGE";
 
-fn own(object: &SeenObject, owner: &str) -> String {
+fn own(object: &SeenObject, owner: &str) -> Vec<String> {
     let kind = match object.kind {
         ObjectKind::Schema => "SCHEMA",
         // Views and foreign tables are taken as well.
@@ -257,11 +274,8 @@ fn own(object: &SeenObject, owner: &str) -> String {
         ObjectKind::Sequence => "SEQUENCE",
         ObjectKind::Type => "TYPE",
     };
-    format!(
-        "ALTER {kind} {} OWNER TO {}",
-        qualified(object),
-        identifier(owner)
-    )
+    let (name, owner) = (qualified(object), identifier(owner));
+    vec![format!("ALTER {kind} {name} OWNER TO {owner}")]
 }
 
 fn privileges(object: &SeenObject, groups: &Groups, readers: &[String]) -> Vec<String> {

@@ -21,6 +21,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// word comes first. Making a database or changing the owner of thousands of tables takes seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(75);
 
+/// What a server says when the owner of a database has set `transaction_timeout` (17 and newer) for
+/// its sessions, and to so little that not even a session's start gets through.
+const TRANSACTION_TIMEOUT: &str = "25P04";
+
 /// Settings of a control session. They stand in the startup packet, which beats what `ALTER
 /// DATABASE` and `ALTER ROLE` set, from the first moment on.
 const SESSION: &[(&str, &str)] = &[
@@ -129,7 +133,16 @@ pub struct Control {
 impl Control {
     /// Connects, with everything pinned that could change what statements mean or where they show.
     pub async fn connect(socket: &Socket, database: &str) -> Result<Self, ConnectError> {
-        match timeout(CONNECT_LIMIT, Self::connect_without_limit(socket, database)).await {
+        let connecting = async {
+            match Self::connect_with(socket, database, "").await {
+                // Only servers that know the setting do this; others would not take it.
+                Err(error) if error.code().map(SqlState::code) == Some(TRANSACTION_TIMEOUT) => {
+                    Self::connect_with(socket, database, " -c transaction_timeout=0").await
+                }
+                result => result,
+            }
+        };
+        match timeout(CONNECT_LIMIT, connecting).await {
             Ok(Ok(control)) => Ok(control),
             Ok(Err(source)) => Err(ConnectError::Refused {
                 database: database.to_owned(),
@@ -143,9 +156,10 @@ impl Control {
         }
     }
 
-    async fn connect_without_limit(
+    async fn connect_with(
         socket: &Socket,
         database: &str,
+        more_options: &str,
     ) -> Result<Self, tokio_postgres::Error> {
         let (client, connection) = Config::new()
             .host_path(&socket.directory)
@@ -153,7 +167,7 @@ impl Control {
             .user(SUPERUSER)
             .dbname(database)
             .application_name("boma")
-            .options(session_options())
+            .options(session_options() + more_options)
             .connect(NoTls)
             .await?;
         // It ends with an error when the server goes away; whoever asks next is told then.

@@ -16,7 +16,7 @@ use super::seen::{DefaultPrivileges, ObjectKind, SeenObject, SeenObjects};
 use super::step::Groups;
 
 /// How many objects one plan mends; the next pass goes on.
-const AT_A_TIME: i64 = 500;
+const AT_A_TIME: i64 = 1000;
 
 const EXTENSIONS: &str = "SELECT extname::text, extversion FROM pg_extension";
 

@@ -155,10 +155,10 @@ pub struct SeenObjects {
     /// Default privileges for the whole database, by the role whose new objects they are for.
     pub default_privileges: BTreeMap<String, DefaultPrivileges>,
     /// Schemas, tables, views and sequences whose privileges are not what the groups need; the
-    /// first few hundred.
+    /// first thousand.
     pub wrong_privileges: Vec<SeenObject>,
     /// Schemas, tables, views, sequences and types that the superuser made, members of extensions
-    /// aside; the first few hundred.
+    /// aside; the first thousand.
     pub superusers: Vec<SeenObject>,
     /// Whether everybody can make large objects.
     pub large_objects_open: bool,

@@ -112,10 +112,10 @@ pub enum AccessStep {
         /// The role that makes things: the owner group, or a login in spite of its `SET role`.
         maker: String,
     },
-    /// Gives objects to the owner group. Safe to repeat because it says how things should be.
+    /// Gives objects to the owner group, a hundred in a transaction. Safe to repeat because it says how things should be.
     OwnObjects(Vec<SeenObject>),
     /// Sets the groups' privileges on objects, and takes from everybody, and from logins that only
-    /// read, what would let them write. Safe to repeat because it says how things should be.
+    /// read, what would let them write; a hundred objects in a transaction. Safe to repeat because it says how things should be.
     SetPrivileges {
         /// The objects.
         objects: Vec<SeenObject>,
