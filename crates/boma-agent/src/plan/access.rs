@@ -346,3 +346,6 @@ fn privileges(grantee: &str, kinds: &[&str]) -> BTreeSet<Privilege> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,12 +29,12 @@ pub fn derive(spec: &InstanceSpec) -> BTreeMap<&'static str, Derived> {
     vacuum(&size, &mut settings);
     log(&mut settings);
     everywhere(&mut settings);
-    if spec.version >= MajorVersion::V18 {
+    if spec.version >= MajorVersion::V18 && size.cpus < 4 {
         settings.add(
             "io_method",
             "sync",
-            "Worker processes for reads cost an idle server memory; the page cache of the memory \
-             limit serves small servers as well. Set `worker` for large scans.",
+            "Three more processes that read ahead do not pay with fewer than four CPUs (only then \
+             is it set; PostgreSQL's own is `worker`).",
         );
     }
     settings.0
@@ -65,7 +65,7 @@ impl Size {
     }
 
     fn max_connections(&self) -> u64 {
-        (self.memory_mb / 10).clamp(25, 500)
+        (self.memory_mb / 16).clamp(25, 500)
     }
 
     fn work_mem_kb(&self) -> u64 {
@@ -116,6 +116,12 @@ fn memory(size: &Size, settings: &mut Settings) {
          the rest is connections and the kernel's page cache. Pages are taken from the system only \
          when they are first used.",
     );
+    settings.add(
+        "wal_buffers",
+        format!("{}kB", (size.memory_mb * 2).clamp(1024, 16 * 1024)),
+        "A 512th of the memory, 1 MB to 16 MB: PostgreSQL's own choice, 16 MB for most servers, is \
+         touched when a server starts, and would be a third of what an idle one takes.",
+    );
     settings.mb(
         "effective_cache_size",
         (size.memory_mb * 7 / 10).max(32),
@@ -125,7 +131,7 @@ fn memory(size: &Size, settings: &mut Settings) {
     settings.add(
         "max_connections",
         size.max_connections(),
-        "One for each 10 MB of memory, which is what a connection that has run some queries takes; \
+        "One for each 16 MB of memory: a connection that has run some queries takes about ten; \
          at least 25, so that both logins of a grant can hold a pool during a rotation; at most \
          500, above which a pooler serves better.",
     );

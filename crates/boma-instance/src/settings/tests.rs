@@ -93,8 +93,8 @@ fn sizes_follow_from_cpu_memory_and_storage() {
             (2000, 4 * GIB, 50 * GIB),
             [
                 ("shared_buffers", "1024MB"),
-                ("max_connections", "409"),
-                ("work_mem", "6153kB"),
+                ("max_connections", "256"),
+                ("work_mem", "9830kB"),
                 ("maintenance_work_mem", "204MB"),
                 ("max_wal_size", "5120MB"),
                 ("min_wal_size", "1024MB"),
