@@ -1,3 +1,139 @@
 //! Observe, plan, act for one PostgreSQL server.
+//!
+//! ```text
+//!   PUT assignment ─► Ledger (on disk) ─┐
+//!                                       ├─► plan (pure) ─► act ─► PostgreSQL
+//!   data directory, process, catalogs ──┘        │
+//!                                                └─► report (pure) ─► GET status
+//! ```
+//!
+//! One agent runs beside each server, the same code on one machine and in a pod. PostgreSQL
+//! outlives it: a new agent adopts the running server. An agent never touches a data directory
+//! that is not its instance's, never replaces a lost one by an empty one, and sees no password:
+//! it is given verifiers.
 
+mod api;
+pub mod enter;
+mod host;
+pub mod ledger;
 pub mod plan;
+mod run;
+
+#[cfg(test)]
+mod testing;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use boma_postgres::server::{Lease, LeaseError};
+use boma_problem::{Class, IntoProblem, Problem};
+use tokio::net::UnixListener;
+
+use crate::host::Host;
+use crate::ledger::Ledger;
+use crate::run::Agent;
+
+/// Name of the API's Unix socket in the run directory.
+pub const SOCKET: &str = "agent.sock";
+
+/// What an agent is started with.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The instance directory: assignment, data, TLS material, logs.
+    pub dir: PathBuf,
+    /// Directory of the Unix sockets, its own and PostgreSQL's; short.
+    pub run_dir: PathBuf,
+    /// Templates and spare clusters.
+    pub store: PathBuf,
+    /// The PostgreSQL programs to run.
+    pub bin_dir: PathBuf,
+}
+
+/// Why an agent could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another agent serves this instance.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// A directory of its own could not be made.
+    #[error("make directory `{}`", path.display())]
+    MakeDirectory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The API's socket could not be opened.
+    #[error("listen on `{}`", path.display())]
+    Listen {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The API ended by itself.
+    #[error("serve the agent's API")]
+    Api(#[source] io::Error),
+}
+
+impl IntoProblem for ServeError {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Lease(error) => error.problem(),
+            Self::MakeDirectory { .. } | Self::Listen { .. } => {
+                Problem::from_error(Class::Config, "agent-cannot-listen", self)
+                    .hint("The directory must belong to the user that servers run as.")
+            }
+            Self::Api(_) => Problem::from_error(Class::Internal, "agent-api-ended", self),
+        }
+    }
+}
+
+/// Serves one instance until asked to end. The server it runs is left running.
+pub async fn serve(config: AgentConfig) -> Result<(), ServeError> {
+    for path in [&config.dir, &config.run_dir] {
+        std::fs::create_dir_all(path).map_err(|source| ServeError::MakeDirectory {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let _lease = Lease::acquire(&config.dir.join(host::DATA))?;
+    let listener = listen(&config.run_dir.join(SOCKET))?;
+    let ledger = open_ledger(&config.dir);
+    let host = Host::new(&config);
+    let paths = host.paths();
+    let (agent, handle) = Agent::new(host, paths, ledger);
+    let api = axum::serve(listener, api::router(handle));
+    tokio::select! {
+        () = agent.run() => Ok(()),
+        ended = async { api.await } => ended.map_err(ServeError::Api),
+    }
+}
+
+/// A ledger that cannot be read is as good as none: the engine holds the assignment too, and sends
+/// it again. Until then the agent does nothing.
+fn open_ledger(dir: &Path) -> Ledger {
+    Ledger::open(dir).unwrap_or_else(|error| {
+        tracing::error!(problem = %error.problem(), "the stored assignment is not used");
+        Ledger::empty(dir)
+    })
+}
+
+fn listen(path: &Path) -> Result<UnixListener, ServeError> {
+    // The lock is held: a socket that is there was left by an agent that is gone.
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(ServeError::Listen {
+                path: path.to_owned(),
+                source,
+            });
+        }
+        Ok(()) | Err(_) => {}
+    }
+    UnixListener::bind(path).map_err(|source| ServeError::Listen {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,3 +1,369 @@
 //! Plans one server. Pure: no clock, no IO, no randomness.
+//!
+//! ```text
+//!   data directory ─► files ─► server up ─► reload / restart ─► access
+//!        each level is planned only when the one before it is in place
+//! ```
+//!
+//! An empty plan with nothing to wait for is the only "in sync".
 
 pub mod access;
+pub mod files;
+mod report;
+
+use std::fmt;
+
+use boma_instance::{Assignment, MajorVersion, Power};
+use boma_postgres::sql::{AccessStep, SeenDatabase, SeenServer};
+use boma_problem::{Class, Problem};
+
+pub use files::{ConfigFile, FileName, Files, Paths};
+pub use report::{Outcome, report};
+
+/// What there is, as far as it could be measured.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The data directory.
+    pub data: Data,
+    /// Whether a data directory was ever made here.
+    pub made_before: bool,
+    /// Full version of the programs that would be started now; none: they are missing or broken.
+    pub programs: Result<String, Problem>,
+    /// Configuration as it stands on disk.
+    pub files: Files,
+    /// The server.
+    pub server: Server,
+    /// Storage; none: not measured.
+    pub storage: Option<boma_instance::StorageStatus>,
+}
+
+/// The data directory, as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// There is none, or only what an interrupted attempt of ours left, which may be cleared.
+    Missing,
+    /// It is whole, and it is this instance's.
+    Whole {
+        /// Major version that made it.
+        version: MajorVersion,
+    },
+    /// Something is there that is not this instance's: never touched.
+    NotOurs {
+        /// What was found.
+        why: String,
+    },
+    /// It could not be looked at.
+    Unknown(Problem),
+}
+
+/// The server, as it was found.
+#[derive(Clone, Debug)]
+pub enum Server {
+    /// No process.
+    Down,
+    /// A process that does not answer queries yet: starting, or replaying WAL.
+    Starting,
+    /// It answers.
+    Up(Box<Up>),
+    /// There is a process, and it could not be asked.
+    Silent(Problem),
+}
+
+/// A server that answers.
+#[derive(Clone, Debug)]
+pub struct Up {
+    /// Process id of the postmaster.
+    pub pid: u32,
+    /// What it says of itself.
+    pub server: SeenServer,
+    /// Roles, privileges, extensions.
+    pub database: SeenDatabase,
+}
+
+/// One step. Each may be repeated: a crash in the middle is repaired by planning again.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Makes the data directory. Safe to repeat because it is made beside and renamed into place.
+    MakeData,
+    /// Remembers that a data directory was made, so that a lost one is never replaced by an empty
+    /// one. Safe to repeat because the mark has no content.
+    RememberMade,
+    /// Writes configuration. Safe to repeat because each file is replaced whole.
+    WriteFiles(Vec<ConfigFile>),
+    /// Starts the server. Safe to repeat because a running one is adopted instead.
+    Start,
+    /// Shuts the server down cleanly. Safe to repeat: stopping a stopped server does nothing.
+    Stop,
+    /// Lets the server read its configuration again. Safe to repeat.
+    Reload,
+    /// Checkpoint, shutdown, start: with the reasons. Safe to repeat: it ends with a running server.
+    Restart(Vec<RestartReason>),
+    /// Brings roles, privileges, database and extensions to the spec.
+    Access(Vec<AccessStep>),
+}
+
+/// Why a running server must be restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestartReason {
+    /// A setting takes effect at a restart only.
+    Setting(String),
+    /// The programs on disk are newer or older than the running process.
+    Programs {
+        /// What runs.
+        running: String,
+        /// What is installed.
+        installed: String,
+    },
+}
+
+impl fmt::Display for RestartReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Setting(name) => f.write_str(name),
+            Self::Programs { running, installed } => {
+                write!(f, "PostgreSQL {running} → {installed}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeData => f.write_str("make data directory"),
+            Self::RememberMade => f.write_str("remember that the data directory was made"),
+            Self::WriteFiles(files) => {
+                let names: Vec<_> = files.iter().map(|file| file.name.file_name()).collect();
+                write!(f, "write {}", names.join(", "))
+            }
+            Self::Start => f.write_str("start server"),
+            Self::Stop => f.write_str("stop server"),
+            Self::Reload => f.write_str("reload configuration"),
+            Self::Restart(reasons) => {
+                let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+                write!(f, "restart server: {}", reasons.join(", "))
+            }
+            Self::Access(steps) => write!(f, "bring access up to date ({} steps)", steps.len()),
+        }
+    }
+}
+
+/// What is waited for; nobody has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingOn {
+    /// The server is starting or replaying WAL.
+    ServerToAnswer,
+}
+
+/// What to do now.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// In this order.
+    pub steps: Vec<Step>,
+    /// What is waited for.
+    pub waiting: Option<WaitingOn>,
+    /// What a person must look at before it can go on.
+    pub blocked: Vec<Problem>,
+}
+
+impl Plan {
+    /// Whether the server is as its spec says.
+    pub fn is_in_sync(&self) -> bool {
+        self.steps.is_empty() && self.waiting.is_none() && self.blocked.is_empty()
+    }
+
+    fn blocked(problem: Problem) -> Self {
+        Self {
+            blocked: vec![problem],
+            ..Self::default()
+        }
+    }
+
+    fn steps(steps: Vec<Step>) -> Self {
+        Self {
+            steps,
+            ..Self::default()
+        }
+    }
+}
+
+/// Plans one server: what is to be done next to bring it to its assignment.
+///
+/// # Guarantees
+/// - A data directory that is not this instance's is never touched, and a lost one is never
+///   replaced: both are blocked, for a person to look at.
+/// - Another major version is never started on the data.
+/// - A server whose state is not known is neither started nor stopped.
+pub fn plan(want: &Assignment, seen: &Observed, paths: &Paths) -> Plan {
+    match &seen.data {
+        Data::Unknown(problem) => return Plan::blocked(problem.clone()),
+        Data::NotOurs { why } => return Plan::blocked(not_ours(why, paths)),
+        Data::Missing if seen.made_before => return Plan::blocked(lost(paths)),
+        Data::Whole { version } if *version != want.spec.version => {
+            return Plan::blocked(other_major(*version, want.spec.version));
+        }
+        Data::Missing | Data::Whole { .. } => {}
+    }
+    match want.spec.power {
+        Power::Off => plan_off(seen),
+        Power::On => plan_on(want, seen, paths),
+    }
+}
+
+fn plan_off(seen: &Observed) -> Plan {
+    match &seen.server {
+        Server::Down => Plan::default(),
+        Server::Starting | Server::Up(_) | Server::Silent(_) => Plan::steps(vec![Step::Stop]),
+    }
+}
+
+fn plan_on(want: &Assignment, seen: &Observed, paths: &Paths) -> Plan {
+    let mut steps = Vec::new();
+    if seen.data == Data::Missing {
+        steps.push(Step::MakeData);
+    }
+    if !seen.made_before {
+        steps.push(Step::RememberMade);
+    }
+    let wanted = files::wanted(want, paths);
+    let stale = wanted.stale(&seen.files);
+    if !stale.is_empty() {
+        steps.push(Step::WriteFiles(stale));
+    }
+    match &seen.server {
+        Server::Down => match &seen.programs {
+            Ok(_) => steps.push(Step::Start),
+            Err(problem) => {
+                return Plan {
+                    steps,
+                    blocked: vec![problem.clone()],
+                    waiting: None,
+                };
+            }
+        },
+        Server::Starting => {
+            return Plan {
+                steps,
+                waiting: Some(WaitingOn::ServerToAnswer),
+                blocked: Vec::new(),
+            };
+        }
+        Server::Silent(problem) => {
+            return Plan {
+                steps,
+                blocked: vec![problem.clone()],
+                waiting: None,
+            };
+        }
+        Server::Up(up) => return plan_up(want, seen, up, &wanted, steps),
+    }
+    Plan::steps(steps)
+}
+
+/// Plans a server that answers. Reloading comes before restarting, because only the server knows
+/// which of its settings need more than a reload; access comes last, on the settled server.
+fn plan_up(
+    want: &Assignment,
+    seen: &Observed,
+    up: &Up,
+    wanted: &Files,
+    mut steps: Vec<Step>,
+) -> Plan {
+    let refused: Vec<_> = up.server.refused.iter().map(refused_setting).collect();
+    if up.server.configuration.as_deref() != Some(wanted.fingerprint()) {
+        // A file that is refused whole stays so until it changes; a reload would not help.
+        if !refused.is_empty() && steps.is_empty() {
+            return Plan {
+                steps,
+                waiting: None,
+                blocked: refused,
+            };
+        }
+        steps.push(Step::Reload);
+        return Plan::steps(steps);
+    }
+    // With a refused setting in its files the server would not start again, so it is not stopped;
+    // what does not need a restart goes on.
+    if !refused.is_empty() {
+        steps.extend(access_step(want, up));
+        return Plan {
+            steps,
+            waiting: None,
+            blocked: refused,
+        };
+    }
+    let mut reasons: Vec<_> = up
+        .server
+        .pending_restart
+        .iter()
+        .cloned()
+        .map(RestartReason::Setting)
+        .collect();
+    if let Ok(installed) = &seen.programs
+        && *installed != up.server.version
+    {
+        reasons.push(RestartReason::Programs {
+            running: up.server.version.clone(),
+            installed: installed.clone(),
+        });
+    }
+    if !reasons.is_empty() {
+        steps.push(Step::Restart(reasons));
+        return Plan::steps(steps);
+    }
+    steps.extend(access_step(want, up));
+    Plan::steps(steps)
+}
+
+fn access_step(want: &Assignment, up: &Up) -> Option<Step> {
+    let steps = access::plan(&want.spec, &up.database);
+    (!steps.is_empty()).then_some(Step::Access(steps))
+}
+
+fn not_ours(why: &str, paths: &Paths) -> Problem {
+    Problem::new(
+        Class::Config,
+        "data-not-ours",
+        format!(
+            "`{}` is not this instance's data directory: {why}",
+            paths.conf.data
+        ),
+    )
+    .hint("Boma touches no directory that it did not make. Move it away, or find out whose it is.")
+}
+
+fn lost(paths: &Paths) -> Problem {
+    Problem::new(
+        Class::Config,
+        "data-lost",
+        format!(
+            "the data directory `{}` was made and is gone",
+            paths.conf.data
+        ),
+    )
+    .hint(
+        "Mount or put back the volume that holds it. Boma makes no empty database in place of a \
+         lost one; to give the data up, retire and purge the database.",
+    )
+}
+
+fn other_major(found: MajorVersion, wanted: MajorVersion) -> Problem {
+    Problem::new(
+        Class::User,
+        "major-version-differs",
+        format!("the data directory is of PostgreSQL {found}, the manifest says {wanted}"),
+    )
+    .hint(format!("Set `version: \"{found}\"` in the manifest."))
+}
+
+fn refused_setting((name, why): &(String, String)) -> Problem {
+    Problem::new(
+        Class::User,
+        "setting-refused",
+        format!("PostgreSQL refuses the setting {name}: {why}"),
+    )
+    .hint(format!("Change `spec.parameters.{name}` in the manifest."))
+}
+
+#[cfg(test)]
+mod tests;

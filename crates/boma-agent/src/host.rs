@@ -1,0 +1,399 @@
+//! The effects of the agent: looks at one server and carries out steps. Decides nothing.
+
+mod inquiry;
+mod storage;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use boma_instance::settings;
+use boma_instance::{Assignment, Secret};
+use boma_postgres::cluster::{self, DataDirectory, NewCluster, Store};
+use boma_postgres::programs::{Installation, Installations, SearchPaths};
+use boma_postgres::server::{self, Launch, Running, ServerState, StartError, StopMode, log};
+use boma_problem::{Class, IntoProblem, Problem};
+use nix::unistd::{User, geteuid};
+
+use self::inquiry::Inquiry;
+use crate::AgentConfig;
+use crate::ledger::{Ledger, store};
+use crate::plan::{ConfigFile, Data, FileName, Files, Observed, Paths, Server, Step};
+
+/// Name of the data directory in the instance directory.
+pub(crate) const DATA: &str = "data";
+const TLS: &str = "tls";
+const LOG: &str = "postgresql.log";
+
+/// How long a step waits for a server that starts. Longer starts (WAL to replay) go on by
+/// themselves and are found by the next look.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a shutdown may take before the step fails and is tried again. A shutdown writes a
+/// checkpoint; the checkpoint just before it has left little to write.
+const STOP_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Why a step could not be carried out.
+pub(crate) type Failure = Box<Problem>;
+
+/// Makes it of any error.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+pub(crate) fn failure(error: impl IntoProblem) -> Failure {
+    Box::new(error.problem())
+}
+
+/// Inode and modification time, seconds and nanoseconds, of a file.
+type Stamp = (u64, i64, i64);
+
+/// One server's place on this machine.
+#[derive(Debug)]
+pub(crate) struct Host {
+    dir: PathBuf,
+    data: PathBuf,
+    sockets: PathBuf,
+    store: Store,
+    bin_dir: PathBuf,
+    /// The programs, with inode and time of the file that they were seen in.
+    installation: Option<(Stamp, Installation)>,
+    running: Option<Running>,
+    storage: Option<boma_instance::StorageStatus>,
+}
+
+impl Host {
+    /// Takes the directories of an agent.
+    pub(crate) fn new(config: &AgentConfig) -> Self {
+        Self {
+            dir: config.dir.clone(),
+            data: config.dir.join(DATA),
+            sockets: config.run_dir.clone(),
+            store: Store::new(&config.store),
+            bin_dir: config.bin_dir.clone(),
+            installation: None,
+            running: None,
+            storage: None,
+        }
+    }
+
+    /// What configuration files have to know of them.
+    pub(crate) fn paths(&self) -> Paths {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Paths {
+            conf: settings::Paths {
+                data: text(&self.data),
+                sockets: text(&self.sockets),
+                tls: text(&self.dir.join(TLS)),
+            },
+            system_user: system_user(),
+        }
+    }
+
+    /// Looks at everything. Reads only, except that a long log is made shorter.
+    pub(crate) async fn observe(&mut self, want: &Assignment, ledger: &Ledger) -> Observed {
+        self.rotate_log();
+        self.forget_ended();
+        let data = self.look_at_data(want);
+        if matches!(data, Data::Whole { .. }) {
+            self.storage = storage::measure(&self.data, want.spec.resources.storage_bytes).ok();
+        }
+        let server = match &data {
+            Data::Whole { .. } => self.look_at_server(want).await,
+            Data::Missing | Data::NotOurs { .. } | Data::Unknown(_) => Server::Down,
+        };
+        Observed {
+            data,
+            made_before: ledger.was_made(),
+            programs: self
+                .installation()
+                .map(|installation| installation.version.to_string())
+                .map_err(|problem| *problem),
+            files: self.read_files(),
+            server,
+            storage: self.storage,
+        }
+    }
+
+    /// Carries out one step.
+    pub(crate) async fn act(
+        &mut self,
+        want: &Assignment,
+        step: &Step,
+        ledger: &Ledger,
+    ) -> Result<(), Failure> {
+        match step {
+            Step::MakeData => self.make_data(want).await,
+            Step::RememberMade => ledger.remember_made().map_err(failure),
+            Step::WriteFiles(files) => self.write_files(files),
+            Step::Start => self.start(want).await,
+            Step::Stop => self.stop().await,
+            Step::Reload => self.reload(want).await,
+            Step::Restart(_) => self.restart(want).await,
+            Step::Access(steps) => self.inquiry(want).act(steps).await,
+        }
+    }
+
+    /// Waits until the server that is known to run has ended; for ever, when none is known.
+    pub(crate) async fn server_ended(&self) {
+        match &self.running {
+            Some(running) => {
+                running.exited().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Checkpoint, shutdown, start: the checkpoint first, while queries are still served, leaves
+    /// little to write while none are.
+    pub(crate) async fn restart(&mut self, want: &Assignment) -> Result<(), Failure> {
+        if self.running.is_some() {
+            self.inquiry(want).checkpoint().await?;
+        }
+        self.stop().await?;
+        self.start(want).await
+    }
+
+    /// The programs as they are now: a package upgrade replaces them under a running server. They
+    /// are only asked for their version again when the file has changed.
+    fn installation(&mut self) -> Result<Installation, Failure> {
+        let stamp = fs::metadata(self.bin_dir.join("postgres"))
+            .map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()))
+            .map_err(|error| {
+                Box::new(
+                    Problem::from_error(Class::Config, "postgres-program-missing", &error).hint(
+                        "Install it again; `boma postgres list` shows what this machine has.",
+                    ),
+                )
+            })?;
+        if let Some((known, installation)) = &self.installation
+            && *known == stamp
+        {
+            return Ok(installation.clone());
+        }
+        let found = Installations::discover(&SearchPaths::only([self.bin_dir.clone()]));
+        let installation = found.newest().cloned().ok_or_else(|| {
+            let why = found.broken().first().map(|broken| broken.why.to_string());
+            let problem = Problem::new(
+                Class::Config,
+                "postgres-broken",
+                format!(
+                    "the PostgreSQL in `{}` cannot be used: {}",
+                    self.bin_dir.display(),
+                    why.unwrap_or_else(|| "it is gone".into())
+                ),
+            );
+            Box::new(
+                problem.hint("Install it again; `boma postgres list` shows what this machine has."),
+            )
+        })?;
+        self.installation = Some((stamp, installation.clone()));
+        Ok(installation)
+    }
+
+    fn inquiry(&self, want: &Assignment) -> Inquiry {
+        Inquiry::new(&self.sockets, want)
+    }
+
+    fn look_at_data(&self, want: &Assignment) -> Data {
+        match cluster::inspect(&self.data) {
+            Ok(DataDirectory::Missing | DataDirectory::Empty) => Data::Missing,
+            Ok(DataDirectory::Ours(ours)) => match ours.marker.instance {
+                Some(id) if id != want.spec.id => Data::NotOurs {
+                    why: format!("it belongs to instance {id}"),
+                },
+                _ => Data::Whole {
+                    version: ours.major,
+                },
+            },
+            Ok(DataDirectory::Unfinished { why, .. } | DataDirectory::Foreign { why }) => {
+                Data::NotOurs { why }
+            }
+            Err(error) => Data::Unknown(error.problem()),
+        }
+    }
+
+    async fn look_at_server(&mut self, want: &Assignment) -> Server {
+        if let Err(problem) = self.find_server() {
+            return Server::Silent(*problem);
+        }
+        let Some(running) = &self.running else {
+            return Server::Down;
+        };
+        match running.state() {
+            Ok(Some(file)) if file.state == ServerState::Ready => {
+                self.inquiry(want).ask(&want.spec, running.pid()).await
+            }
+            Ok(_) => Server::Starting,
+            Err(error) => Server::Silent(error.problem()),
+        }
+    }
+
+    /// Brings `running` up to date: a server that has ended is forgotten, one that an earlier
+    /// agent started is adopted.
+    fn find_server(&mut self) -> Result<(), Failure> {
+        self.forget_ended();
+        if self.running.is_none() {
+            self.running = server::adopt(&self.data).map_err(failure)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of a server that has ended, wherever its data may be: waiting for its end again
+    /// would end at once, for ever.
+    fn forget_ended(&mut self) {
+        if self
+            .running
+            .as_ref()
+            .is_some_and(|running| running.try_exited().is_some())
+        {
+            self.running = None;
+        }
+    }
+
+    async fn make_data(&mut self, want: &Assignment) -> Result<(), Failure> {
+        let installation = self.installation()?;
+        let (data, store, instance) = (self.data.clone(), self.store.clone(), want.spec.id);
+        let work = move || {
+            let new = NewCluster {
+                installation: &installation,
+                directory: &data,
+                instance,
+            };
+            cluster::make(&new, Some(&store), &mut |_milestone| {})
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(made)) => {
+                tracing::info!(from = ?made.marker.made_from, "made the data directory");
+                Ok(())
+            }
+            Ok(Err(error)) => Err(failure(error)),
+            Err(error) => Err(Problem::from_error(Class::Internal, "step-panicked", &error).into()),
+        }
+    }
+
+    fn read_files(&self) -> Files {
+        let contents = FileName::ALL
+            .into_iter()
+            .filter_map(|name| {
+                Some((
+                    name,
+                    Secret::new(fs::read_to_string(self.path_of(name)).ok()?),
+                ))
+            })
+            .collect::<BTreeMap<_, _>>();
+        Files::read(contents)
+    }
+
+    fn write_files(&self, files: &[ConfigFile]) -> Result<(), Failure> {
+        for file in files {
+            let path = self.path_of(file.name);
+            write_file(&path, file.content.expose()).map_err(|source| {
+                failure(WriteFileError {
+                    path: path.clone(),
+                    source,
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, name: FileName) -> PathBuf {
+        let dir = if name.is_in_data() {
+            self.data.clone()
+        } else {
+            self.dir.join(TLS)
+        };
+        dir.join(name.file_name())
+    }
+
+    async fn start(&mut self, want: &Assignment) -> Result<(), Failure> {
+        let installation = self.installation()?;
+        let log = self.dir.join(LOG);
+        let listen = &want.placement.listen;
+        let launch = Launch {
+            installation: &installation,
+            data: &self.data,
+            log: &log,
+            socket_directory: &self.sockets,
+            listen: SocketAddr::new(listen.address, listen.port),
+        };
+        match server::start(&launch, START_PATIENCE).await {
+            Ok(running) => {
+                self.running = Some(running);
+                Ok(())
+            }
+            // It goes on by itself; the next look finds it.
+            Err(StartError::Slow { .. } | StartError::RunsAlready { .. }) => Ok(()),
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    async fn stop(&mut self) -> Result<(), Failure> {
+        self.find_server()?;
+        if let Some(running) = &self.running {
+            running
+                .stop(StopMode::Fast, STOP_PATIENCE)
+                .await
+                .map_err(failure)?;
+            self.running = None;
+        }
+        Ok(())
+    }
+
+    /// Returns when the server has read its configuration: it says so by the fingerprint setting,
+    /// which every session sees.
+    async fn reload(&self, want: &Assignment) -> Result<(), Failure> {
+        if let Some(running) = &self.running {
+            running.reload().map_err(failure)?;
+            let wanted = crate::plan::files::wanted(want, &self.paths());
+            self.inquiry(want)
+                .await_reload(wanted.fingerprint())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the server's log short.
+    fn rotate_log(&self) {
+        if let Err(error) = log::rotate(&self.dir.join(LOG), log::Keep::default()) {
+            tracing::warn!(%error, "the log could not be rotated");
+        }
+    }
+}
+
+fn system_user() -> String {
+    let uid = geteuid();
+    match User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        // PostgreSQL asks the system for the name too; without one nobody gets in by `peer`.
+        Ok(None) | Err(_) => uid.to_string(),
+    }
+}
+
+/// A configuration file that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("write `{}`", path.display())]
+struct WriteFileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl IntoProblem for WriteFileError {
+    fn problem(&self) -> Problem {
+        let problem = Problem::from_error(Class::Transient, "config-not-written", self);
+        if self.source.kind() == io::ErrorKind::StorageFull {
+            problem.hint("Free space on this disk, then it goes on by itself.")
+        } else {
+            problem.hint("The instance directory must belong to the user that servers run as.")
+        }
+    }
+}
+
+fn write_file(path: &Path, content: &str) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    store(path, content.as_bytes())
+}

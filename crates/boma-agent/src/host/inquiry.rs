@@ -1,0 +1,84 @@
+//! What is asked of, and told to, a server that answers. Connections are made for one look or one
+//! step and dropped with it, so that an idle server holds none.
+
+use std::path::Path;
+use std::time::Duration;
+
+use boma_instance::{Assignment, InstanceSpec};
+use boma_postgres::sql::{AccessStep, Controls, Socket, SqlError};
+use boma_problem::IntoProblem;
+
+use super::{Failure, failure};
+use crate::plan::{Server, Up};
+
+/// How long a reload may take, and how often it is asked for. The postmaster reads its files at
+/// once, and each session when it next waits for a query; ours are new, so they have read them.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
+const RELOAD_ASKED: Duration = Duration::from_millis(10);
+
+/// Control connections to one server.
+pub(super) struct Inquiry(Controls);
+
+impl Inquiry {
+    /// Prepares; connects to nothing yet.
+    pub(super) fn new(sockets: &Path, want: &Assignment) -> Self {
+        let socket = Socket {
+            directory: sockets.to_owned(),
+            port: want.placement.listen.port,
+        };
+        Self(Controls::open(socket, &want.spec.database))
+    }
+
+    /// Looks at everything that can be seen by SQL.
+    pub(super) async fn ask(&mut self, spec: &InstanceSpec, pid: u32) -> Server {
+        match self.look(spec, pid).await {
+            Ok(up) => Server::Up(Box::new(up)),
+            Err(error) if error.is_starting() => Server::Starting,
+            Err(error) => Server::Silent(error.problem()),
+        }
+    }
+
+    async fn look(&mut self, spec: &InstanceSpec, pid: u32) -> Result<Up, SqlError> {
+        let server = self.0.observe_server().await?;
+        let database = self.0.observe(spec).await?;
+        Ok(Up {
+            pid,
+            server,
+            database,
+        })
+    }
+
+    /// Carries out access steps in their order.
+    pub(super) async fn act(&mut self, steps: &[AccessStep]) -> Result<(), Failure> {
+        for step in steps {
+            tracing::info!(%step, "access");
+            self.0.act(step).await.map_err(failure)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint while queries are served.
+    pub(super) async fn checkpoint(&mut self) -> Result<(), Failure> {
+        self.0.checkpoint().await.map_err(failure)
+    }
+
+    /// Waits until the server has loaded the configuration with this fingerprint, or has refused
+    /// it, which the next look tells.
+    pub(super) async fn await_reload(&mut self, fingerprint: &str) -> Result<(), Failure> {
+        let loaded = async {
+            loop {
+                let server = self.0.observe_server().await.map_err(failure)?;
+                if server.configuration.as_deref() == Some(fingerprint)
+                    || !server.refused.is_empty()
+                {
+                    return Ok(());
+                }
+                tokio::time::sleep(RELOAD_ASKED).await;
+            }
+        };
+        // Out of patience, the next look sees that the old configuration is still in force.
+        tokio::time::timeout(RELOAD_PATIENCE, loaded)
+            .await
+            .unwrap_or(Ok(()))
+    }
+}

@@ -1,0 +1,209 @@
+//! The assignment that the agent has accepted, on disk.
+//!
+//! An assignment is stored with fsync and rename before it is acknowledged, so what the agent said
+//! yes to survives `kill -9` and a power cut. An older generation is refused, as is an assignment
+//! for another instance: an engine that was away for a while cannot turn a server back.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use boma_instance::{Assignment, InstanceId};
+use boma_problem::{Class, IntoProblem, Problem};
+
+const ASSIGNMENT: &str = "assignment.json";
+const MADE: &str = "made";
+
+/// What the agent keeps in its instance directory, beside the data.
+#[derive(Debug)]
+pub struct Ledger {
+    dir: PathBuf,
+    current: Option<Assignment>,
+}
+
+/// Why an assignment is not accepted, or could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The engine that sent it knows less than the agent.
+    #[error("generation {requested} is older than the accepted generation {current}")]
+    Outdated {
+        /// The accepted generation.
+        current: u64,
+        /// The refused one.
+        requested: u64,
+    },
+    /// One generation, two contents: two engines are at work.
+    #[error("generation {generation} was accepted before with another content")]
+    Conflicting {
+        /// The generation.
+        generation: u64,
+    },
+    /// The assignment is for another instance.
+    #[error("the assignment is for instance {requested}, this agent serves {current}")]
+    OtherInstance {
+        /// Whom this agent serves.
+        current: InstanceId,
+        /// Whom the assignment is for.
+        requested: InstanceId,
+    },
+    /// The stored assignment cannot be read.
+    #[error("read stored assignment `{}`", path.display())]
+    Read {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The stored assignment is damaged.
+    #[error("parse stored assignment `{}`", path.display())]
+    Parse {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// It could not be stored.
+    #[error("store `{}`", path.display())]
+    Store {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl IntoProblem for LedgerError {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Outdated { .. } => Problem::from_error(Class::User, "assignment-outdated", self)
+                .hint("Another engine has changed this instance since. Plan again."),
+            Self::Conflicting { .. } | Self::OtherInstance { .. } => {
+                Problem::from_error(Class::Config, "assignment-conflict", self)
+                    .hint("Let only one `boma serve` manage a state directory.")
+            }
+            Self::Read { .. } | Self::Parse { .. } => {
+                Problem::from_error(Class::Config, "assignment-unreadable", self).hint(
+                    "Remove the file: the engine writes it again at its next pass. The data is \
+                     not touched.",
+                )
+            }
+            Self::Store { .. } => {
+                Problem::from_error(Class::Transient, "assignment-not-stored", self)
+                    .hint("Check free space and permissions of the instance directory.")
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger of an instance directory.
+    ///
+    /// # Errors
+    /// When an assignment is stored and cannot be read. The agent then waits for a new one rather
+    /// than act on half a spec.
+    pub fn open(dir: &Path) -> Result<Self, LedgerError> {
+        let path = dir.join(ASSIGNMENT);
+        let current = match fs::read(&path) {
+            Ok(bytes) => {
+                Some(
+                    serde_json::from_slice(&bytes).map_err(|source| LedgerError::Parse {
+                        path: path.clone(),
+                        source,
+                    })?,
+                )
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(LedgerError::Read { path, source }),
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            current,
+        })
+    }
+
+    /// A ledger without a readable assignment; the next one accepted replaces what is stored.
+    pub fn empty(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            current: None,
+        }
+    }
+
+    /// The accepted assignment.
+    pub fn current(&self) -> Option<&Assignment> {
+        self.current.as_ref()
+    }
+
+    /// Stores an assignment and makes it the current one. Repeating the current one is fine and
+    /// writes nothing.
+    pub fn accept(&mut self, assignment: Assignment) -> Result<(), LedgerError> {
+        if let Some(current) = &self.current {
+            let (old, new) = (&current.spec, &assignment.spec);
+            if old.id != new.id {
+                return Err(LedgerError::OtherInstance {
+                    current: old.id,
+                    requested: new.id,
+                });
+            }
+            if new.generation < old.generation {
+                return Err(LedgerError::Outdated {
+                    current: old.generation,
+                    requested: new.generation,
+                });
+            }
+            if new.generation == old.generation && new != old {
+                return Err(LedgerError::Conflicting {
+                    generation: new.generation,
+                });
+            }
+            if *current == assignment {
+                return Ok(());
+            }
+        }
+        let path = self.dir.join(ASSIGNMENT);
+        let bytes = serde_json::to_vec(&assignment).map_err(|error| LedgerError::Store {
+            path: path.clone(),
+            source: error.into(),
+        })?;
+        store(&path, &bytes).map_err(|source| LedgerError::Store { path, source })?;
+        self.current = Some(assignment);
+        Ok(())
+    }
+
+    /// Whether a data directory was ever made here. If so, a missing one is a loss to be looked
+    /// at, and never replaced by an empty one.
+    pub fn was_made(&self) -> bool {
+        self.dir.join(MADE).exists()
+    }
+
+    /// Remembers that the data directory was made.
+    pub fn remember_made(&self) -> Result<(), LedgerError> {
+        let path = self.dir.join(MADE);
+        store(&path, b"").map_err(|source| LedgerError::Store { path, source })
+    }
+}
+
+/// Replaces a file so that after a crash either the old or the new content is there, whole.
+pub(crate) fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! The agent's one task: observe, plan, act, report, wait.
+//!
+//! Everything is level-triggered: requests, an ended server and timers only wake the task, and
+//! each time the same code looks at what is and takes the next step. Nothing is remembered that
+//! the next observation does not tell, except how often the last step failed.
+
+use std::time::Duration;
+
+use boma_instance::api::{Accepted, Reported};
+use boma_instance::{Assignment, InstanceStatus};
+use boma_problem::{Class, Problem};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::api::{Handle, QUEUE, Request};
+use crate::host::{Failure, Host, failure};
+use crate::ledger::Ledger;
+use crate::plan::{self, Observed, Outcome, Paths, Plan, WaitingOn};
+
+/// How often a server that is in sync is looked at: storage, drift. Each look costs one backend
+/// start and a walk over the data directory, a few milliseconds.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
+/// How often a server that is starting is asked whether it answers yet. Crash recovery can take
+/// long; this is what a person would not notice.
+const ASK_STARTING: Duration = Duration::from_millis(50);
+
+/// The same plan, carried out without an error and found again, this often in a row: something
+/// undoes it, and trying on would only burn CPU.
+const SAME_PLAN_LIMIT: u32 = 5;
+
+/// First and longest wait after a failed step, by who has to act.
+fn backoff(class: Class, attempts: u32) -> Duration {
+    let (first, longest) = match class {
+        Class::Transient => (Duration::from_millis(200), Duration::from_secs(15)),
+        Class::User | Class::Config | Class::Internal => {
+            (Duration::from_secs(2), Duration::from_mins(1))
+        }
+    };
+    first
+        .saturating_mul(1 << attempts.saturating_sub(1).min(10))
+        .min(longest)
+}
+
+/// The agent of one server.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    host: Host,
+    paths: Paths,
+    ledger: Ledger,
+    requests: mpsc::Receiver<Request>,
+    status: watch::Sender<Option<Reported>>,
+    converged: u64,
+    failed: Option<Failed>,
+    repeated: Repeated,
+}
+
+#[derive(Debug)]
+struct Failed {
+    outcome: Outcome,
+    not_before: Instant,
+}
+
+/// Plans that were carried out well and came again.
+#[derive(Debug, Default)]
+struct Repeated {
+    text: String,
+    times: u32,
+}
+
+/// What ended a wait.
+enum Woken {
+    Again,
+    Exit,
+}
+
+impl Agent {
+    /// Makes the agent and the handle through which it is asked.
+    pub(crate) fn new(host: Host, paths: Paths, ledger: Ledger) -> (Self, Handle) {
+        let (sender, requests) = mpsc::channel(QUEUE);
+        let (status, watched) = watch::channel(None);
+        let agent = Self {
+            host,
+            paths,
+            ledger,
+            requests,
+            status,
+            converged: 0,
+            failed: None,
+            repeated: Repeated::default(),
+        };
+        (
+            agent,
+            Handle {
+                requests: sender,
+                status: watched,
+            },
+        )
+    }
+
+    /// Works until it is asked to end. The server is left running.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let wait = match self.ledger.current().cloned() {
+                Some(want) => self.pass(&want).await,
+                None => Some(LOOK_AGAIN),
+            };
+            let Some(wait) = wait else { continue };
+            if let Woken::Exit = self.wait(wait).await {
+                return;
+            }
+        }
+    }
+
+    /// One pass; none: something was done, look again at once.
+    async fn pass(&mut self, want: &Assignment) -> Option<Duration> {
+        let seen = self.host.observe(want, &self.ledger).await;
+        let plan = plan::plan(want, &seen, &self.paths);
+        if plan.steps.is_empty() {
+            self.failed = None;
+            self.repeated = Repeated::default();
+            self.publish(want, &seen, &plan);
+            return Some(match plan.waiting {
+                Some(WaitingOn::ServerToAnswer) => ASK_STARTING,
+                None => LOOK_AGAIN,
+            });
+        }
+        self.publish(want, &seen, &plan);
+        if let Some(failed) = &self.failed {
+            let left = failed.not_before.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return Some(left);
+            }
+        }
+        match self.act(want, &plan).await {
+            Ok(()) => None,
+            Err((step, problem)) => {
+                let pause = self.remember_failure(step, problem);
+                self.publish(want, &seen, &plan);
+                Some(pause)
+            }
+        }
+    }
+
+    async fn act(&mut self, want: &Assignment, plan: &Plan) -> Result<(), (String, Failure)> {
+        for step in &plan.steps {
+            tracing::info!(%step, "act");
+            self.host
+                .act(want, step, &self.ledger)
+                .await
+                .map_err(|problem| (step.to_string(), problem))?;
+        }
+        self.failed = None;
+        self.guard_against_repetition(plan)
+    }
+
+    fn guard_against_repetition(&mut self, plan: &Plan) -> Result<(), (String, Failure)> {
+        let text = plan
+            .steps
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
+        if self.repeated.text != text {
+            self.repeated = Repeated { text, times: 1 };
+            return Ok(());
+        }
+        self.repeated.times += 1;
+        if self.repeated.times < SAME_PLAN_LIMIT {
+            return Ok(());
+        }
+        let problem = Problem::new(
+            Class::Internal,
+            "does-not-converge",
+            format!("the same steps are needed again and again: {text}"),
+        )
+        .hint("Something else may be changing this server. See its log: `boma logs`.");
+        Err((text, problem.into()))
+    }
+
+    fn remember_failure(&mut self, step: String, problem: Failure) -> Duration {
+        let attempts = match &self.failed {
+            Some(failed) if failed.outcome.step == step => failed.outcome.attempts + 1,
+            _ => 1,
+        };
+        tracing::warn!(%step, %problem, attempts, "a step failed");
+        let wait = backoff(problem.class, attempts);
+        self.failed = Some(Failed {
+            outcome: Outcome {
+                step,
+                problem: *problem,
+                attempts,
+            },
+            not_before: Instant::now() + wait,
+        });
+        wait
+    }
+
+    fn publish(&mut self, want: &Assignment, seen: &Observed, plan: &Plan) {
+        let failed = self.failed.as_ref().map(|failed| &failed.outcome);
+        let status = plan::report(want, seen, plan, failed, self.converged, Timestamp::now());
+        self.converged = status.converged_generation;
+        self.status.send_if_modified(|reported| {
+            let (serial, changed) = match reported {
+                Some(old) => (old.serial, differs(&old.status, &status)),
+                None => (0, true),
+            };
+            *reported = Some(Reported {
+                serial: serial + u64::from(changed),
+                status,
+            });
+            changed
+        });
+    }
+
+    /// Waits for a request, for the end of the server, or for `longest`.
+    async fn wait(&mut self, longest: Duration) -> Woken {
+        tokio::select! {
+            // Cancel-safe: a request that is not received stays in the channel.
+            request = self.requests.recv() => match request {
+                Some(request) => self.answer(request).await,
+                None => Woken::Exit,
+            },
+            // Cancel-safe: only waits for a process to end.
+            () = self.host.server_ended() => Woken::Again,
+            // Cancel-safe: a timer.
+            () = tokio::time::sleep(longest) => Woken::Again,
+        }
+    }
+
+    async fn answer(&mut self, request: Request) -> Woken {
+        match request {
+            Request::Accept(assignment, reply) => {
+                let answer = self.accept(*assignment).map_err(|problem| *problem);
+                // Whoever asked may have gone; what was accepted stays accepted.
+                let _gone = reply.send(answer);
+            }
+            Request::Restart(reply) => {
+                let answer = match self.ledger.current().cloned() {
+                    Some(want) => self.host.restart(&want).await.map_err(|problem| *problem),
+                    None => Err(nothing_assigned()),
+                };
+                let _gone = reply.send(answer);
+            }
+            Request::Look => {}
+            Request::Exit => return Woken::Exit,
+        }
+        // A person or the engine acted: a wait after a failure is over.
+        self.failed = None;
+        self.repeated = Repeated::default();
+        Woken::Again
+    }
+
+    fn accept(&mut self, assignment: Assignment) -> Result<Accepted, Failure> {
+        let generation = assignment.spec.generation;
+        self.ledger.accept(assignment).map_err(failure)?;
+        Ok(Accepted { generation })
+    }
+}
+
+/// Whether two statuses differ in more than their time.
+fn differs(old: &InstanceStatus, new: &InstanceStatus) -> bool {
+    let mut old = old.clone();
+    old.observed_at = new.observed_at;
+    old != *new
+}
+
+fn nothing_assigned() -> Problem {
+    Problem::new(
+        Class::Transient,
+        "nothing-assigned",
+        "the agent was not told what to run yet",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_end_somewhere() {
+        assert_eq!(backoff(Class::Transient, 1), Duration::from_millis(200));
+        assert_eq!(backoff(Class::Transient, 3), Duration::from_millis(800));
+        assert_eq!(backoff(Class::Transient, 400), Duration::from_secs(15));
+        assert_eq!(backoff(Class::Config, 400), Duration::from_mins(1));
+    }
+}

@@ -1,0 +1,39 @@
+//! Values that the tests of this crate share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use boma_instance::{
+    Assignment, InstanceId, InstanceSpec, Listen, MajorVersion, Placement, Power, Resources,
+};
+use uuid::Uuid;
+
+/// An assignment for a small server without applications.
+pub(crate) fn assignment(generation: u64) -> Assignment {
+    Assignment {
+        spec: InstanceSpec {
+            id: InstanceId(Uuid::from_u128(7)),
+            generation,
+            identity: "fincorp/retail-banking/development/login-svc/accounts-db".into(),
+            database: "accounts_db".into(),
+            version: MajorVersion::V15,
+            power: Power::On,
+            resources: Resources {
+                cpu_millis: 1000,
+                memory_bytes: 256 << 20,
+                storage_bytes: 1 << 30,
+            },
+            parameters: BTreeMap::new(),
+            extensions: BTreeSet::new(),
+            logins: Vec::new(),
+        },
+        placement: Placement {
+            listen: Listen {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                port: 5432,
+                names: Vec::new(),
+            },
+            tls: None,
+        },
+    }
+}
