@@ -5,7 +5,9 @@
 
 mod directory;
 mod entry;
+mod parallel;
 mod problem;
+mod walk;
 
 use std::sync::Arc;
 

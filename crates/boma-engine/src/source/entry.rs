@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use boma_manifest::{LARGEST_FILE, SourceFile, may_hold_manifest, parse_file};
 
+use super::walk::Candidate;
 use super::{File, SourceError};
 
 /// How long after a change a file is looked into again even if it looks the same: a second change
@@ -61,50 +62,53 @@ pub(super) struct Known {
     pub(super) stamp: Stamp,
     /// Whether the stamp says enough: it was old when the file was read.
     pub(super) settled: bool,
+    /// Whether a link led to it.
+    pub(super) is_link: bool,
     /// The file; none: it is larger than any manifest and holds none.
     pub(super) file: Option<Arc<File>>,
 }
 
-/// Looks at a file; reads and parses it if it may have changed.
+/// Looks at a file; reads and parses it if it may have changed. None if it has vanished meanwhile.
 pub(super) fn look(
-    path: &Path,
-    name: &str,
-    metadata: &Metadata,
+    candidate: &Candidate,
     known: Option<&Known>,
     now: SystemTime,
-) -> Result<Known, SourceError> {
-    let stamp = Stamp::of(metadata);
+) -> Result<Option<Known>, SourceError> {
+    let stamp = Stamp::of(&candidate.metadata);
     if let Some(known) = known.filter(|known| known.settled && known.stamp == stamp) {
-        return Ok(known.clone());
+        return Ok(Some(known.clone()));
     }
-    let unreadable = |cause| SourceError::Unreadable {
-        path: name.to_owned(),
-        cause,
-    };
-    let (bytes, metadata) = read(path).map_err(unreadable)?;
-    let stamp = Stamp::of(&metadata);
-    let settled = !stamp.is_fresh(now);
-    if bytes.len() > LARGEST_FILE {
-        if may_hold_manifest(&bytes) {
-            return Err(SourceError::TooLarge {
-                path: name.to_owned(),
-                bytes: metadata.len(),
+    let path = || candidate.name.clone();
+    let (bytes, metadata) = match read(&candidate.path) {
+        Ok(read) => read,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => {
+            return Err(SourceError::Unreadable {
+                path: path(),
+                cause,
             });
         }
-        return Ok(Known {
-            stamp,
-            settled,
-            file: None,
+    };
+    let is_large = bytes.len() > LARGEST_FILE;
+    if is_large && may_hold_manifest(&bytes) {
+        return Err(SourceError::TooLarge {
+            path: path(),
+            bytes: metadata.len(),
         });
     }
-    let former = known.and_then(|known| known.file.as_ref());
-    let same = former.filter(|file| *file.source.bytes == *bytes);
-    let file = same.map_or_else(|| parsed(name, bytes), Arc::clone);
-    Ok(Known {
+    let file = (!is_large).then(|| {
+        let former = known.and_then(|known| known.file.as_ref());
+        let same = former.filter(|file| *file.source.bytes == *bytes);
+        same.map_or_else(|| parsed(&candidate.name, bytes), Arc::clone)
+    });
+    let stamp = Stamp::of(&metadata);
+    let settled = !stamp.is_fresh(now);
+    Ok(Some(Known {
         stamp,
         settled,
-        file: Some(file),
-    })
+        is_link: candidate.is_link,
+        file,
+    }))
 }
 
 fn parsed(name: &str, bytes: Vec<u8>) -> Arc<File> {

@@ -22,10 +22,10 @@ pub enum SourceError {
         #[source]
         cause: io::Error,
     },
-    /// Files to be passed over cannot be told.
+    /// A pattern of what is to be passed over cannot be read.
     #[error("read the patterns of {path}")]
     Patterns {
-        /// The path of a `.gitignore`, or of the directory that it is in.
+        /// The path of the `.gitignore`.
         path: String,
         /// Why.
         #[source]
@@ -75,7 +75,7 @@ impl IntoProblem for SourceError {
             Self::Patterns { .. } => (
                 Class::User,
                 "ignore-patterns-unreadable",
-                "Mend the pattern; until then it is not known which files are manifests.",
+                "Mend the pattern; the others of the file hold.",
             ),
             Self::LinkOutside { .. } => (
                 Class::User,
@@ -96,7 +96,15 @@ impl IntoProblem for SourceError {
             length: 1,
             text: String::new(),
         };
-        Problem::from_error(class, code, self).hint(hint).at(place)
+        let problem = Problem::from_error(class, code, self).hint(hint).at(place);
+        match self {
+            // The other patterns of the file hold; at worst a file more is read.
+            Self::Patterns { .. } => problem.warning(),
+            Self::NothingThere { .. }
+            | Self::Unreadable { .. }
+            | Self::LinkOutside { .. }
+            | Self::TooLarge { .. } => problem,
+        }
     }
 }
 

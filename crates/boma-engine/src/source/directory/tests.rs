@@ -363,3 +363,57 @@ fn a_source_that_vanishes_and_comes_back_is_read_anew() -> Result<()> {
     assert_eq!(source.read().changes, 1);
     Ok(())
 }
+
+#[test]
+fn a_watcher_gets_the_same_answer_as_a_look_at_everything() -> Result<()> {
+    let root = TempDir::new()?;
+    for (name, text) in testing::repository(3) {
+        write(root.path(), &name, text)?;
+    }
+    let mut watched = DirectorySource::new(root.path());
+    let mut whole = DirectorySource::new(root.path());
+    watched.read();
+    whole.read();
+    let name = "project/project-0/database/orders-1.yaml";
+    let path = root.path().join(name);
+    let steps: [(&str, &dyn Fn() -> Result<()>); 9] = [
+        ("changed", &|| {
+            write(root.path(), name, testing::database(1).1 + "# more\n")
+        }),
+        ("the same", &|| set_age(&path, 5)),
+        ("broken", &|| {
+            write(
+                root.path(),
+                name,
+                "apiVersion: lowops.manifests.v1\nspec: [\n",
+            )
+        }),
+        ("removed", &|| Ok(fs::remove_file(&path)?)),
+        ("back again", &|| {
+            write(root.path(), name, testing::database(1).1)
+        }),
+        ("too large", &|| {
+            write(root.path(), name, vec![b'#'; LARGEST_FILE + 1])
+        }),
+        ("small again", &|| {
+            write(root.path(), name, testing::database(1).1)
+        }),
+        ("a link", &|| {
+            fs::remove_file(&path)?;
+            Ok(symlink("orders-2.yaml", &path)?)
+        }),
+        ("a directory", &|| {
+            fs::remove_file(&path)?;
+            Ok(fs::create_dir(&path)?)
+        }),
+    ];
+    for (what, step) in steps {
+        step().with_context(|| what.to_owned())?;
+        let changed = watched.read_changed(std::slice::from_ref(&path));
+        let all = whole.read();
+        assert_eq!(names(&changed), names(&all), "{what}");
+        assert_eq!(problems(&changed), problems(&all), "{what}");
+        assert_eq!(changed.changes, all.changes, "{what}");
+    }
+    Ok(())
+}
