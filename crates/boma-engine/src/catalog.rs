@@ -1,26 +1,30 @@
 //! Every resource of a source: identities resolved, fields filled in, references checked.
 //!
 //! What is known to be right here is not checked again later. Entries are shared: a catalog that
-//! is made anew after one file changed keeps all others as they are.
+//! is made anew after one file changed keeps all others as they are. Resources lie in sorted lists
+//! and refer to each other by their places in them, so that a plan of tens of thousands of them
+//! walks through memory instead of searching it.
 
+mod links;
 mod problem;
-mod references;
 mod resolve;
 mod resolved;
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use boma_manifest::{Manifest, PlanTable};
+use boma_manifest::{Manifest, Origin, PlanTable};
 use boma_problem::{IntoProblem, Problem};
 
 pub use problem::{CatalogError, SubjectKind};
-pub use resolved::{Application, BackupPolicy, Database, Grant, Grantee, RunsAs, Subject};
+pub(crate) use resolve::refused_parameters;
+pub use resolved::{
+    Application, BackupPolicy, Commands, Database, Grant, Grantee, RunsAs, Subject, Variables,
+};
 
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use references::References;
+use links::Links;
 use resolve::Resolver;
-pub(crate) use resolve::refused_parameters;
 
 /// What manifests are read against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,9 +38,9 @@ pub struct Basis {
 /// Every resource of a source.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    databases: BTreeMap<DatabaseKey, Arc<Database>>,
-    applications: BTreeMap<ApplicationKey, Arc<Application>>,
-    grantees: HashMap<DatabaseKey, Vec<Grantee>>,
+    databases: Vec<Arc<Database>>,
+    applications: Vec<Arc<Application>>,
+    links: Links,
     resolver: Resolver,
 }
 
@@ -56,83 +60,87 @@ impl Catalog {
         manifests: impl IntoIterator<Item = &'m Manifest>,
         basis: &Arc<Basis>,
     ) -> (Self, Vec<Problem>) {
-        let mut making = Making {
-            problems: Vec::new(),
-            resolver: self.resolver.next(basis),
-        };
-        let mut databases: BTreeMap<DatabaseKey, Arc<Database>> = BTreeMap::new();
-        let mut applications: BTreeMap<ApplicationKey, Arc<Application>> = BTreeMap::new();
+        let mut resolver = self.resolver.next(basis);
+        let mut problems = Vec::new();
         for manifest in manifests {
-            match manifest {
-                Manifest::Database(database) => {
-                    let Some(entry) = making.database(&self.resolver, database) else {
-                        continue;
-                    };
-                    let key = entry.key.clone();
-                    if let Some(first) = databases.get(&key) {
-                        let error = CatalogError::duplicate(&key, &first.origin, &entry.origin);
-                        making.problems.push(error.problem());
-                    } else {
-                        databases.insert(key, entry);
-                    }
-                }
-                Manifest::Application(application) => {
-                    let entry = making.application(&self.resolver, application);
-                    let key = entry.key.clone();
-                    if let Some(first) = applications.get(&key) {
-                        let error = CatalogError::duplicate(&key, &first.origin, &entry.origin);
-                        making.problems.push(error.problem());
-                    } else {
-                        applications.insert(key, entry);
-                    }
-                }
-            }
+            problems.extend(resolver.add(&self.resolver, manifest));
         }
-        let references = References {
-            databases: &databases,
-        };
-        let grantees = references.check(applications.values(), &mut making.problems);
-        let Making { problems, resolver } = making;
+        let databases = resolver.databases.sorted(&self.databases);
+        let applications = resolver.applications.sorted(&self.applications);
+        problems.extend(duplicates(&databases));
+        problems.extend(duplicates(&applications));
+        let (links, broken) = Links::of(&databases, &applications);
+        problems.extend(broken);
         (
             Self {
                 databases,
                 applications,
-                grantees,
+                links,
                 resolver,
             },
             problems,
         )
     }
 
-    /// All databases, by name.
-    pub fn databases(&self) -> &BTreeMap<DatabaseKey, Arc<Database>> {
+    /// All databases, sorted by name.
+    pub fn databases(&self) -> &[Arc<Database>] {
         &self.databases
     }
 
-    /// All applications, by name.
-    pub fn applications(&self) -> &BTreeMap<ApplicationKey, Arc<Application>> {
+    /// All applications, sorted by name.
+    pub fn applications(&self) -> &[Arc<Application>] {
         &self.applications
     }
 
     /// One database.
     pub fn database(&self, key: &DatabaseKey) -> Option<&Arc<Database>> {
-        self.databases.get(key)
+        find(&self.databases, key)
     }
 
     /// One application.
     pub fn application(&self, key: &ApplicationKey) -> Option<&Arc<Application>> {
-        self.applications.get(key)
+        find(&self.applications, key)
     }
 
     /// The applications that may reach a database.
-    pub fn grantees(&self, key: &DatabaseKey) -> &[Grantee] {
-        self.grantees.get(key).map_or(&[], Vec::as_slice)
+    pub fn grantees(&self, key: &DatabaseKey) -> Vec<Grantee<'_>> {
+        let index = self.databases.binary_search_by(|one| one.key.cmp(key));
+        index
+            .map(|index| self.grantees_at(index).collect())
+            .unwrap_or_default()
+    }
+
+    /// The applications that may reach the database at a place of the list.
+    pub(crate) fn grantees_at(&self, database: usize) -> impl Iterator<Item = Grantee<'_>> {
+        self.links.of_database(database).iter().filter_map(|link| {
+            let application = self.applications.get(link.application as usize)?;
+            let index = (link.link as usize).checked_sub(self.links.first(link.application))?;
+            let grant = application.grants.get(index)?;
+            Some(Grantee {
+                application,
+                grant,
+                link: link.link as usize,
+            })
+        })
+    }
+
+    /// The links of the application at a place of the list: for each of its grants, in their order,
+    /// a number for the grant, and the place of its database if there is one.
+    pub(crate) fn links_of(
+        &self,
+        application: usize,
+    ) -> impl Iterator<Item = (usize, Option<usize>)> {
+        self.links.of_application(application)
+    }
+
+    /// How many grants there are.
+    pub(crate) fn link_count(&self) -> usize {
+        self.links.len()
     }
 
     /// Whether a manifest asks for this grant.
     pub fn has_grant(&self, grant: &GrantKey) -> bool {
-        self.applications
-            .get(&grant.application)
+        self.application(&grant.application)
             .is_some_and(|application| {
                 application
                     .grants
@@ -147,32 +155,62 @@ impl Catalog {
     }
 }
 
-/// A catalog while it is being made.
-struct Making {
-    problems: Vec<Problem>,
-    resolver: Resolver,
+/// An entry of a sorted list.
+trait Entry {
+    type Key: Ord + problem::Key;
+
+    fn key(&self) -> &Self::Key;
+
+    fn origin(&self) -> &Origin;
 }
 
-impl Making {
-    fn database(
-        &mut self,
-        former: &Resolver,
-        manifest: &boma_manifest::Database,
-    ) -> Option<Arc<Database>> {
-        match self.resolver.database(former, manifest) {
-            Ok(entry) => Some(entry),
-            Err(problems) => {
-                self.problems.extend(problems);
-                None
-            }
-        }
+impl Entry for Database {
+    type Key = DatabaseKey;
+
+    fn key(&self) -> &DatabaseKey {
+        &self.key
     }
 
-    fn application(
-        &mut self,
-        former: &Resolver,
-        manifest: &boma_manifest::Application,
-    ) -> Arc<Application> {
-        self.resolver.application(former, manifest)
+    fn origin(&self) -> &Origin {
+        &self.origin
     }
+}
+
+impl Entry for Application {
+    type Key = ApplicationKey;
+
+    fn key(&self) -> &ApplicationKey {
+        &self.key
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+fn find<'e, E: Entry>(entries: &'e [Arc<E>], key: &E::Key) -> Option<&'e Arc<E>> {
+    let index = entries
+        .binary_search_by(|entry| entry.key().cmp(key))
+        .ok()?;
+    entries.get(index)
+}
+
+/// By name; two of one name by where they are written.
+fn order<E: Entry>(one: &Arc<E>, other: &Arc<E>) -> Ordering {
+    one.key().cmp(other.key()).then_with(|| {
+        let place = |entry: &Arc<E>| {
+            let origin = entry.origin();
+            (origin.file().name.clone(), origin.document())
+        };
+        place(one).cmp(&place(other))
+    })
+}
+
+fn duplicates<E: Entry>(entries: &[Arc<E>]) -> impl Iterator<Item = Problem> {
+    entries.windows(2).filter_map(|pair| match pair {
+        [one, other] if one.key() == other.key() => {
+            Some(CatalogError::duplicate(one.key(), one.origin(), other.origin()).problem())
+        }
+        _ => None,
+    })
 }

@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod computed;
 pub mod converge;
 pub mod engine;
+mod fingerprint;
 pub mod keys;
 pub mod observed;
 pub mod plan;

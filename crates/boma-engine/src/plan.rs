@@ -17,9 +17,10 @@ mod application;
 mod change;
 mod check;
 mod database;
+mod deployment;
 mod display;
 mod draft;
-mod fingerprint;
+mod join;
 mod refusal;
 mod removal;
 mod view;
@@ -33,14 +34,15 @@ use boma_instance::InstanceId;
 use boma_problem::Problem;
 use jiff::Timestamp;
 
+pub use crate::fingerprint::{Digests, Fingerprint, Fingerprints};
 pub use action::{
     Action, PlannedLogin, PlannedVerifier, PutInstance, StartReason, Step, StepId, StopReason,
 };
 pub use change::{AgainReason, Change, Effect};
 pub use check::{Violation, check};
+pub use deployment::{Deployment, PlannedBinding, Reach};
 pub(crate) use display::words_of;
 pub(crate) use draft::role;
-pub use fingerprint::{Deployment, Fingerprints, PlannedBinding, Reach};
 pub use refusal::{ApplicationRefusal, DatabaseRefusal, RemovalRefusal};
 pub use view::{BlockedView, PlanView, StepView, SubjectView, WaitingView};
 pub use waiting::{Stopped, WaitingOn};
@@ -118,18 +120,18 @@ pub fn plan(
     ids: &mut dyn FnMut() -> InstanceId,
 ) -> Plan {
     let mut draft = draft::Draft::new(catalog, seen, asked, now);
-    if let Some(blocked) = removal::refuse_source(catalog, seen, asked) {
+    if let Some(blocked) = removal::refuse_source(&draft) {
         draft.plan.blocked.push(blocked);
         return draft.plan;
     }
     removal::record_source(&mut draft);
     removal::stop_applications(&mut draft);
-    for (key, want) in catalog.databases() {
-        database::plan(&mut draft, key, want, ids);
+    for place in 0..catalog.databases().len() {
+        database::plan(&mut draft, place, ids);
     }
     removal::retire_databases(&mut draft);
-    for want in catalog.applications().values() {
-        application::plan(&mut draft, want);
+    for place in 0..catalog.applications().len() {
+        application::plan(&mut draft, place);
     }
     removal::forget(&mut draft);
     draft.finish()
@@ -142,7 +144,7 @@ pub fn keep(seen: &Observed, now: Timestamp) -> Plan {
     let mut draft = draft::Draft::new(&catalog, seen, &asked, now);
     for (key, database) in &seen.databases {
         if let (Life::Active, Some(spec)) = (database.life, &database.spec) {
-            database::keep(&mut draft, key, database, spec);
+            database::keep(&mut draft, key, (database, spec));
         }
     }
     draft.finish()

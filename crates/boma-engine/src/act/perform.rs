@@ -1,6 +1,7 @@
 //! Carries out one step.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use boma_instance::names::Turn;
@@ -8,6 +9,7 @@ use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, Phase, Sec
 use boma_problem::{Class, IntoProblem, Problem};
 
 use super::{Progress, Surroundings};
+use crate::catalog::Variables;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{DatabaseRecord, Life};
 use crate::plan::{Action, Deployment, Fingerprints, PlannedBinding, Reach, StepId};
@@ -75,8 +77,7 @@ pub(super) enum Work {
 
 /// An environment but for its passwords, which are read at the last moment.
 pub(super) struct Delivery {
-    plain: std::collections::BTreeMap<String, String>,
-    secrets: std::collections::BTreeMap<String, String>,
+    variables: Arc<Variables>,
     bindings: Vec<(PlannedBinding, Reach)>,
 }
 
@@ -161,7 +162,7 @@ impl Learnt {
                 ..
             } => Work::Deliver {
                 application,
-                fingerprint: self.fingerprints(&deployment)?.environment,
+                fingerprint: self.fingerprints(&deployment)?.environment.to_string(),
                 environment: Box::new(self.delivery(&deployment)?),
             },
             Action::RunPreDeploy {
@@ -170,7 +171,7 @@ impl Learnt {
                 program,
             } => Work::PreDeploy {
                 application,
-                deployment: self.fingerprints(&deployment)?.deployment,
+                deployment: self.fingerprints(&deployment)?.deployment.to_string(),
                 program,
             },
             Action::RestartApplication {
@@ -180,7 +181,7 @@ impl Learnt {
                 ..
             } => Work::Restart {
                 application,
-                deployment: self.fingerprints(&deployment)?.deployment,
+                deployment: self.fingerprints(&deployment)?.deployment.to_string(),
                 program,
             },
             Action::StopApplication { application, .. } => Work::Stop(application),
@@ -198,15 +199,14 @@ impl Learnt {
     }
 
     fn delivery(&self, deployment: &Deployment) -> Option<Delivery> {
-        let placed = |database: &DatabaseKey| self.placed(database);
-        let bindings = deployment
-            .bindings
-            .iter()
-            .map(|binding| Some((binding.clone(), Deployment::reach(binding, &placed)?)));
+        let reached = deployment.reached(|database| self.placed(database))?;
+        let bindings = reached
+            .into_iter()
+            .map(|(binding, reach)| (binding.clone(), reach));
+        let variables = deployment.variables.clone();
         Some(Delivery {
-            plain: deployment.plain.clone(),
-            secrets: deployment.secrets.clone(),
-            bindings: bindings.collect::<Option<_>>()?,
+            variables,
+            bindings: bindings.collect(),
         })
     }
 }
@@ -316,10 +316,7 @@ impl Delivery {
                 uri,
             });
         }
-        let Self { plain, secrets, .. } = Self {
-            bindings: Vec::new(),
-            ..self
-        };
+        let Variables { plain, secrets } = Arc::unwrap_or_clone(self.variables);
         Ok(Environment {
             fingerprint,
             plain,

@@ -4,25 +4,38 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use boma_instance::settings::{self, ServerParameters};
-use boma_instance::{Access, MajorVersion, Resources};
+use boma_instance::{Access, MajorVersion, Resources, names};
 use boma_manifest::{
-    Command, DatabaseGrant, DatabaseId, EnvValue, Origin, ProjectIdentity, ResolvedDatabase,
-    Source, Version,
+    ApplicationSpec, Command, DatabaseGrant, DatabaseId, EnvValue, Manifest, Origin,
+    ProjectIdentity, ResolvedDatabase, Source, Version,
 };
 use boma_problem::{IntoProblem, Problem};
 
-use super::{Application, BackupPolicy, Basis, Database, Grant, RunsAs};
+use super::{
+    Application, BackupPolicy, Basis, Commands, Database, Entry, Grant, RunsAs, Variables, order,
+};
+use crate::fingerprint::Digests;
 use crate::keys::{ApplicationKey, DatabaseKey};
 use crate::platform::Program;
+
+/// Variable that tells a program the port it should listen on.
+const PORT: &str = "PORT";
 
 /// Turns manifests into entries, and remembers those of the catalog before.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resolver {
     basis: Arc<Basis>,
-    databases: HashMap<Document, Arc<Database>>,
-    applications: HashMap<Document, Arc<Application>>,
+    pub(super) databases: Entries<Database>,
+    pub(super) applications: Entries<Application>,
     /// One text for each project, however many resources it has.
     projects: HashMap<ProjectIdentity, Arc<str>>,
+}
+
+/// Entries by the document that they are written in, and those that the catalog before had not.
+#[derive(Clone, Debug)]
+pub(super) struct Entries<E> {
+    known: HashMap<Document, Arc<E>>,
+    new: Vec<Arc<E>>,
 }
 
 /// A document of a file, by the file's address. Entries keep their file alive, so that no other
@@ -42,13 +55,64 @@ impl From<&Origin> for Document {
     }
 }
 
+impl<E> Default for Entries<E> {
+    fn default() -> Self {
+        Self {
+            known: HashMap::new(),
+            new: Vec::new(),
+        }
+    }
+}
+
+impl<E: Entry> Entries<E> {
+    fn next(&self) -> Self {
+        Self {
+            known: HashMap::with_capacity(self.known.len()),
+            new: Vec::new(),
+        }
+    }
+
+    /// Takes over the entry of a document, if there was one; answers whether.
+    fn take_over(&mut self, former: &Self, document: Document) -> bool {
+        let known = former.known.get(&document).cloned();
+        known.is_some_and(|entry| self.known.insert(document, entry).is_none())
+    }
+
+    fn add(&mut self, document: Document, entry: E) {
+        let entry = Arc::new(entry);
+        self.known.insert(document, entry.clone());
+        self.new.push(entry);
+    }
+
+    /// All entries, sorted, given those of the catalog before: only new ones are sorted.
+    pub(super) fn sorted(&mut self, former: &[Arc<E>]) -> Vec<Arc<E>> {
+        let mut new = std::mem::take(&mut self.new);
+        new.sort_unstable_by(order);
+        let all_kept = self.known.len() == former.len() + new.len();
+        let kept = former.iter().filter(|entry| {
+            let known = || self.known.get(&Document::from(entry.origin()));
+            all_kept || known().is_some_and(|known| Arc::ptr_eq(known, entry))
+        });
+        let mut sorted = Vec::with_capacity(self.known.len());
+        let mut new = new.into_iter().peekable();
+        for entry in kept {
+            while let Some(first) = new.next_if(|new| order(new, entry).is_lt()) {
+                sorted.push(first);
+            }
+            sorted.push(entry.clone());
+        }
+        sorted.extend(new);
+        sorted
+    }
+}
+
 impl Resolver {
     /// One for the next catalog.
     pub(super) fn next(&self, basis: &Arc<Basis>) -> Self {
         Self {
             basis: basis.clone(),
-            databases: HashMap::with_capacity(self.databases.len()),
-            applications: HashMap::with_capacity(self.applications.len()),
+            databases: self.databases.next(),
+            applications: self.applications.next(),
             projects: self.projects.clone(),
         }
     }
@@ -58,41 +122,28 @@ impl Resolver {
         Arc::ptr_eq(&self.basis, &former.basis) || self.basis == former.basis
     }
 
-    /// The entry of a database.
-    pub(super) fn database(
-        &mut self,
-        former: &Self,
-        manifest: &boma_manifest::Database,
-    ) -> Result<Arc<Database>, Vec<Problem>> {
-        let document = Document::from(&manifest.origin);
-        let known = former
-            .databases
-            .get(&document)
-            .filter(|_| self.may_reuse(former))
-            .cloned();
-        let entry = match known {
-            Some(entry) => entry,
-            None => Arc::new(self.resolve_database(manifest)?),
-        };
-        self.databases.insert(document, entry.clone());
-        Ok(entry)
-    }
-
-    /// The entry of an application.
-    pub(super) fn application(
-        &mut self,
-        former: &Self,
-        manifest: &boma_manifest::Application,
-    ) -> Arc<Application> {
-        let document = Document::from(&manifest.origin);
-        let known = former
-            .applications
-            .get(&document)
-            .filter(|_| self.may_reuse(former))
-            .cloned();
-        let entry = known.unwrap_or_else(|| Arc::new(self.resolve_application(manifest)));
-        self.applications.insert(document, entry.clone());
-        entry
+    /// Adds the entry of a manifest; answers with what is wrong with it.
+    pub(super) fn add(&mut self, former: &Self, manifest: &Manifest) -> Vec<Problem> {
+        let document = Document::from(manifest.origin());
+        let may_reuse = self.may_reuse(former);
+        match manifest {
+            Manifest::Database(manifest) => {
+                if may_reuse && self.databases.take_over(&former.databases, document) {
+                    return Vec::new();
+                }
+                match self.resolve_database(manifest) {
+                    Ok(entry) => self.databases.add(document, entry),
+                    Err(problems) => return problems,
+                }
+            }
+            Manifest::Application(manifest) => {
+                if !(may_reuse && self.applications.take_over(&former.applications, document)) {
+                    let entry = self.resolve_application(manifest);
+                    self.applications.add(document, entry);
+                }
+            }
+        }
+        Vec::new()
     }
 
     fn project(&mut self, project: &ProjectIdentity) -> Arc<str> {
@@ -124,8 +175,11 @@ impl Resolver {
         if !refused.is_empty() {
             return Err(refused);
         }
+        let key = self.database_key(&manifest.id());
         Ok(Database {
-            key: self.database_key(&manifest.id()),
+            identity: key.to_string(),
+            name: names::database(&key.name),
+            key,
             version: resolved.version.map(major),
             resources: Resources {
                 cpu_millis: resolved.cpu_count.millis(),
@@ -171,35 +225,37 @@ impl Resolver {
                 self.directory(&manifest.origin, working_directory.as_deref()),
             )),
         };
-        let directory = match &source {
-            RunsAs::Command(program) => program.working_directory.clone(),
+        let run = match &source {
+            RunsAs::Command(program) => Some(program.clone()),
             RunsAs::Elsewhere | RunsAs::Image(_) => None,
         };
-        let mut application = Application {
+        let directory = run.as_ref().and_then(|run| run.working_directory.clone());
+        let pre_deploy = spec
+            .pre_deploy
+            .as_ref()
+            .map(|command| program(command, directory));
+        let variables = variables(spec);
+        // Without anything to run there is nothing for `preDeploy` to go before.
+        let commands = Commands {
+            pre_deploy: pre_deploy.clone().filter(|_| run.is_some()),
+            run,
+        };
+        let programs = [commands.run.as_ref(), commands.pre_deploy.as_ref()];
+        Application {
+            digests: Digests::of(&variables.plain, &variables.secrets, programs),
             key: ApplicationKey::new(self.project(&id.project), id.name.as_str()),
             source,
-            port: target.port,
             replicas: u32::from(target.replicas.unwrap_or(1)),
             workload: target.workload.map(|workload| workload.to_string()),
-            env: BTreeMap::new(),
-            secret_env: BTreeMap::new(),
-            pre_deploy: spec
-                .pre_deploy
-                .as_ref()
-                .map(|command| program(command, directory)),
-            grants: Vec::new(),
+            variables: Arc::new(variables),
+            has_pre_deploy: pre_deploy.is_some(),
+            commands: Arc::new(commands),
+            grants: {
+                let grants = spec.access_control.databases.iter();
+                grants.map(|grant| self.grant(grant, &id.project)).collect()
+            },
             origin: manifest.origin.clone(),
-        };
-        for (name, value) in &spec.env {
-            let (map, value) = match value {
-                EnvValue::Text(text) => (&mut application.env, text.clone()),
-                EnvValue::Secret { secret } => (&mut application.secret_env, secret.to_string()),
-            };
-            map.insert(name.to_string(), value);
         }
-        let grants = spec.access_control.databases.iter();
-        application.grants = grants.map(|grant| self.grant(grant, &id.project)).collect();
-        application
     }
 
     fn grant(&mut self, grant: &DatabaseGrant, own: &ProjectIdentity) -> Grant {
@@ -232,6 +288,27 @@ impl Resolver {
             .filter(|part| !part.is_empty());
         Some(parts.collect::<Vec<_>>().join("/"))
     }
+}
+
+/// The variables of a manifest, with the port that it listens on as `PORT` unless it says otherwise.
+fn variables(spec: &ApplicationSpec) -> Variables {
+    let mut variables = Variables::default();
+    for (name, value) in &spec.env {
+        let (map, value) = match value {
+            EnvValue::Text(text) => (&mut variables.plain, text.clone()),
+            EnvValue::Secret { secret } => (&mut variables.secrets, secret.to_string()),
+        };
+        map.insert(name.to_string(), value);
+    }
+    let mut grants = spec.access_control.databases.iter();
+    let is_taken = variables.plain.contains_key(PORT)
+        || variables.secrets.contains_key(PORT)
+        || grants.any(|grant| grant.env_var.as_str() == PORT);
+    let port = spec.target.as_ref().and_then(|target| target.port);
+    if let Some(port) = port.filter(|_| !is_taken) {
+        variables.plain.insert(PORT.to_owned(), port.to_string());
+    }
+    variables
 }
 
 fn program(command: &Command, working_directory: Option<String>) -> Program {

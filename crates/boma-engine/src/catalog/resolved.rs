@@ -7,6 +7,7 @@ use std::sync::Arc;
 use boma_instance::{Access, MajorVersion, Resources};
 use boma_problem::Place;
 
+use crate::fingerprint::Digests;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::platform::Program;
 use boma_manifest::Origin;
@@ -16,6 +17,10 @@ use boma_manifest::Origin;
 pub struct Database {
     /// Which one.
     pub key: DatabaseKey,
+    /// The key in words.
+    pub identity: String,
+    /// Its name inside PostgreSQL.
+    pub name: String,
     /// Major version; none: the one it has, or the newest of the platform for a new one.
     pub version: Option<MajorVersion>,
     /// CPU, memory and storage.
@@ -60,22 +65,40 @@ pub struct Application {
     pub key: ApplicationKey,
     /// Where it runs.
     pub source: RunsAs,
-    /// Port that it listens on.
-    pub port: Option<u16>,
     /// How many processes.
     pub replicas: u32,
     /// An existing workload to attach to.
     pub workload: Option<String>,
-    /// Plain variables.
-    pub env: BTreeMap<String, String>,
-    /// Variables that take the value of a secret of the platform, by the secret's name.
-    pub secret_env: BTreeMap<String, String>,
-    /// What runs before the application restarts.
-    pub pre_deploy: Option<Program>,
+    /// Its own variables.
+    pub variables: Arc<Variables>,
+    /// Whether there is a `preDeploy`, even if there is nothing for it to go before.
+    pub has_pre_deploy: bool,
+    /// What runs.
+    pub commands: Arc<Commands>,
+    /// The part of its fingerprints that follows from variables and commands.
+    pub digests: Digests,
     /// What it may reach, in the order of the manifest.
     pub grants: Vec<Grant>,
     /// Where its manifest is.
     pub origin: Origin,
+}
+
+/// Variables of an application, apart from its grants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables {
+    /// Plain ones.
+    pub plain: BTreeMap<String, String>,
+    /// Those that take the value of a secret of the platform, by the secret's name.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// What an application runs on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commands {
+    /// Its process.
+    pub run: Option<Program>,
+    /// What runs to its end before the process starts.
+    pub pre_deploy: Option<Program>,
 }
 
 /// Where an application runs.
@@ -123,12 +146,14 @@ impl Application {
 }
 
 /// An application that may reach a database, as seen from the database.
-#[derive(Clone, Debug)]
-pub struct Grantee {
+#[derive(Clone, Copy, Debug)]
+pub struct Grantee<'c> {
     /// Who.
-    pub application: Arc<Application>,
-    /// To do what.
-    pub access: Access,
+    pub application: &'c Arc<Application>,
+    /// By which grant.
+    pub grant: &'c Grant,
+    /// The grant's number in the catalog.
+    pub(crate) link: usize,
 }
 
 /// What a person calls a resource.

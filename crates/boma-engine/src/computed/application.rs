@@ -146,19 +146,13 @@ fn grants(want: &Application, seen: &Observed) -> Vec<GrantComputed> {
 }
 
 fn variables(want: &Application) -> Vec<String> {
-    let port = want.port.map(|_| "PORT");
-    let granted = want.grants.iter().map(|grant| grant.env_var.as_str());
+    let granted = want.grants.iter().map(|grant| &grant.env_var);
     let own = want
-        .env
+        .variables
+        .plain
         .keys()
-        .chain(want.secret_env.keys())
-        .map(String::as_str);
-    let mut names: Vec<String> = port
-        .into_iter()
-        .chain(granted)
-        .chain(own)
-        .map(str::to_owned)
-        .collect();
+        .chain(want.variables.secrets.keys());
+    let mut names: Vec<String> = granted.chain(own).cloned().collect();
     names.sort_unstable();
     names.dedup();
     names

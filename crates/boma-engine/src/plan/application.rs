@@ -1,26 +1,28 @@
 //! Applications that have a manifest.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
+use boma_instance::Listen;
 use boma_problem::Problem;
 use jiff::Timestamp;
 
 use super::action::{Action, StartReason, StepId, StopReason};
-use super::draft::{Draft, LoginDraft};
-use super::fingerprint::{Deployment, Fingerprints, PlannedBinding};
+use super::deployment::{Deployment, PlannedBinding, Reach};
+use super::draft::{Draft, LoginDraft, role};
 use super::refusal;
 use super::waiting::{Stopped, WaitingOn};
-use crate::catalog::{Application, Grant, RunsAs};
+use crate::catalog::{Application, Database, Grant};
+use crate::fingerprint::{Connection, Fingerprints};
 use crate::keys::DatabaseKey;
 use crate::observed::{ObservedApplication, PreDeployRun, ProcessState};
-use crate::platform::Program;
 use crate::retry;
 
-/// Variable that tells a program the port it should listen on.
-const PORT: &str = "PORT";
-
-/// Plans one application of the catalog.
-pub(super) fn plan<'a>(draft: &mut Draft<'a>, want: &'a Arc<Application>) {
+/// Plans the application at a place of the catalog.
+pub(super) fn plan(draft: &mut Draft<'_>, place: usize) {
+    let catalog = draft.catalog;
+    let want = &catalog.applications()[place];
     draft.notes.application(want);
     let refused = refusal::of_application(want, draft.seen);
     if !refused.is_empty() {
@@ -29,22 +31,16 @@ pub(super) fn plan<'a>(draft: &mut Draft<'a>, want: &'a Arc<Application>) {
         }
         return;
     }
-    let Some(reached) = reached(draft, want) else {
+    let Some(reached) = reached(draft, place) else {
         return;
     };
-    let seen = draft.seen.applications.get(&want.key);
-    let run = match &want.source {
-        RunsAs::Command(program) => Some(program.clone()),
-        RunsAs::Elsewhere | RunsAs::Image(_) => None,
-    };
-    let deployment = deployment(want, run, reached.bindings);
-    let fingerprints = deployment.fingerprints(|_| None);
     let app = App {
         want,
-        seen,
-        deployment: Arc::new(deployment),
-        fingerprints,
+        seen: draft.join.applications[place],
+        fingerprints: reached.fingerprints(want),
         asked: draft.asked.deploy.get(&want.key).copied(),
+        deployment: OnceCell::new(),
+        bindings: reached.bindings,
     };
     let delivered = deliver(draft, &app, reached.needs);
     run_it(draft, &app, delivered, reached.stopped);
@@ -54,11 +50,13 @@ pub(super) fn plan<'a>(draft: &mut Draft<'a>, want: &'a Arc<Application>) {
 struct App<'a> {
     want: &'a Application,
     seen: Option<&'a ObservedApplication>,
-    deployment: Arc<Deployment>,
     /// None while a database has no place yet.
     fingerprints: Option<Fingerprints>,
     /// Since when a person asks for it to be deployed.
     asked: Option<Timestamp>,
+    bindings: Vec<Bound<'a>>,
+    /// Made when a step needs it.
+    deployment: OnceCell<Arc<Deployment>>,
 }
 
 impl App<'_> {
@@ -66,97 +64,140 @@ impl App<'_> {
     fn is_too_early(&self, at: Timestamp) -> bool {
         self.asked.is_some_and(|asked| at < asked)
     }
+
+    /// Whether this is the fingerprint of what it should run with.
+    fn is_wanted(&self, deployment: &str) -> bool {
+        self.fingerprints
+            .is_some_and(|prints| prints.deployment.is(deployment))
+    }
+
+    fn deployment(&self) -> Arc<Deployment> {
+        let make = || {
+            Arc::new(Deployment {
+                variables: self.want.variables.clone(),
+                commands: self.want.commands.clone(),
+                bindings: self
+                    .bindings
+                    .iter()
+                    .map(|bound| bound.planned(self.want))
+                    .collect(),
+                digests: self.want.digests,
+            })
+        };
+        self.deployment.get_or_init(make).clone()
+    }
+}
+
+/// A grant, its database and its login.
+struct Bound<'a> {
+    grant: &'a Grant,
+    database: &'a Database,
+    listen: Option<&'a Listen>,
+    login: LoginDraft<'a>,
+}
+
+impl Bound<'_> {
+    fn role(&self, want: &Application) -> Cow<'_, str> {
+        match self.login.role {
+            Some(role) => role.into(),
+            None => role(&self.database.key, &want.key, self.login.turn).into(),
+        }
+    }
+
+    fn planned(&self, want: &Application) -> PlannedBinding {
+        PlannedBinding {
+            env_var: self.grant.env_var.clone(),
+            grant: want.grant_key(self.grant),
+            turn: self.login.turn,
+            role: self.role(want).into_owned(),
+            serial: self.login.serial,
+            database: self.database.name.clone(),
+            reach: self.listen.map(Reach::from),
+        }
+    }
 }
 
 /// How an application reaches its databases.
-struct Reached {
-    bindings: Vec<PlannedBinding>,
+struct Reached<'a> {
+    bindings: Vec<Bound<'a>>,
     /// Steps after which it can.
     needs: Vec<StepId>,
     /// A database of its that is kept stopped.
-    stopped: Option<(DatabaseKey, Stopped)>,
+    stopped: Option<(&'a DatabaseKey, Stopped)>,
+}
+
+impl Reached<'_> {
+    fn fingerprints(&self, want: &Application) -> Option<Fingerprints> {
+        let known = self.bindings.iter().map(|bound| {
+            let listen = bound.listen?;
+            let host = match listen.names.first() {
+                Some(name) => Cow::from(name),
+                None => listen.host().into(),
+            };
+            Some((bound, bound.role(want), host, listen.port))
+        });
+        let known: Vec<_> = known.collect::<Option<_>>()?;
+        Some(
+            want.digests
+                .with(known.iter().map(|(bound, role, host, port)| Connection {
+                    env_var: &bound.grant.env_var,
+                    role,
+                    serial: bound.login.serial,
+                    host,
+                    port: *port,
+                    database: &bound.database.name,
+                })),
+        )
+    }
 }
 
 /// Looks up each grant; nothing when one of them will not be there: half an environment is none.
-fn reached(draft: &mut Draft<'_>, want: &Application) -> Option<Reached> {
+fn reached<'a>(draft: &mut Draft<'a>, place: usize) -> Option<Reached<'a>> {
+    let catalog = draft.catalog;
+    let want = &catalog.applications()[place];
     let mut reached = Reached {
         bindings: Vec::new(),
         needs: Vec::new(),
         stopped: None,
     };
-    let mut missing = Vec::new();
-    for grant in &want.grants {
-        let key = want.grant_key(grant);
-        let database = draft.databases.get(&grant.database);
-        let Some((database, login)) = database.zip(draft.logins.get(&key)) else {
-            missing.push(grant.database.clone());
+    let mut is_whole = true;
+    for ((link, target), grant) in catalog.links_of(place).zip(&want.grants) {
+        let drafted = target.and_then(|target| draft.databases[target].map(|one| (target, one)));
+        let Some(((target, drafted), login)) = drafted.zip(draft.logins[link]) else {
+            is_whole = false;
+            let (application, database) = (want.key.clone(), grant.database.clone());
+            draft.wait(WaitingOn::BlockedDatabase {
+                application,
+                database,
+            });
             continue;
         };
-        reached.needs.extend(database.settled_by);
-        if let Some(stopped) = database.stopped {
-            reached
-                .stopped
-                .get_or_insert((grant.database.clone(), stopped));
+        let database = &catalog.databases()[target];
+        reached.needs.extend(drafted.settled_by);
+        if let Some(stopped) = drafted.stopped {
+            reached.stopped.get_or_insert((&database.key, stopped));
         }
-        let LoginDraft { turn, role, serial } = login.clone();
-        let Grant { env_var, .. } = grant;
-        reached.bindings.push(PlannedBinding {
-            env_var: env_var.clone(),
-            grant: key,
-            turn,
-            role,
-            serial,
-            database: database.database.clone(),
-            reach: database.reach.clone(),
-        });
-    }
-    let is_whole = missing.is_empty();
-    for database in missing {
-        let application = want.key.clone();
-        draft.wait(WaitingOn::BlockedDatabase {
-            application,
+        reached.bindings.push(Bound {
+            grant,
             database,
+            listen: drafted.listen,
+            login,
         });
     }
     is_whole.then_some(reached)
 }
 
-fn deployment(
-    want: &Application,
-    run: Option<Program>,
-    bindings: Vec<PlannedBinding>,
-) -> Deployment {
-    let mut plain = want.env.clone();
-    let is_bound = bindings.iter().any(|binding| binding.env_var == PORT);
-    if let Some(port) = want
-        .port
-        .filter(|_| !is_bound && !want.secret_env.contains_key(PORT))
-    {
-        plain
-            .entry(PORT.to_owned())
-            .or_insert_with(|| port.to_string());
-    }
-    // Without anything to run there is nothing for `preDeploy` to go before.
-    let pre_deploy = want.pre_deploy.clone().filter(|_| run.is_some());
-    Deployment {
-        plain,
-        secrets: want.secret_env.clone(),
-        bindings,
-        run,
-        pre_deploy,
-    }
-}
-
 /// Delivers the environment where it is not the one that was delivered.
 fn deliver(draft: &mut Draft<'_>, app: &App<'_>, needs: Vec<StepId>) -> Vec<StepId> {
     let delivered = app.seen.and_then(|seen| seen.delivered.as_ref());
-    let wanted = app.fingerprints.as_ref().map(|prints| &prints.environment);
-    if wanted.is_some() && delivered.map(|delivered| &delivered.fingerprint) == wanted {
+    if let (Some(prints), Some(delivered)) = (app.fingerprints, delivered)
+        && prints.environment.is(&delivered.fingerprint)
+    {
         return needs;
     }
     let action = Action::DeliverEnvironment {
         application: app.want.key.clone(),
-        deployment: app.deployment.clone(),
+        deployment: app.deployment(),
         is_new: delivered.is_none(),
     };
     vec![draft.step(action, needs)]
@@ -167,11 +208,11 @@ fn run_it(
     draft: &mut Draft<'_>,
     app: &App<'_>,
     needs: Vec<StepId>,
-    stopped: Option<(DatabaseKey, Stopped)>,
+    stopped: Option<(&DatabaseKey, Stopped)>,
 ) {
     let key = &app.want.key;
     let is_held = app.seen.is_some_and(|seen| seen.held);
-    let Some(program) = app.deployment.run.clone().filter(|_| !is_held) else {
+    let Some(program) = app.want.commands.run.as_ref().filter(|_| !is_held) else {
         return keep_stopped(draft, app, is_held);
     };
     let why = match start_reason(app, draft.now) {
@@ -190,7 +231,7 @@ fn run_it(
         let application = key.clone();
         return draft.wait(WaitingOn::StoppedDatabase {
             application,
-            database,
+            database: database.clone(),
             stopped,
         });
     }
@@ -199,8 +240,8 @@ fn run_it(
     };
     let action = Action::RestartApplication {
         application: key.clone(),
-        deployment: app.deployment.clone(),
-        program,
+        deployment: app.deployment(),
+        program: program.clone(),
         why,
     };
     draft.step(action, needs);
@@ -243,13 +284,12 @@ enum Start {
 }
 
 fn start_reason(app: &App<'_>, now: Timestamp) -> Start {
-    let wanted = app.fingerprints.as_ref().map(|prints| &prints.deployment);
     match app.seen.map(|seen| &seen.process) {
         None | Some(ProcessState::NotRunning) => Start::Now(StartReason::NotRunning),
         Some(ProcessState::Running {
             deployment, since, ..
         }) => {
-            if Some(deployment) != wanted {
+            if !app.is_wanted(deployment) {
                 Start::Now(StartReason::Changed)
             } else if app.is_too_early(*since) {
                 Start::Now(StartReason::Asked)
@@ -263,7 +303,7 @@ fn start_reason(app: &App<'_>, now: Timestamp) -> Start {
             failures,
         }) => {
             let until = *at + retry::after_exit(*failures);
-            if Some(deployment) != wanted {
+            if !app.is_wanted(deployment) {
                 Start::Now(StartReason::Changed)
             } else if app.is_too_early(*at) {
                 Start::Now(StartReason::Asked)
@@ -286,12 +326,11 @@ fn pre_deploy(
     app: &App<'_>,
     needs: Vec<StepId>,
 ) -> Result<Vec<StepId>, Refused> {
-    let Some(program) = app.deployment.pre_deploy.clone() else {
+    let Some(program) = &app.want.commands.pre_deploy else {
         return Ok(needs);
     };
-    let wanted = app.fingerprints.as_ref().map(|prints| &prints.deployment);
     let last = app.seen.and_then(|seen| seen.pre_deploy.as_ref());
-    let last = last.filter(|last| Some(&last.deployment) == wanted && !app.is_too_early(last.at));
+    let last = last.filter(|last| app.is_wanted(&last.deployment) && !app.is_too_early(last.at));
     match last {
         Some(PreDeployRun { failure: None, .. }) => Ok(needs),
         Some(PreDeployRun {
@@ -305,8 +344,8 @@ fn pre_deploy(
         None => {
             let action = Action::RunPreDeploy {
                 application: app.want.key.clone(),
-                deployment: app.deployment.clone(),
-                program,
+                deployment: app.deployment(),
+                program: program.clone(),
             };
             Ok(vec![draft.step(action, needs)])
         }

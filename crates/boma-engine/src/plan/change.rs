@@ -5,7 +5,8 @@ use std::fmt;
 
 use boma_instance::{Access, InstanceSpec, MajorVersion, Power, Resources, settings};
 
-use super::PlannedLogin;
+use super::database::Shape;
+use super::draft::WantedLogin;
 use super::words::{Bytes, Cpu};
 
 /// One difference between the spec that is in force and the new one.
@@ -120,14 +121,31 @@ pub enum Effect {
 /// Lists what `to` changes in `from`, logins aside.
 pub(super) fn between(
     from: &InstanceSpec,
-    to: &InstanceSpec,
+    to: Shape<'_>,
     effect: impl Fn(&str) -> Effect,
 ) -> Vec<Change> {
     let mut changes = Vec::new();
     if from.power != to.power {
         changes.push(Change::Power(to.power));
     }
-    let (old, new) = (from.resources, to.resources);
+    changes.extend(resources(from.resources, to.resources));
+    if from.parameters != *to.parameters {
+        changes.extend(parameters(&from.parameters, to.parameters, &effect));
+    }
+    if from.extensions != *to.extensions {
+        let added = to.extensions.difference(&from.extensions);
+        changes.extend(added.cloned().map(Change::ExtensionAdded));
+        let dropped = from.extensions.difference(to.extensions);
+        changes.extend(dropped.cloned().map(Change::ExtensionDropped));
+    }
+    if !changes.is_empty() && from.power == Power::On && to.power == Power::On {
+        changes.extend(restart(from, &to.spec(from.generation), effect));
+    }
+    changes
+}
+
+fn resources(old: Resources, new: Resources) -> Vec<Change> {
+    let mut changes = Vec::new();
     if old.cpu_millis != new.cpu_millis {
         changes.push(Change::Cpu {
             from: old.cpu_millis,
@@ -145,14 +163,6 @@ pub(super) fn between(
             from: old.storage_bytes,
             to: new.storage_bytes,
         });
-    }
-    changes.extend(parameters(&from.parameters, &to.parameters, &effect));
-    let added = to.extensions.difference(&from.extensions);
-    changes.extend(added.cloned().map(Change::ExtensionAdded));
-    let dropped = from.extensions.difference(&to.extensions);
-    changes.extend(dropped.cloned().map(Change::ExtensionDropped));
-    if !changes.is_empty() && from.power == Power::On && to.power == Power::On {
-        changes.extend(restart(from, to, effect));
     }
     changes
 }
@@ -195,32 +205,27 @@ fn parameters(
         .collect()
 }
 
-/// Lists what happens to logins. Both lists are sorted by role.
-pub(super) fn logins(from: &InstanceSpec, to: &[PlannedLogin]) -> Vec<Change> {
+/// Lists what happens to logins.
+pub(super) fn logins(from: &InstanceSpec, to: &[WantedLogin<'_>]) -> Vec<Change> {
     let mut changes = Vec::new();
     for login in to {
-        let Some(old) = from.logins.iter().find(|old| old.role == login.role) else {
-            changes.push(Change::LoginAdded {
-                role: login.role.clone(),
-                access: login.access,
-                comment: login.comment.clone(),
-            });
+        let Some(old) = from.logins.iter().find(|old| *old.role == *login.role) else {
+            changes.push(added(login));
             continue;
         };
+        let role = || login.role.to_string();
         if old.access != login.access {
             changes.push(Change::LoginAccess {
-                role: login.role.clone(),
+                role: role(),
                 access: login.access,
             });
         }
         if !login.keeps(old.verifier.as_ref()) {
-            changes.push(Change::LoginPassword {
-                role: login.role.clone(),
-            });
+            changes.push(Change::LoginPassword { role: role() });
         }
     }
     for old in &from.logins {
-        if !to.iter().any(|login| login.role == old.role) {
+        if !to.iter().any(|login| *login.role == *old.role) {
             changes.push(Change::LoginRemoved {
                 role: old.role.clone(),
                 comment: old.comment.clone(),
@@ -228,6 +233,15 @@ pub(super) fn logins(from: &InstanceSpec, to: &[PlannedLogin]) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// A login that is made.
+pub(super) fn added(login: &WantedLogin<'_>) -> Change {
+    Change::LoginAdded {
+        role: login.role.to_string(),
+        access: login.access,
+        comment: login.comment(),
+    }
 }
 
 /// `read/write` or `read-only`.

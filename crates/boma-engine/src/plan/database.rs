@@ -1,34 +1,35 @@
 //! Databases that have a manifest.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use boma_instance::settings::ParameterContext;
-use boma_instance::{InstanceId, InstanceSpec, MajorVersion, Power, names};
+use boma_instance::{InstanceId, InstanceSpec, MajorVersion, Power, Resources};
 
-use super::action::{Action, PlannedLogin, PlannedVerifier, PutInstance, StepId};
+use super::action::{Action, PutInstance, StepId};
 use super::change::{self, AgainReason, Change, Effect};
-use super::draft::{DatabaseDraft, Draft, is_settled, lesser};
+use super::draft::{
+    DatabaseDraft, Draft, WantedLogin, WantedVerifier, Whose, await_step, is_settled,
+};
+use super::refusal;
 use super::waiting::{Stopped, WaitingOn};
-use super::{Reach, refusal};
 use crate::catalog::{Database, Grantee};
-use crate::keys::{DatabaseKey, GrantKey};
+use crate::keys::DatabaseKey;
 use crate::observed::{AgentState, DatabaseRecord, Life, Observed, ObservedDatabase};
 
-/// Plans one database of the catalog.
-pub(super) fn plan<'a>(
-    draft: &mut Draft<'a>,
-    key: &'a DatabaseKey,
-    want: &'a Arc<Database>,
-    ids: &mut dyn FnMut() -> InstanceId,
-) {
-    let seen = draft.seen.databases.get(key);
+/// Plans the database at a place of the catalog.
+pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() -> InstanceId) {
+    let catalog = draft.catalog;
+    let want = &catalog.databases()[place];
+    let key = &want.key;
+    let seen = draft.join.databases[place];
     draft.notes.database(want, draft.seen);
     let refused = refusal::of_database(want, seen, draft.seen);
     if !refused.is_empty() {
         for problem in refused {
             draft.block(key.into(), problem);
         }
-        return blocked(draft, key, seen);
+        draft.databases[place] = blocked(draft, place, seen);
+        return;
     }
     if seen.is_some_and(|seen| seen.held) {
         draft.wait(WaitingOn::Held {
@@ -48,159 +49,216 @@ pub(super) fn plan<'a>(
         ));
     }
     let mut logins = Vec::new();
-    for grantee in draft.catalog.grantees(key) {
-        logins.extend(draft.logins_of(key, grantee, &mut needs));
+    for grantee in catalog.grantees_at(place) {
+        draft.logins_of(key, grantee, &mut logins, &mut needs);
     }
     let stopped = stopped(want, seen);
-    let spec = desired(want, stopped, seen, id, draft.seen);
-    settle(
-        draft,
-        key,
-        Target {
-            seen,
-            spec,
-            logins,
-            needs,
-            stopped,
+    let shape = Shape {
+        id,
+        identity: &want.identity,
+        database: &want.name,
+        version: version(want, seen, draft.seen)
+            .expect("a database without any PostgreSQL should have been refused"),
+        power: if stopped.is_none() {
+            Power::On
+        } else {
+            Power::Off
         },
-    );
+        resources: want.resources,
+        parameters: &want.parameters,
+        extensions: &want.extensions,
+    };
+    let target = Target {
+        seen,
+        shape,
+        logins,
+        needs,
+        stopped,
+    };
+    draft.databases[place] = Some(settle(draft, key, target));
 }
 
 /// What a database should become.
-pub(super) struct Target<'s> {
-    pub(super) seen: Option<&'s ObservedDatabase>,
-    /// All but generation and logins.
-    pub(super) spec: InstanceSpec,
-    pub(super) logins: Vec<PlannedLogin>,
+pub(super) struct Target<'a> {
+    pub(super) seen: Option<&'a ObservedDatabase>,
+    pub(super) shape: Shape<'a>,
+    pub(super) logins: Vec<WantedLogin<'a>>,
     /// Steps that go before it.
     pub(super) needs: Vec<StepId>,
     pub(super) stopped: Option<Stopped>,
 }
 
+/// A spec, all but generation and logins, without a copy of anything: most are compared with what
+/// is there and found to be the same.
+#[derive(Clone, Copy)]
+pub(super) struct Shape<'a> {
+    pub(super) id: InstanceId,
+    pub(super) identity: &'a str,
+    pub(super) database: &'a str,
+    pub(super) version: MajorVersion,
+    pub(super) power: Power,
+    pub(super) resources: Resources,
+    pub(super) parameters: &'a BTreeMap<String, String>,
+    pub(super) extensions: &'a BTreeSet<String>,
+}
+
+impl<'a> From<&'a InstanceSpec> for Shape<'a> {
+    fn from(spec: &'a InstanceSpec) -> Self {
+        Self {
+            id: spec.id,
+            identity: &spec.identity,
+            database: &spec.database,
+            version: spec.version,
+            power: spec.power,
+            resources: spec.resources,
+            parameters: &spec.parameters,
+            extensions: &spec.extensions,
+        }
+    }
+}
+
+impl Shape<'_> {
+    /// The spec of this shape, without logins.
+    pub(super) fn spec(self, generation: u64) -> InstanceSpec {
+        InstanceSpec {
+            id: self.id,
+            generation,
+            identity: self.identity.to_owned(),
+            database: self.database.to_owned(),
+            version: self.version,
+            power: self.power,
+            resources: self.resources,
+            parameters: self.parameters.clone(),
+            extensions: self.extensions.clone(),
+            logins: Vec::new(),
+        }
+    }
+}
+
 /// Adds what it takes to get there: a put if anything differs, a wait if it is not measured so.
-pub(super) fn settle<'a>(draft: &mut Draft<'a>, key: &'a DatabaseKey, target: Target<'_>) {
+pub(super) fn settle<'a>(
+    draft: &mut Draft<'a>,
+    key: &'a DatabaseKey,
+    target: Target<'a>,
+) -> DatabaseDraft<'a> {
     let Target {
         seen,
-        mut spec,
+        shape,
         mut logins,
         mut needs,
         stopped,
     } = target;
     logins.sort_unstable_by(|one, other| one.role.cmp(&other.role));
     let current = seen.and_then(|seen| seen.spec.as_ref());
-    let changes = changes(draft.seen, seen, &spec, &logins);
+    let changes = changes(draft.seen, seen, shape, &logins);
     let is_new = !matches!(changes.as_slice(), [] | [Change::Again(_)]);
-    spec.generation = current.map_or(0, |current| current.generation) + u64::from(is_new);
-    let (id, generation, database) = (spec.id, spec.generation, spec.database.clone());
+    let generation = current.map_or(0, |current| current.generation) + u64::from(is_new);
     let put = (!changes.is_empty()).then(|| {
         needs.extend(stops_before(draft, key, &changes));
+        let logins = logins.iter().map(|login| login.planned(key)).collect();
         let put = PutInstance {
             key: key.clone(),
-            spec,
+            spec: shape.spec(generation),
             logins,
             changes,
         };
         draft.step(Action::PutInstance(Box::new(put)), needs)
     });
     let unsettled = put.is_some() || !seen.is_some_and(|seen| is_settled(seen, generation));
-    let settled_by = unsettled.then(|| draft.await_step(key, id, generation, put));
-    let listen = seen.and_then(|seen| seen.listen.as_ref());
-    let reach = listen.map(|listen| Reach {
-        host: listen.host(),
-        port: listen.port,
-    });
-    draft.databases.insert(
-        key,
-        DatabaseDraft {
-            reach,
-            database,
-            settled_by,
-            stopped,
-        },
-    );
+    let settled_by = unsettled.then(|| await_step(draft, key, (shape.id, generation), put));
+    DatabaseDraft {
+        listen: seen.and_then(|seen| seen.listen.as_ref()),
+        settled_by,
+        stopped,
+    }
 }
 
 /// A database whose change is refused stays as it is, but for access: what was granted and is no
 /// longer must end even so.
-fn blocked<'a>(draft: &mut Draft<'a>, key: &'a DatabaseKey, seen: Option<&ObservedDatabase>) {
-    let in_force = seen.filter(|seen| seen.life == Life::Active);
-    if let Some((seen, spec)) = in_force.and_then(|seen| Some((seen, seen.spec.as_ref()?))) {
-        narrow(draft, key, seen, spec);
-    }
+fn blocked<'a>(
+    draft: &mut Draft<'a>,
+    place: usize,
+    seen: Option<&'a ObservedDatabase>,
+) -> Option<DatabaseDraft<'a>> {
+    let catalog = draft.catalog;
+    let seen = seen.filter(|seen| seen.life == Life::Active)?;
+    let spec = seen.spec.as_ref()?;
+    let key = &catalog.databases()[place].key;
+    let grantees = catalog.grantees_at(place);
+    let kept = grantees
+        .filter(|grantee| has_login(draft, *grantee, spec))
+        .collect();
+    Some(narrow(draft, key, (seen, spec), kept))
 }
 
 /// Keeps a spec as it is, less the logins and rights that are no longer granted.
 pub(super) fn narrow<'a>(
     draft: &mut Draft<'a>,
     key: &'a DatabaseKey,
-    seen: &ObservedDatabase,
-    spec: &InstanceSpec,
-) {
-    let mut granted = Vec::new();
-    for grantee in draft.catalog.grantees(key) {
-        if has_login(draft.seen, key, grantee, spec) {
-            granted.extend(draft.logins_of(key, grantee, &mut Vec::new()));
-        }
+    (seen, spec): (&'a ObservedDatabase, &'a InstanceSpec),
+    kept: Vec<Grantee<'a>>,
+) -> DatabaseDraft<'a> {
+    let mut logins = Vec::new();
+    for grantee in kept {
+        draft.logins_of(key, grantee, &mut logins, &mut Vec::new());
     }
-    granted.retain_mut(|login| {
+    logins.retain_mut(|login| {
         let in_force = spec.logins.iter().find(|old| old.role == login.role);
         if let Some(old) = in_force {
-            login.access = lesser(login.access, old.access);
+            login.access = login.access.min(old.access);
         }
         in_force.is_some()
     });
-    let target = Target {
-        seen: Some(seen),
-        spec: InstanceSpec {
-            logins: Vec::new(),
-            ..spec.clone()
+    let stopped = (spec.power == Power::Off).then_some(Stopped::Suspended);
+    let (seen, shape) = (Some(seen), spec.into());
+    settle(
+        draft,
+        key,
+        Target {
+            seen,
+            shape,
+            logins,
+            needs: Vec::new(),
+            stopped,
         },
-        logins: granted,
-        needs: Vec::new(),
-        stopped: (spec.power == Power::Off).then_some(Stopped::Suspended),
-    };
-    settle(draft, key, target);
+    )
 }
 
 /// Keeps a spec as it is, all of it.
 pub(super) fn keep<'a>(
     draft: &mut Draft<'a>,
     key: &'a DatabaseKey,
-    seen: &ObservedDatabase,
-    spec: &InstanceSpec,
+    (seen, spec): (&'a ObservedDatabase, &'a InstanceSpec),
 ) {
-    let logins = spec.logins.iter().map(|login| PlannedLogin {
-        role: login.role.clone(),
+    let logins = spec.logins.iter().map(|login| WantedLogin {
+        role: login.role.as_str().into(),
         access: login.access,
-        comment: login.comment.clone(),
+        whose: Whose::Comment(&login.comment),
         verifier: match &login.verifier {
-            Some(verifier) => PlannedVerifier::Stored(verifier.clone()),
-            None => PlannedVerifier::Locked,
+            Some(verifier) => WantedVerifier::Stored(verifier),
+            None => WantedVerifier::Locked,
         },
     });
-    let target = Target {
-        seen: Some(seen),
-        spec: InstanceSpec {
-            logins: Vec::new(),
-            ..spec.clone()
+    let logins = logins.collect();
+    let (seen, shape) = (Some(seen), spec.into());
+    settle(
+        draft,
+        key,
+        Target {
+            seen,
+            shape,
+            logins,
+            needs: Vec::new(),
+            stopped: None,
         },
-        logins: logins.collect(),
-        needs: Vec::new(),
-        stopped: None,
-    };
-    settle(draft, key, target);
+    );
 }
 
 /// Whether a grant's login is part of the spec in force, so that nothing new need be made for it.
-fn has_login(seen: &Observed, key: &DatabaseKey, grantee: &Grantee, spec: &InstanceSpec) -> bool {
-    let grant = GrantKey {
-        application: grantee.application.key.clone(),
-        database: key.clone(),
-    };
-    let stored = seen.grants.get(&grant);
-    stored
-        .and_then(|stored| stored.logins.get(&stored.active))
-        .is_some_and(|login| spec.logins.iter().any(|old| old.role == login.role))
+fn has_login(draft: &Draft<'_>, grantee: Grantee<'_>, spec: &InstanceSpec) -> bool {
+    let stored = draft.join.grants[grantee.link];
+    let active = stored.and_then(|stored| stored.logins.get(&stored.active));
+    active.is_some_and(|login| spec.logins.iter().any(|old| old.role == login.role))
 }
 
 /// Registers a new database, or updates what is remembered of it.
@@ -214,9 +272,9 @@ fn record(
         deletion_protection: want.deletion_protection,
         retention_days: want.backup.retention_days,
     };
-    let former = seen.map(|seen| seen.record.clone());
-    (former.as_ref() != Some(&record)).then(|| {
-        let key = want.key.clone();
+    let former = seen.map(|seen| &seen.record);
+    (former != Some(&record)).then(|| {
+        let (key, former) = (want.key.clone(), former.cloned());
         draft.step(
             Action::RecordDatabase {
                 key,
@@ -238,7 +296,7 @@ fn stopped(want: &Database, seen: Option<&ObservedDatabase>) -> Option<Stopped> 
 }
 
 /// The major version that a database has or gets; none: this platform has no PostgreSQL.
-pub(super) fn version(
+fn version(
     want: &Database,
     seen: Option<&ObservedDatabase>,
     world: &Observed,
@@ -257,53 +315,23 @@ pub(super) fn version(
     fixed.or(want.version).or_else(newest)
 }
 
-fn desired(
-    want: &Database,
-    stopped: Option<Stopped>,
-    seen: Option<&ObservedDatabase>,
-    id: InstanceId,
-    world: &Observed,
-) -> InstanceSpec {
-    let power = if stopped.is_none() {
-        Power::On
-    } else {
-        Power::Off
-    };
-    InstanceSpec {
-        id,
-        generation: 0,
-        identity: want.key.to_string(),
-        database: names::database(&want.key.name),
-        version: version(want, seen, world)
-            .expect("a database without any PostgreSQL should have been refused"),
-        power,
-        resources: want.resources,
-        parameters: want.parameters.clone(),
-        extensions: want.extensions.clone(),
-        logins: Vec::new(),
-    }
-}
-
 /// What a put would change; nothing: no put is needed.
 fn changes(
     world: &Observed,
     seen: Option<&ObservedDatabase>,
-    spec: &InstanceSpec,
-    logins: &[PlannedLogin],
+    shape: Shape<'_>,
+    logins: &[WantedLogin<'_>],
 ) -> Vec<Change> {
     let Some((seen, current)) = seen.and_then(|seen| Some((seen, seen.spec.as_ref()?))) else {
-        let (version, resources) = (spec.version, spec.resources);
+        let (version, resources) = (shape.version, shape.resources);
         let create = Change::Create { version, resources };
-        let added = logins.iter().map(|login| Change::LoginAdded {
-            role: login.role.clone(),
-            access: login.access,
-            comment: login.comment.clone(),
-        });
-        return std::iter::once(create).chain(added).collect();
+        return std::iter::once(create)
+            .chain(logins.iter().map(change::added))
+            .collect();
     };
     let running = current.power == Power::On;
-    let effect = |name: &str| effect(world, spec.version, running, name);
-    let mut changes = change::between(current, spec, effect);
+    let effect = |name: &str| effect(world, shape.version, running, name);
+    let mut changes = change::between(current, shape, effect);
     changes.extend(change::logins(current, logins));
     if changes.is_empty() {
         changes.extend(again(seen, current).map(Change::Again));
@@ -347,9 +375,9 @@ fn stops_before(draft: &Draft<'_>, key: &DatabaseKey, changes: &[Change]) -> Vec
     let removes = changes
         .iter()
         .any(|change| matches!(change, Change::LoginRemoved { .. }));
-    let orphans = draft.orphans.get(key).filter(|_| removes);
-    let stops = orphans.into_iter().flatten();
-    stops
-        .filter_map(|grant| draft.stops.get(&grant.application).copied())
+    let orphans = draft.join.orphans.get(key).filter(|_| removes);
+    let grants = orphans.into_iter().flatten();
+    grants
+        .filter_map(|(grant, _)| draft.stops.get(&grant.application).copied())
         .collect()
 }

@@ -8,7 +8,7 @@ use boma_problem::Problem;
 
 use super::action::{Action, StartReason, StopReason};
 use super::change::Change;
-use super::fingerprint::Deployment;
+use super::deployment::Deployment;
 use super::{Plan, WaitingOn};
 use crate::catalog::Subject;
 use crate::observed::{DatabaseRecord, Life};
@@ -117,8 +117,8 @@ fn environment(deployment: &Deployment) -> String {
         .bindings
         .iter()
         .map(|binding| binding.env_var.as_str());
-    let secret = deployment.secrets.keys().map(String::as_str);
-    let plain = deployment.plain.keys().map(String::as_str);
+    let secret = deployment.variables.secrets.keys().map(String::as_str);
+    let plain = deployment.variables.plain.keys().map(String::as_str);
     let mut names: Vec<&str> = bound.chain(secret).chain(plain).collect();
     names.sort_unstable();
     if names.is_empty() {

@@ -1,16 +1,17 @@
 //! A plan while it is being made.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use boma_instance::names::{self, Turn};
-use boma_instance::{Access, InstanceId};
+use boma_instance::{Access, InstanceId, Listen, Verifier};
 use boma_problem::Problem;
 use jiff::Timestamp;
 
 use super::action::{Action, PlannedLogin, PlannedVerifier, Step, StepId};
+use super::join::Join;
 use super::refusal::Notes;
 use super::waiting::{Stopped, WaitingOn};
-use super::{Asked, Blocked, Plan, Reach};
+use super::{Asked, Blocked, Plan};
 use crate::catalog::{Catalog, Grantee, Subject};
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{AgentState, Observed, ObservedDatabase};
@@ -19,28 +20,27 @@ use crate::observed::{AgentState, Observed, ObservedDatabase};
 pub(super) struct Draft<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) seen: &'a Observed,
+    pub(super) join: Join<'a>,
     pub(super) asked: &'a Asked,
     pub(super) now: Timestamp,
     pub(super) plan: Plan,
-    /// What becomes of each database that exists or is made; nothing where that is refused.
-    pub(super) databases: HashMap<&'a DatabaseKey, DatabaseDraft>,
-    /// Logins of grants, as the plan leaves them; nothing where there will be none.
-    pub(super) logins: HashMap<GrantKey, LoginDraft>,
+    /// For each database of the catalog what becomes of it; nothing where that is refused.
+    pub(super) databases: Vec<Option<DatabaseDraft<'a>>>,
+    /// What becomes of the others, as far as anything does.
+    pub(super) other_databases: HashMap<&'a DatabaseKey, DatabaseDraft<'a>>,
+    /// For each grant of the catalog its login; nothing where there will be none.
+    pub(super) logins: Vec<Option<LoginDraft<'a>>>,
     /// Steps that stop applications whose manifests are gone.
     pub(super) stops: HashMap<&'a ApplicationKey, StepId>,
-    /// Stored grants that no manifest asks for any more.
-    pub(super) orphans: BTreeMap<&'a DatabaseKey, Vec<&'a GrantKey>>,
     /// What is worth a warning.
     pub(super) notes: Notes<'a>,
 }
 
 /// What the plan does with a database, as far as others depend on it.
-#[derive(Clone, Debug)]
-pub(super) struct DatabaseDraft {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DatabaseDraft<'a> {
     /// Where it listens; none: known once it is put.
-    pub(super) reach: Option<Reach>,
-    /// Name inside PostgreSQL.
-    pub(super) database: String,
+    pub(super) listen: Option<&'a Listen>,
     /// The step after which it is as it should be; none: it is.
     pub(super) settled_by: Option<StepId>,
     /// Why it is kept stopped; none: it runs, once the plan is done.
@@ -48,11 +48,38 @@ pub(super) struct DatabaseDraft {
 }
 
 /// The login of a grant that the application connects with.
-#[derive(Clone, Debug)]
-pub(super) struct LoginDraft {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LoginDraft<'a> {
     pub(super) turn: Turn,
-    pub(super) role: String,
     pub(super) serial: u64,
+    /// Its role; none: it is the one that [`role`] names.
+    pub(super) role: Option<&'a str>,
+}
+
+/// A login that a database should have.
+#[derive(Debug)]
+pub(super) struct WantedLogin<'a> {
+    pub(super) role: std::borrow::Cow<'a, str>,
+    pub(super) access: Access,
+    pub(super) whose: Whose<'a>,
+    pub(super) verifier: WantedVerifier<'a>,
+}
+
+/// Whose a login is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose<'a> {
+    Application(&'a ApplicationKey),
+    /// As the role's comment says.
+    Comment(&'a str),
+}
+
+/// Where a login's verifier comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum WantedVerifier<'a> {
+    Locked,
+    Stored(&'a Verifier),
+    /// A step of this plan issues it.
+    Issued(&'a ApplicationKey, Turn),
 }
 
 impl<'a> Draft<'a> {
@@ -62,22 +89,17 @@ impl<'a> Draft<'a> {
         asked: &'a Asked,
         now: Timestamp,
     ) -> Self {
-        let mut orphans: BTreeMap<&DatabaseKey, Vec<&GrantKey>> = BTreeMap::new();
-        for grant in seen.grants.keys() {
-            if !catalog.has_grant(grant) {
-                orphans.entry(&grant.database).or_default().push(grant);
-            }
-        }
         Self {
             catalog,
             seen,
+            join: Join::of(catalog, seen),
             asked,
             now,
             plan: Plan::default(),
-            databases: HashMap::with_capacity(catalog.databases().len()),
-            logins: HashMap::new(),
+            databases: vec![None; catalog.databases().len()],
+            other_databases: HashMap::new(),
+            logins: vec![None; catalog.link_count()],
             stops: HashMap::new(),
-            orphans,
             notes: Notes::default(),
         }
     }
@@ -115,102 +137,109 @@ impl<'a> Draft<'a> {
         self.plan.waiting.push(on);
     }
 
-    /// The logins of one grant, with a step that issues a password where there is none yet.
+    /// Adds the logins of one grant, and a step that issues a password where there is none yet.
     pub(super) fn logins_of(
         &mut self,
         database: &DatabaseKey,
-        grantee: &Grantee,
+        grantee: Grantee<'a>,
+        logins: &mut Vec<WantedLogin<'a>>,
         issues: &mut Vec<StepId>,
-    ) -> Vec<PlannedLogin> {
+    ) {
         let application = &grantee.application.key;
-        let grant = GrantKey {
-            application: application.clone(),
-            database: database.clone(),
-        };
-        let comment = comment(application);
-        let planned = |role: String, verifier| PlannedLogin {
-            role,
-            access: grantee.access,
-            comment: comment.clone(),
-            verifier,
-        };
-        let stored = self.seen.grants.get(&grant);
-        let Some((stored, active)) =
-            stored.and_then(|stored| Some((stored, stored.logins.get(&stored.active)?)))
-        else {
-            let turn = Turn::First;
+        let access = grantee.grant.access;
+        let whose = Whose::Application(application);
+        let stored = self.join.grants[grantee.link];
+        let active = stored.and_then(|stored| Some((stored, stored.logins.get(&stored.active)?)));
+        let Some((stored, active)) = active else {
+            let (turn, serial) = (Turn::First, 1);
             let role = role(database, application, turn);
-            let serial = 1;
-            issues.push(self.step(
-                Action::IssueCredential {
-                    grant: grant.clone(),
-                    turn,
-                    role: role.clone(),
-                    serial,
-                },
-                [],
-            ));
-            self.logins.insert(
-                grant.clone(),
-                LoginDraft {
-                    turn,
-                    role: role.clone(),
-                    serial,
-                },
-            );
-            return vec![planned(role, PlannedVerifier::Issued(grant, turn))];
+            self.logins[grantee.link] = Some(LoginDraft {
+                turn,
+                serial,
+                role: None,
+            });
+            let grant = GrantKey {
+                application: application.clone(),
+                database: database.clone(),
+            };
+            let action = Action::IssueCredential {
+                grant,
+                turn,
+                role: role.clone(),
+                serial,
+            };
+            issues.push(self.step(action, []));
+            let verifier = WantedVerifier::Issued(application, turn);
+            return logins.push(WantedLogin {
+                role: role.into(),
+                access,
+                whose,
+                verifier,
+            });
         };
-        self.logins.insert(
-            grant,
-            LoginDraft {
-                turn: stored.active,
-                role: active.role.clone(),
-                serial: active.serial,
-            },
-        );
-        let logins = stored.logins.iter().map(|(turn, login)| {
+        self.logins[grantee.link] = Some(LoginDraft {
+            turn: stored.active,
+            serial: active.serial,
+            role: Some(&active.role),
+        });
+        logins.extend(stored.logins.iter().map(|(turn, login)| {
             // The login whose turn it is not stays locked until a rotation unlocks it.
             let verifier = if *turn == stored.active {
-                PlannedVerifier::Stored(login.verifier.clone())
+                WantedVerifier::Stored(&login.verifier)
             } else {
-                PlannedVerifier::Locked
+                WantedVerifier::Locked
             };
-            planned(login.role.clone(), verifier)
-        });
-        logins.collect()
-    }
-
-    /// A step that waits until an instance is as its spec says.
-    pub(super) fn await_step(
-        &mut self,
-        key: &DatabaseKey,
-        id: InstanceId,
-        generation: u64,
-        needs: Option<StepId>,
-    ) -> StepId {
-        let action = Action::AwaitConverged {
-            key: key.clone(),
-            id,
-            generation,
-        };
-        self.step(action, needs)
+            WantedLogin {
+                role: login.role.as_str().into(),
+                access,
+                whose,
+                verifier,
+            }
+        }));
     }
 }
 
-impl PlannedLogin {
+impl WantedLogin<'_> {
     /// Whether the role's password stays what it is.
-    pub(super) fn keeps(&self, verifier: Option<&boma_instance::Verifier>) -> bool {
-        match &self.verifier {
-            PlannedVerifier::Locked => verifier.is_none(),
-            PlannedVerifier::Stored(stored) => verifier == Some(stored),
-            PlannedVerifier::Issued(..) => false,
+    pub(super) fn keeps(&self, verifier: Option<&Verifier>) -> bool {
+        match self.verifier {
+            WantedVerifier::Locked => verifier.is_none(),
+            WantedVerifier::Stored(stored) => verifier == Some(stored),
+            WantedVerifier::Issued(..) => false,
         }
     }
-}
 
-/// What a role's comment says: whose it is.
-pub(super) fn comment(application: &ApplicationKey) -> String {
-    application.to_string()
+    /// What the role's comment says: whose it is.
+    pub(super) fn comment(&self) -> String {
+        match self.whose {
+            Whose::Application(key) => key.to_string(),
+            Whose::Comment(comment) => comment.to_owned(),
+        }
+    }
+
+    /// The login as a step of a plan holds it.
+    pub(super) fn planned(&self, database: &DatabaseKey) -> PlannedLogin {
+        let verifier = match self.verifier {
+            WantedVerifier::Locked => PlannedVerifier::Locked,
+            WantedVerifier::Stored(verifier) => PlannedVerifier::Stored(verifier.clone()),
+            WantedVerifier::Issued(application, turn) => {
+                let (application, database) = (application.clone(), database.clone());
+                PlannedVerifier::Issued(
+                    GrantKey {
+                        application,
+                        database,
+                    },
+                    turn,
+                )
+            }
+        };
+        PlannedLogin {
+            role: self.role.to_string(),
+            access: self.access,
+            comment: self.comment(),
+            verifier,
+        }
+    }
 }
 
 /// Role name of a grant's login.
@@ -227,7 +256,19 @@ pub(super) fn is_settled(seen: &ObservedDatabase, generation: u64) -> bool {
     }
 }
 
-/// The lesser of two rights.
-pub(super) fn lesser(one: Access, other: Access) -> Access {
-    one.min(other)
+/// A step that waits until an instance is as its spec says.
+pub(super) fn await_step(
+    draft: &mut Draft<'_>,
+    key: &DatabaseKey,
+    (id, generation): (InstanceId, u64),
+    needs: Option<StepId>,
+) -> StepId {
+    draft.step(
+        Action::AwaitConverged {
+            key: key.clone(),
+            id,
+            generation,
+        },
+        needs,
+    )
 }

@@ -1,49 +1,52 @@
 //! What has no manifest any more: applications are stopped and forgotten, their logins dropped,
 //! databases retired. Nothing here destroys data.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
-use boma_instance::{InstanceSpec, Power};
+use boma_instance::Power;
 use boma_problem::IntoProblem;
 use jiff::{Span, Timestamp, Unit};
 
 use super::action::{Action, StepId, StopReason};
-use super::database::{self, Target};
+use super::database::{self, Shape, Target};
 use super::draft::{Draft, is_settled};
 use super::refusal::{self, RemovalRefusal};
 use super::waiting::Stopped;
-use super::{Asked, Blocked, OtherSource};
-use crate::catalog::{Catalog, Subject};
-use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use crate::observed::{Life, Observed, ObservedDatabase, ProcessState};
+use super::{Blocked, OtherSource};
+use crate::catalog::Subject;
+use crate::keys::{ApplicationKey, DatabaseKey};
+use crate::observed::{Life, ObservedDatabase, ObservedGrant, ProcessState};
 
 /// Refuses a plan that would take resources away only because the manifests were looked for in
 /// another place than before, or because there are none at all.
-pub(super) fn refuse_source(catalog: &Catalog, seen: &Observed, asked: &Asked) -> Option<Blocked> {
+pub(super) fn refuse_source(draft: &Draft<'_>) -> Option<Blocked> {
+    let (seen, asked) = (draft.seen, draft.asked);
     if asked.other_source == OtherSource::Meant {
         return None;
     }
-    let databases = seen.databases.iter();
+    let databases = draft.join.other_databases.iter();
     let databases = databases
-        .filter(|(key, seen)| seen.life == Life::Active && catalog.database(key).is_none())
-        .map(|(key, _)| Subject::from(key));
-    let applications = seen.applications.keys();
-    let applications = applications
-        .filter(|key| catalog.application(key).is_none())
-        .map(Subject::from);
+        .filter(|(_, seen)| seen.life == Life::Active)
+        .map(|(key, _)| Subject::from(*key));
+    let applications = draft
+        .join
+        .other_applications
+        .iter()
+        .map(|(key, _)| Subject::from(*key));
     let removed: Vec<Subject> = databases.chain(applications).collect();
     if removed.is_empty() {
         return None;
     }
     let refusal = match (&seen.source, &asked.source) {
         (Some(former), Some(source)) if former.as_str() != &**source => {
+            let (former, current) = (former.clone(), source.to_string());
             RemovalRefusal::OtherSource {
-                former: former.clone(),
-                current: source.to_string(),
+                former,
+                current,
                 removed,
             }
         }
-        _ if catalog.is_empty() => RemovalRefusal::NoManifests { removed },
+        _ if draft.catalog.is_empty() => RemovalRefusal::NoManifests { removed },
         _ => return None,
     };
     Some(Blocked {
@@ -67,10 +70,8 @@ pub(super) fn record_source(draft: &mut Draft<'_>) {
 
 /// Stops applications without a manifest.
 pub(super) fn stop_applications(draft: &mut Draft<'_>) {
-    let seen = draft.seen;
-    for (key, application) in &seen.applications {
-        let runs = matches!(application.process, ProcessState::Running { .. });
-        if runs && draft.catalog.application(key).is_none() {
+    for (key, application) in draft.join.other_applications.clone() {
+        if matches!(application.process, ProcessState::Running { .. }) {
             let why = StopReason::Removed;
             let step = draft.step(
                 Action::StopApplication {
@@ -86,11 +87,7 @@ pub(super) fn stop_applications(draft: &mut Draft<'_>) {
 
 /// Retires databases without a manifest, or says why not.
 pub(super) fn retire_databases(draft: &mut Draft<'_>) {
-    let seen = draft.seen;
-    for (key, database) in &seen.databases {
-        if draft.catalog.database(key).is_some() {
-            continue;
-        }
+    for (key, database) in draft.join.other_databases.clone() {
         match database.life {
             Life::Retired { until, .. } if until <= draft.now => {
                 draft.plan.warnings.push(refusal::expired(key, until));
@@ -102,37 +99,35 @@ pub(super) fn retire_databases(draft: &mut Draft<'_>) {
     }
 }
 
-fn protected<'a>(draft: &mut Draft<'a>, key: &'a DatabaseKey, seen: &ObservedDatabase) {
+fn protected<'a>(draft: &mut Draft<'a>, key: &'a DatabaseKey, seen: &'a ObservedDatabase) {
     let refusal = RemovalRefusal::Protected { key: key.clone() };
     draft.block(key.into(), refusal.problem());
     if let Some(spec) = &seen.spec {
-        database::narrow(draft, key, seen, spec);
+        let narrowed = database::narrow(draft, key, (seen, spec), Vec::new());
+        draft.other_databases.insert(key, narrowed);
     }
 }
 
-fn retire<'a>(draft: &mut Draft<'a>, key: &'a DatabaseKey, seen: &ObservedDatabase) {
+fn retire<'a>(draft: &mut Draft<'a>, key: &'a DatabaseKey, seen: &'a ObservedDatabase) {
     let settled_by = seen.spec.as_ref().and_then(|spec| {
-        let spec = InstanceSpec {
-            power: Power::Off,
-            logins: Vec::new(),
-            ..spec.clone()
-        };
         let target = Target {
             seen: Some(seen),
-            spec,
+            shape: Shape {
+                power: Power::Off,
+                ..spec.into()
+            },
             logins: Vec::new(),
             needs: Vec::new(),
             stopped: Some(Stopped::Suspended),
         };
-        database::settle(draft, key, target);
-        draft
-            .databases
-            .get(key)
-            .and_then(|database| database.settled_by)
+        let stopped = database::settle(draft, key, target);
+        draft.other_databases.insert(key, stopped);
+        stopped.settled_by
     });
+    let until = kept_until(draft.now, seen.record.retention_days);
     let life = Life::Retired {
         since: draft.now,
-        until: kept_until(draft.now, seen.record.retention_days),
+        until,
     };
     draft.step(
         Action::SetLife {
@@ -154,12 +149,12 @@ fn kept_until(now: Timestamp, days: u16) -> Timestamp {
 
 /// Forgets credentials and applications, once the logins are gone from the servers.
 pub(super) fn forget(draft: &mut Draft<'_>) {
-    let orphans = std::mem::take(&mut draft.orphans);
-    let mut forgotten: Vec<(&ApplicationKey, StepId)> = Vec::new();
-    let mut remaining: BTreeSet<&ApplicationKey> = BTreeSet::new();
+    let orphans = std::mem::take(&mut draft.join.orphans);
+    let mut forgotten: HashMap<&ApplicationKey, Vec<StepId>> = HashMap::new();
+    let mut remaining: HashSet<&ApplicationKey> = HashSet::new();
     for (database, grants) in orphans {
-        for grant in grants {
-            let needs = match gone(draft, database, grant) {
+        for (grant, stored) in grants {
+            let needs = match gone(draft, database, stored) {
                 Gone::Already => None,
                 Gone::After(step) => Some(step),
                 Gone::Not => {
@@ -173,28 +168,20 @@ pub(super) fn forget(draft: &mut Draft<'_>) {
                 },
                 needs,
             );
-            forgotten.push((&grant.application, step));
+            forgotten.entry(&grant.application).or_default().push(step);
         }
     }
-    forgotten.sort_unstable();
-    let seen = draft.seen;
-    for key in seen.applications.keys() {
-        if draft.catalog.application(key).is_some() || remaining.contains(key) {
-            continue;
+    for (key, _) in draft.join.other_applications.clone() {
+        if !remaining.contains(key) {
+            let mut needs = forgotten.remove(key).unwrap_or_default();
+            needs.extend(draft.stops.get(key));
+            draft.step(
+                Action::ForgetApplication {
+                    application: key.clone(),
+                },
+                needs,
+            );
         }
-        let from = forgotten.partition_point(|(application, _)| *application < key);
-        let own = forgotten[from..]
-            .iter()
-            .take_while(|(application, _)| *application == key);
-        let own: Vec<StepId> = own.map(|(_, step)| *step).collect();
-        let needs = own.into_iter().chain(draft.stops.get(key).copied());
-        let needs: Vec<StepId> = needs.collect();
-        draft.step(
-            Action::ForgetApplication {
-                application: key.clone(),
-            },
-            needs,
-        );
     }
 }
 
@@ -208,8 +195,16 @@ enum Gone {
     Not,
 }
 
-fn gone(draft: &Draft<'_>, key: &DatabaseKey, grant: &GrantKey) -> Gone {
-    if let Some(database) = draft.databases.get(key) {
+fn gone(draft: &Draft<'_>, key: &DatabaseKey, stored: &ObservedGrant) -> Gone {
+    let place = draft
+        .catalog
+        .databases()
+        .binary_search_by(|one| one.key.cmp(key));
+    let drafted = match place {
+        Ok(place) => draft.databases[place].as_ref(),
+        Err(_) => draft.other_databases.get(key),
+    };
+    if let Some(database) = drafted {
         return database.settled_by.map_or(Gone::Already, Gone::After);
     }
     let spec = draft
@@ -221,13 +216,7 @@ fn gone(draft: &Draft<'_>, key: &DatabaseKey, grant: &GrantKey) -> Gone {
     let Some((seen, spec)) = spec else {
         return Gone::Already;
     };
-    let roles = draft
-        .seen
-        .grants
-        .get(grant)
-        .into_iter()
-        .flat_map(|stored| stored.logins.values());
-    let mut roles = roles.map(|login| &login.role);
+    let mut roles = stored.logins.values().map(|login| &login.role);
     let is_named = roles.any(|role| spec.logins.iter().any(|login| login.role == *role));
     let is_stopped = seen.life != Life::Active || is_settled(seen, spec.generation);
     if is_stopped && !is_named {

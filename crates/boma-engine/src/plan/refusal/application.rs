@@ -83,7 +83,7 @@ pub(in crate::plan) fn of_application(want: &Application, world: &Observed) -> V
             "spec.target.replicas",
         ),
         (
-            !want.secret_env.is_empty(),
+            !want.variables.secrets.is_empty(),
             Feature::NamedSecrets,
             "variables out of named secrets",
             "spec.env",

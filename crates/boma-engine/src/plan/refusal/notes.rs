@@ -43,7 +43,7 @@ impl<'a> Notes<'a> {
 
     /// Notes what is worth a warning about an application.
     pub(in crate::plan) fn application(&mut self, want: &'a Application) {
-        if want.pre_deploy.is_some() && want.source == RunsAs::Elsewhere {
+        if want.has_pre_deploy && want.source == RunsAs::Elsewhere {
             self.pre_deploy.push(want);
         }
     }
