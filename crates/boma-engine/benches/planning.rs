@@ -51,12 +51,12 @@ async fn measure(databases: usize) -> anyhow::Result<String> {
     let (catalog, problems) = build(&Catalog::default(), &parsed, &basis);
     let checked = begun.elapsed();
     anyhow::ensure!(problems == 0, "{problems} problems");
-    let (first, planned) = timed(|| planned(&catalog, &empty));
-    let all = begun.elapsed();
+    let (first, from_nothing) = timed(|| planned(&catalog, &empty));
+    let all = checked + from_nothing;
     anyhow::ensure!(first.blocked.is_empty(), "{}", first.blocked[0].problem);
 
     let settled = settle(&catalog, &platform).await?;
-    let (steady, again) = timed(|| planned_again(&catalog, &settled));
+    let (steady, again) = timed(|| planned(&catalog, &settled));
     anyhow::ensure!(steady.is_empty(), "there is something left to do");
 
     let (name, text) = &repository[databases];
@@ -68,13 +68,13 @@ async fn measure(databases: usize) -> anyhow::Result<String> {
         )));
         build(&catalog, &parsed, &basis)
     });
-    let (change, one_plan) = timed(|| planned_again(&changed, &settled));
+    let (change, one_plan) = timed(|| planned(&changed, &settled));
     anyhow::ensure!(change.steps.len() <= 2, "{} steps", change.steps.len());
     Ok(format!(
         "| {databases} | {} | {} | {} | {} | {} | {} | {} |\n",
         files.len(),
         ms(checked),
-        ms(planned),
+        ms(from_nothing),
         ms(all),
         ms(again),
         ms(one_file),
@@ -113,10 +113,6 @@ fn planned(catalog: &Catalog, seen: &Observed) -> Plan {
     )
 }
 
-fn planned_again(catalog: &Catalog, seen: &Observed) -> Plan {
-    planned(catalog, seen)
-}
-
 /// What is observed when everything is as it should be.
 async fn settle(catalog: &Catalog, platform: &Arc<SimulatedPlatform>) -> anyhow::Result<Observed> {
     let around = Surroundings {
@@ -143,10 +139,22 @@ async fn settle(catalog: &Catalog, platform: &Arc<SimulatedPlatform>) -> anyhow:
     Ok(result.seen)
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let begun = Instant::now();
-    let result = work();
-    (result, begun.elapsed())
+/// The result, and the median of several times.
+fn timed<T>(mut work: impl FnMut() -> T) -> (T, Duration) {
+    const TIMES: usize = 9;
+    let mut times: Vec<Duration> = Vec::with_capacity(TIMES);
+    let mut once = || {
+        let begun = Instant::now();
+        let result = work();
+        times.push(begun.elapsed());
+        result
+    };
+    for _ in 1..TIMES {
+        drop(once());
+    }
+    let result = once();
+    times.sort_unstable();
+    (result, times[TIMES / 2])
 }
 
 fn ms(duration: Duration) -> String {
