@@ -1,0 +1,4 @@
+//! Bytes as a file called `.json`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| boma_fuzz::check("fuzz.json", bytes));
