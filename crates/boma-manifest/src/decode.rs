@@ -52,13 +52,27 @@ impl<'c> Context<'c> {
         }
     }
 
-    /// Adds a problem; beyond the limit none is added.
-    pub(crate) fn report(&self, problem: Problem) {
+    /// Adds a problem with its place; beyond the limit none is added.
+    pub(crate) fn report(&self, problem: Problem, at: Span) {
+        self.report_with(problem, at, None);
+    }
+
+    /// Adds a problem with something that stands twice, and where it stands first.
+    pub(crate) fn report_again(&self, problem: Problem, at: Span, first: Span) {
+        self.report_with(problem, at, Some(first));
+    }
+
+    /// Places are only made for problems that are kept: a file may have a million on one line.
+    fn report_with(&self, problem: Problem, at: Span, first: Option<Span>) {
         self.errors
             .set(self.errors.get() + usize::from(problem.is_error()));
         let mut problems = self.problems.borrow_mut();
         if problems.len() < limits::MOST_PROBLEMS {
-            problems.push(problem);
+            let problem = problem.at(self.place(at));
+            problems.push(match first {
+                Some(first) => problem.related("first here", self.place(first)),
+                None => problem,
+            });
         } else if problems.len() == limits::MOST_PROBLEMS {
             let message = format!(
                 "{} has more than {} problems",
@@ -81,7 +95,7 @@ impl<'c> Context<'c> {
         self.errors.get()
     }
 
-    pub(crate) fn place(&self, span: Span) -> Place {
+    fn place(&self, span: Span) -> Place {
         self.file.place(self.text, span)
     }
 
@@ -168,32 +182,27 @@ impl<'i> Input<'i> {
         }
     }
 
-    /// The place of the value.
-    pub(crate) fn place(&self) -> Place {
-        self.context.place(self.node.span)
-    }
-
-    /// The place of what names the value: its key, or where it begins.
-    pub(crate) fn place_of_name(&self) -> Place {
+    /// Where what names the value is: its key, or where it begins.
+    pub(crate) fn name_span(&self) -> Span {
         match self.step {
-            Step::Key(key) => self.context.place(key.span),
-            Step::Root | Step::Index(_) => self.context.place(first_line(self.node)),
+            Step::Key(key) => key.span,
+            Step::Root | Step::Index(_) => first_line(self.node),
         }
     }
 
     /// Reports a problem with the value.
     pub(crate) fn report(&self, problem: Problem) {
-        let place = if self.node.is_block() {
-            self.place_of_name()
+        let at = if self.node.is_block() {
+            self.name_span()
         } else {
-            self.place()
+            self.node.span
         };
-        self.context.report(problem.at(place));
+        self.context.report(problem, at);
     }
 
     /// Reports a problem with what names the value.
     pub(crate) fn report_name(&self, problem: Problem) {
-        self.context.report(problem.at(self.place_of_name()));
+        self.context.report(problem, self.name_span());
     }
 
     /// Reports that the value is of the wrong type. `expected` has its article: "a list".

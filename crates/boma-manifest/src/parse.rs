@@ -183,7 +183,7 @@ fn report_syntax(context: &Context<'_>, syntax: &SyntaxError) {
         Code::SyntaxError,
         format!("this is not {language}: {}", syntax.message),
     );
-    context.report(problem.hint(syntax.hint).at(context.place(syntax.span)));
+    context.report(problem.hint(syntax.hint), syntax.span);
 }
 
 fn too_large(file: &SourceFile) -> Problem {
@@ -322,8 +322,7 @@ fn is_ours(root: Input<'_>) -> bool {
         let message = format!("there is no apiVersion {}", quote(text));
         let problem =
             error(Code::UnknownApiVersion, message).hint(format!("Write `{}`.", API_VERSIONS[0]));
-        root.context
-            .report(problem.at(root.context.place(version.span)));
+        root.context.report(problem, version.span);
     }
     false
 }

@@ -36,7 +36,7 @@ fn report_source_of_workload(input: Input<'_>, spec: &ApplicationSpec) {
     };
     let report = |path: &[&str], written: bool| {
         let mut node = input.node;
-        let mut place = input.place_of_name();
+        let mut at = input.name_span();
         for name in path {
             let Some(entry) = node
                 .entries()
@@ -45,7 +45,7 @@ fn report_source_of_workload(input: Input<'_>, spec: &ApplicationSpec) {
             else {
                 return;
             };
-            place = input.context.place(entry.0.span);
+            at = entry.0.span;
             node = &entry.1;
         }
         if written {
@@ -53,7 +53,7 @@ fn report_source_of_workload(input: Input<'_>, spec: &ApplicationSpec) {
             let message = format!("`spec.{path}` cannot stand beside `spec.target.workload`");
             let problem = error(Code::ConflictingFields, message)
                 .hint("Remove one of them: a workload that exists brings its own.");
-            input.context.report(problem.at(place));
+            input.context.report(problem, at);
         }
     };
     report(&["source"], spec.source.is_some());
@@ -204,11 +204,17 @@ impl Decode for AccessControl {
 
 impl Decode for DatabaseGrant {
     fn decode(input: Input<'_>) -> Option<Self> {
+        let errors = input.context.errors();
         let mut fields = Fields::around(input, "name")?;
         let name = fields.required("name", "accounts-db");
         let read_only = fields.optional("readOnly").unwrap_or(false);
         let variable = fields.with("secretSource", secret_source);
         fields.finish();
+        if input.context.errors() > errors {
+            // What is wrong is not what is left out: with defaults in its place, this grant could
+            // seem to be in the way of another.
+            return None;
+        }
         let env_var = match variable {
             Some(variable) => variable,
             None => VariableName::new(Self::DEFAULT_VARIABLE)

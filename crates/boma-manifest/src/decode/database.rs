@@ -10,6 +10,7 @@ use crate::decode::{Decode, Fields, Input, Scalar};
 use crate::limits;
 use crate::names::{ExtensionName, ParameterName};
 use crate::problems::{Code, error, one_of, quote};
+use crate::syntax::Span;
 
 impl Decode for DatabaseSpec {
     fn decode(input: Input<'_>) -> Option<Self> {
@@ -118,7 +119,7 @@ fn parameters(input: Input<'_>) -> Option<BTreeMap<ParameterName, String>> {
 /// Reports settings whose names differ by case only.
 fn report_same_setting(input: Input<'_>) {
     let mut seen = BTreeMap::new();
-    for (key, node) in input.node.entries() {
+    for (key, _) in input.node.entries() {
         let name = key.text().unwrap_or_default();
         let Some(before) = seen.insert(name.to_ascii_lowercase(), key) else {
             continue;
@@ -128,11 +129,8 @@ fn report_same_setting(input: Input<'_>) {
         }
         let message = format!("parameter {} is set twice", quote(name));
         let problem = error(Code::DuplicateKey, message)
-            .related("first here", input.context.place(before.span))
             .hint("Keep one of them: PostgreSQL does not distinguish names by case.");
-        input
-            .context
-            .report(problem.at(input.at_key(key, node).place_of_name()));
+        input.context.report_again(problem, key.span, before.span);
     }
 }
 
@@ -151,17 +149,15 @@ fn setting_text(value: Input<'_>) -> Option<String> {
 /// Extensions, each once.
 fn extensions(input: Input<'_>) -> Option<BTreeSet<ExtensionName>> {
     let names = Vec::<ExtensionName>::decode(input)?;
-    let mut seen = BTreeSet::new();
+    let mut seen: BTreeMap<ExtensionName, Span> = BTreeMap::new();
     for (name, node) in names.into_iter().zip(input.node.items()) {
         let message = format!("extension {} stands here twice", quote(name.as_str()));
-        if !seen.insert(name) {
+        if let Some(first) = seen.insert(name, node.span) {
             let problem = error(Code::DuplicateKey, message).hint("Keep one of them.");
-            input
-                .context
-                .report(problem.at(input.context.place(node.span)));
+            input.context.report_again(problem, node.span, first);
         }
     }
-    Some(seen)
+    Some(seen.into_keys().collect())
 }
 
 impl Decode for Bootstrap {

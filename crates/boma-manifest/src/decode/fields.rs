@@ -190,9 +190,8 @@ pub(crate) fn report_duplicates(input: Input<'_>, entries: &[(Node<'_>, Node<'_>
             Code::DuplicateKey,
             format!("`{}` stands here twice", again.path()),
         )
-        .related("first here", input.context.place(before.span))
         .hint("Keep one of them.");
-        again.report_name(problem);
+        input.context.report_again(problem, key.span, before.span);
     }
 }
 

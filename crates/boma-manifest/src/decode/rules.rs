@@ -35,10 +35,8 @@ pub(crate) fn check_application(application: &Application, root: Input<'_>) {
         if let Some(before) = variables.insert(grant.env_var.as_str(), at_variable) {
             let message = format!("variable {} is set twice", quote(grant.env_var.as_str()));
             let problem = error(Code::DuplicateVariable, message)
-                .related("first here", root.context.place(before))
                 .hint("Give one of them another name, with `secretSource.envVar`.");
-            root.context
-                .report(problem.at(root.context.place(at_variable)));
+            root.context.report_again(problem, at_variable, before);
         }
         if let Some(before) = databases.insert(grant.name.resolve(own), name) {
             let message = format!(
@@ -46,9 +44,8 @@ pub(crate) fn check_application(application: &Application, root: Input<'_>) {
                 quote(&grant.name.to_string())
             );
             let problem = error(Code::DuplicateGrant, message)
-                .related("first here", root.context.place(before))
                 .hint("Keep one of the grants: an application has one user for each database.");
-            root.context.report(problem.at(root.context.place(name)));
+            root.context.report_again(problem, name, before);
         }
     }
 }

@@ -58,7 +58,8 @@ impl<'i> Input<'i> {
             Some(Scalar::Text(text)) => Some(text),
             Some(Scalar::Bool(_) | Scalar::Number(_)) => {
                 let text = self.node.text().unwrap_or_default();
-                self.wrong_type("a text", format!("Put it in quotes: `\"{text}\"`."));
+                let quoted = quote(&format!("\"{text}\""));
+                self.wrong_type("a text", format!("Put it in quotes: {quoted}."));
                 None
             }
             Some(Scalar::Null) => {

@@ -168,6 +168,23 @@ fn many_mistakes_are_cut_short() {
 }
 
 #[test]
+fn a_million_mistakes_on_one_line_are_no_more_work_than_a_hundred() {
+    // Each place is found by looking at the whole line; all of them would take minutes.
+    let variables: Vec<String> = (0..60_000).map(|number| format!("{number}a: x")).collect();
+    let application = HEAD.replace("kind: Database", "kind: Application");
+    let env = format!("{application}spec: {{env: {{{}}}}}\n", variables.join(", "));
+    assert_eq!(codes(&env).len(), 101);
+    let grants = vec!["{name: a}"; 60_000].join(", ");
+    let grants = format!("{application}spec: {{accessControl: {{databases: [{grants}]}}}}\n");
+    assert_eq!(codes(&grants).len(), 101);
+    let extensions = vec!["a"; 300_000].join(",");
+    assert_eq!(
+        codes(&format!("{HEAD}spec: {{extensions: [{extensions}]}}\n")).len(),
+        101
+    );
+}
+
+#[test]
 fn a_large_file_is_refused_if_it_may_hold_a_manifest() {
     let large = [HEAD.as_bytes(), &vec![b'#'; LARGEST_FILE]].concat();
     let problem = survive("big.yaml", &large).problems.remove(0);
