@@ -23,6 +23,9 @@ const STATUS_DEADLINE: Duration = Duration::from_secs(2);
 /// How long an agent may take to accept something: it finishes the step that it is at first.
 const ACCEPT_DEADLINE: Duration = Duration::from_secs(90);
 
+/// Between a connection that broke and the next one.
+const BROKEN_PAUSE: Duration = Duration::from_millis(20);
+
 /// An answer is a status of a few kilobytes; more than this is not one.
 const LONGEST_ANSWER: usize = 4 << 20;
 
@@ -72,11 +75,9 @@ impl IntoProblem for AgentError {
 
 /// What an agent knows now.
 pub(crate) async fn ask_status(socket: &Path) -> Result<Reported, AgentError> {
-    within(
-        STATUS_DEADLINE,
-        request(socket, Method::GET, api::STATUS, None::<&()>),
-    )
-    .await
+    let path = format!("{}?wait=0", api::STATUS);
+    let asked = request(socket, Method::GET, &path, None::<&()>);
+    within(STATUS_DEADLINE, asked).await
 }
 
 /// What an agent knows as soon as it is newer than `after`, or when `wait` is over.
@@ -141,7 +142,24 @@ async fn request<A: DeserializeOwned>(
     })
 }
 
+/// Sends a request, and once more when the connection broke: an agent that is just dying resets
+/// it, and a moment later nobody listens. Every request may be repeated.
 async fn send(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Option<&impl Serialize>,
+) -> Result<(StatusCode, Bytes), AgentError> {
+    match send_once(socket, method.clone(), path, body).await {
+        Err(AgentError::Connection { .. }) => {
+            tokio::time::sleep(BROKEN_PAUSE).await;
+            send_once(socket, method, path, body).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn send_once(
     socket: &Path,
     method: Method,
     path: &str,

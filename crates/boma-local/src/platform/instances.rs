@@ -6,6 +6,7 @@ use std::time::Duration;
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Life;
 use boma_engine::platform::PlatformError;
+use boma_instance::api::Reported;
 use boma_instance::{Assignment, InstanceId, InstanceSpec, InstanceStatus, Listen, Phase};
 use boma_problem::IntoProblem;
 use nix::unistd::Uid;
@@ -16,6 +17,7 @@ use super::{LocalPlatform, NotPossible};
 use crate::agent::{self, AgentCommand, AgentError, Launch};
 use crate::layout::LayoutError;
 use crate::limits::Change;
+use crate::process::Identity;
 use crate::store::DatabaseRow;
 
 /// Longest single wait for a status; the connection is made anew after that.
@@ -83,27 +85,34 @@ impl LocalPlatform {
     ) -> Result<InstanceStatus, PlatformError> {
         let until = Instant::now() + patience;
         let socket = self.inner.layout.agent_socket(id);
-        let mut reported = agent::ask_status(&socket).await.map_err(boxed)?;
+        // An agent that has just started has measured nothing: the first answer is waited for, too.
+        let mut last: Option<Reported> = None;
         loop {
-            let status = &reported.status;
+            let wait = until
+                .saturating_duration_since(Instant::now())
+                .min(ONE_WAIT);
+            let after = last.as_ref().map_or(0, |reported| reported.serial);
+            // A whole second is the least that is asked for; a shorter patience is kept here.
+            let next = agent::wait_for_status(&socket, after, wait.max(Duration::from_secs(1)));
+            match (tokio::time::timeout(wait, next).await, &last) {
+                (Ok(Ok(reported)), _) => last = Some(reported),
+                (Ok(Err(AgentError::Refused(_))), _) if !wait.is_zero() => continue,
+                (Ok(Err(error)), _) => return Err(boxed(error)),
+                (Err(_too_late), Some(_)) => {}
+                (Err(_too_late), None) => return Err(boxed(AgentError::Deadline(patience))),
+            }
+            let Some(Reported { status, .. }) = &last else {
+                continue;
+            };
             let is_known = status.accepted_generation >= generation;
             let is_stuck = matches!(status.phase, Phase::Failed | Phase::Degraded)
                 && agent::needs_a_person(status);
-            let left = until.saturating_duration_since(Instant::now());
             let is_there = is_known && status.is_converged(generation);
-            if is_there || (is_known && is_stuck) || left.is_zero() {
-                if is_there {
-                    self.set_exact_limits(id).await?;
-                }
-                return Ok(reported.status);
+            if is_there {
+                self.set_exact_limits(id).await?;
             }
-            let wait = left.min(ONE_WAIT);
-            // Less than a second is waited here, so that a short patience stays short.
-            let next =
-                agent::wait_for_status(&socket, reported.serial, wait.max(Duration::from_secs(1)));
-            match tokio::time::timeout(wait, next).await {
-                Ok(next) => reported = next.map_err(boxed)?,
-                Err(_patience_is_over) => {}
+            if is_there || (is_known && is_stuck) || Instant::now() >= until {
+                return Ok(status.clone());
             }
         }
     }
@@ -151,18 +160,19 @@ impl LocalPlatform {
         let Some(spec) = &row.spec else { return Ok(()) };
         let socket = self.inner.layout.agent_socket(row.id);
         let until = Instant::now() + STOP_PATIENCE;
-        let mut after = None;
+        let mut after = 0;
         loop {
-            let asked = match after {
-                None => agent::ask_status(&socket).await,
-                Some(serial) => agent::wait_for_status(&socket, serial, ONE_WAIT).await,
-            };
-            match asked {
+            match agent::wait_for_status(&socket, after, ONE_WAIT).await {
                 Ok(reported) if reported.status.phase == Phase::Suspended => break,
-                Ok(reported) => after = Some(reported.serial),
+                Ok(reported) => after = reported.serial,
+                // It has just started and measured nothing yet.
+                Err(AgentError::Refused(_)) => {}
                 Err(AgentError::Absent) if !self.server_may_run(row.id) => return Ok(()),
                 // The agent is gone and its server may be there: a new agent stops it.
-                Err(AgentError::Absent) => self.run_agent(spec, &self.launch(spec)?).await?,
+                Err(AgentError::Absent) => {
+                    self.run_agent(spec, &self.launch(spec)?).await?;
+                    after = 0;
+                }
                 Err(error) => return Err(boxed(error)),
             }
             if Instant::now() >= until {
@@ -196,7 +206,7 @@ impl LocalPlatform {
             .lines()
             .next()
             .and_then(|line| line.trim().parse::<u32>().ok());
-        pid.is_none_or(|pid| crate::process::Identity::of(pid).is_ok())
+        pid.is_none_or(|pid| Identity::of(pid).is_ok_and(|process| process.is_alive()))
     }
 
     /// Makes directories and control groups, and makes sure that the agent runs.

@@ -3,17 +3,19 @@ use tokio::net::UnixListener;
 
 use super::*;
 
-/// Answers one request with these bytes; none: never.
+/// Answers every request with these bytes; none: never.
 fn answering(dir: &tempfile::TempDir, answer: Option<String>) -> PathBuf {
     let socket = dir.path().join("agent.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = [0; 4096];
-        let _length = stream.read(&mut request).await.unwrap();
-        match answer {
-            Some(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
-            None => std::future::pending().await,
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _length = stream.read(&mut request).await.unwrap();
+            match &answer {
+                Some(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+                None => std::future::pending().await,
+            }
         }
     });
     socket
