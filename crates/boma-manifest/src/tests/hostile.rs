@@ -151,12 +151,12 @@ fn aliases_can_be_used_in_moderation() {
 #[test]
 fn many_mistakes_are_cut_short() {
     let field = |number| format!("  x{number}: 1\n");
-    let many = (0..50_000).map(field).collect::<Vec<_>>().concat();
+    let many = (0..10_000).map(field).collect::<Vec<_>>().concat();
     let codes = codes(&format!("{HEAD}spec:\n{many}"));
     assert_eq!(codes.len(), 101);
     assert_eq!(codes.last().map(String::as_str), Some("too-many-problems"));
     // On one line, which is not repeated for each of them.
-    let line = format!("{{{}}}", "x: 1, ".repeat(100_000));
+    let line = format!("{{{}}}", "x: 1, ".repeat(20_000));
     assert!(
         text(
             &parse("a.yaml", format!("{HEAD}spec: {line}").as_bytes()).problems,
@@ -168,16 +168,16 @@ fn many_mistakes_are_cut_short() {
 }
 
 #[test]
-fn a_million_mistakes_on_one_line_are_no_more_work_than_a_hundred() {
+fn many_mistakes_on_one_line_are_no_more_work_than_a_hundred() {
     // Each place is found by looking at the whole line; all of them would take minutes.
-    let variables: Vec<String> = (0..60_000).map(|number| format!("{number}a: x")).collect();
+    let variables: Vec<String> = (0..10_000).map(|number| format!("{number}a: x")).collect();
     let application = HEAD.replace("kind: Database", "kind: Application");
     let env = format!("{application}spec: {{env: {{{}}}}}\n", variables.join(", "));
     assert_eq!(codes(&env).len(), 101);
-    let grants = vec!["{name: a}"; 60_000].join(", ");
+    let grants = vec!["{name: a}"; 10_000].join(", ");
     let grants = format!("{application}spec: {{accessControl: {{databases: [{grants}]}}}}\n");
     assert_eq!(codes(&grants).len(), 101);
-    let extensions = vec!["a"; 300_000].join(",");
+    let extensions = vec!["a"; 50_000].join(",");
     assert_eq!(
         codes(&format!("{HEAD}spec: {{extensions: [{extensions}]}}\n")).len(),
         101
