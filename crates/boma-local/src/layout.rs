@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `boma.sqlite` (`-wal`, `-shm`) | Boma, 0600 | databases, addresses, sealed secrets, events, audit trail |
 //! | `key` | Boma, 0600 | 256 bits that seal the secrets in `boma.sqlite` |
-//! | `locks/` | Boma, 0700 | `init`, `serve`, `pass`: locked, never removed |
+//! | `locks/` | Boma, 0700 | `init`, `serve`, `pass`, `place`: locked, never removed |
 //! | `ca/ca.pem` | Boma, 0644 | certificate of the installation's authority, for clients |
 //! | `instances/<uuid>/` | system user, 0700 | the agent's assignment and lock, `data/`, `log/` |
 //! | `run/<short id>/` | system user, 0700 | sockets of agent and server |

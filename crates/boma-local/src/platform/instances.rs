@@ -13,6 +13,7 @@ use nix::unistd::Uid;
 use tokio::time::Instant;
 
 use super::error::boxed;
+use super::place::Placed;
 use super::{LocalPlatform, NotPossible};
 use crate::agent::{self, AgentCommand, AgentError, Launch};
 use crate::layout::LayoutError;
@@ -36,26 +37,9 @@ impl LocalPlatform {
         spec: &InstanceSpec,
     ) -> Result<Listen, PlatformError> {
         let _one = self.one_at_a_time(spec.id).await;
-        let row = self.row(key, spec.id).await?;
-        if row.purging {
-            return Err(boxed(NotPossible::BeingPurged { key: key.clone() }));
-        }
-        if let Some(stored) = row
-            .spec
-            .as_ref()
-            .filter(|stored| stored.generation > spec.generation)
-        {
-            let (stored, given) = (stored.generation, spec.generation);
-            return Err(boxed(NotPossible::OlderGeneration {
-                key: key.clone(),
-                stored,
-                given,
-            }));
-        }
-        let is_new = row.spec.is_none();
         // Said before anything is made.
         let launch = self.launch(spec)?;
-        let placement = self.place(&row, spec).await?;
+        let Placed { placement, is_new } = self.place(key, spec).await?;
         self.run_agent(spec, &launch).await?;
         let listen = placement.listen.clone();
         let assignment = Assignment {
@@ -261,19 +245,6 @@ impl LocalPlatform {
             .await
             .map_err(boxed)?;
         row.ok_or_else(|| boxed(NotPossible::UnknownDatabase { key: key.clone() }))
-    }
-
-    /// The registered database of this key, which must be this instance.
-    async fn row(&self, key: &DatabaseKey, id: InstanceId) -> Result<DatabaseRow, PlatformError> {
-        let row = self.row_of(key).await?;
-        if row.id != id {
-            return Err(boxed(NotPossible::OtherId {
-                key: key.clone(),
-                id,
-                given: row.id,
-            }));
-        }
-        Ok(row)
     }
 
     async fn row_by_id(&self, id: InstanceId) -> Result<DatabaseRow, PlatformError> {

@@ -41,7 +41,7 @@ impl LocalPlatform {
     }
 
     async fn repair_names(&self) -> Result<(), PlatformError> {
-        let _one = self.inner.placing.lock().await;
+        let _one = self.one_places().await?;
         let mut placements = self
             .inner
             .store

@@ -2,37 +2,86 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use boma_engine::keys::DatabaseKey;
 use boma_engine::platform::PlatformError;
 use boma_instance::{InstanceId, InstanceSpec, Listen, Placement};
 use boma_problem::IntoProblem;
 use jiff::Timestamp;
+use tokio::sync::MutexGuard;
 
-use super::LocalPlatform;
 use super::error::boxed;
+use super::{LocalPlatform, NotPossible};
 use crate::address;
 use crate::config::HostsFile;
 use crate::hosts::{self, HostsError};
+use crate::locks::{self, Held, LockError};
 use crate::store::{DatabaseRow, PlacementRow};
 use crate::tls::Freshness;
+
+/// How long another process may take to place an instance; it takes milliseconds.
+const PLACING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The right to choose addresses and to write the hosts file, until this is dropped.
+pub(super) struct Placing<'a> {
+    _one: MutexGuard<'a, ()>,
+    _held: Held,
+}
+
+/// Where an instance is.
+pub(super) struct Placed {
+    /// What its agent is told.
+    pub(super) placement: Placement,
+    /// It has never had a spec before.
+    pub(super) is_new: bool,
+}
+
+/// Whether a spec fits the database that it is handed over for.
+fn check(row: &DatabaseRow, spec: &InstanceSpec) -> Result<(), NotPossible> {
+    let key = row.key.clone();
+    if row.id != spec.id {
+        return Err(NotPossible::OtherId {
+            key,
+            id: spec.id,
+            given: row.id,
+        });
+    }
+    if row.purging {
+        return Err(NotPossible::BeingPurged { key });
+    }
+    match &row.spec {
+        Some(stored) if stored.generation > spec.generation => Err(NotPossible::OlderGeneration {
+            key,
+            stored: stored.generation,
+            given: spec.generation,
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
 
 impl LocalPlatform {
     /// Places an instance and stores its spec, in one transaction; writes nothing that is so
     /// already.
     pub(super) async fn place(
         &self,
-        row: &DatabaseRow,
+        key: &DatabaseKey,
         spec: &InstanceSpec,
-    ) -> Result<Placement, PlatformError> {
+    ) -> Result<Placed, PlatformError> {
         let inner = &self.inner;
-        let _one = inner.placing.lock().await;
-        let id = row.id;
-        let (others, certificate) = inner
-            .store
-            .read(move |state| Ok((state.placements()?, state.certificate(id)?)))
-            .await
-            .map_err(boxed)?;
-        let mut placement = self.choose_placement(row, &others)?;
+        let (id, wanted) = (spec.id, key.clone());
+        let _one = self.one_places().await?;
+        let read = inner.store.read(move |state| {
+            Ok((
+                state.database(&wanted)?,
+                state.placements()?,
+                state.certificate(id)?,
+            ))
+        });
+        let (row, others, certificate) = read.await.map_err(boxed)?;
+        let row = row.ok_or_else(|| boxed(NotPossible::UnknownDatabase { key: key.clone() }))?;
+        check(&row, spec).map_err(boxed)?;
+        let mut placement = self.choose_placement(&row, &others)?;
         placement.resolves = self
             .write_names(&others, Some((id, &placement)))
             .await
@@ -49,9 +98,12 @@ impl LocalPlatform {
             Timestamp::now(),
         );
         let (certificate, freshness) = issued.map_err(boxed)?;
-        let answer = Placement {
-            listen: placement.listen(),
-            tls: Some(inner.authority.material(&certificate)),
+        let answer = Placed {
+            placement: Placement {
+                listen: placement.listen(),
+                tls: Some(inner.authority.material(&certificate)),
+            },
+            is_new: row.spec.is_none(),
         };
         let is_placed = row.placement.as_ref() == Some(&placement);
         let has_spec = row.spec.as_ref() == Some(spec);
@@ -73,6 +125,23 @@ impl LocalPlatform {
         });
         write.await.map_err(boxed)?;
         Ok(answer)
+    }
+
+    /// Makes all who place wait for each other: in this process, and in others.
+    pub(super) async fn one_places(&self) -> Result<Placing<'_>, PlatformError> {
+        let one = self.inner.placing.lock().await;
+        let path = self.inner.layout.lock("place");
+        let held = locks::hold_within(&path, PLACING_PATIENCE)
+            .await
+            .map_err(boxed)?;
+        let held = held.map_err(|holder| {
+            let state_dir = self.inner.layout.root().to_owned();
+            boxed(LockError::AtWork { state_dir, holder })
+        })?;
+        Ok(Placing {
+            _one: one,
+            _held: held,
+        })
     }
 
     /// The placement that an instance has for life, or a new one.

@@ -96,7 +96,7 @@ impl LocalPlatform {
             .map_err(failed)?;
         inner.limits.remove(id).map_err(boxed)?;
 
-        let _one = inner.placing.lock().await;
+        let _one = self.one_places().await?;
         let mut placements = inner
             .store
             .read(|state| state.placements())

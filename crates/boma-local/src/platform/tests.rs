@@ -90,11 +90,11 @@ async fn placed(platform: &LocalPlatform, key: &DatabaseKey, number: u128) -> Li
         .record_database(key, id(number), &record())
         .await
         .unwrap();
-    let row = platform.row_of(key).await.unwrap();
     platform
-        .place(&row, &spec(id(number), 1))
+        .place(key, &spec(id(number), 1))
         .await
         .unwrap()
+        .placement
         .listen
 }
 
@@ -236,8 +236,7 @@ async fn an_older_spec_and_another_id_are_refused() {
         .record_database(&key, id(1), &record())
         .await
         .unwrap();
-    let row = platform.row_of(&key).await.unwrap();
-    platform.place(&row, &spec(id(1), 5)).await.unwrap();
+    platform.place(&key, &spec(id(1), 5)).await.unwrap();
     let problem = platform
         .put_instance(&key, &spec(id(1), 4))
         .await
