@@ -131,15 +131,16 @@ async fn status(
     State(mut handle): State<Handle>,
     Query(query): Query<StatusQuery>,
 ) -> Result<Json<Reported>, Refused> {
-    let after = query.after.unwrap_or(0);
-    let wait = query
-        .wait
-        .map_or(LONGEST_WAIT, Duration::from_secs)
-        .min(LONGEST_WAIT);
-    let newer =
-        |reported: &Option<Reported>| reported.as_ref().is_some_and(|one| one.serial > after);
-    // Out of patience, what was said last is still the answer.
-    drop(tokio::time::timeout(wait, handle.status.wait_for(newer)).await);
+    if let Some(after) = query.after {
+        let wait = query
+            .wait
+            .map_or(LONGEST_WAIT, Duration::from_secs)
+            .min(LONGEST_WAIT);
+        let newer =
+            |reported: &Option<Reported>| reported.as_ref().is_some_and(|one| one.serial > after);
+        // Out of patience, what was said last is still the answer.
+        drop(tokio::time::timeout(wait, handle.status.wait_for(newer)).await);
+    }
     handle
         .status
         .borrow()

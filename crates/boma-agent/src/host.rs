@@ -20,14 +20,13 @@ use boma_problem::{Class, IntoProblem, Problem};
 use nix::unistd::{User, geteuid};
 
 use self::inquiry::Inquiry;
-use crate::AgentConfig;
 use crate::ledger::{Ledger, store};
 use crate::plan::{ConfigFile, Data, FileName, Files, Observed, Paths, Server, Step};
+use crate::{AgentConfig, LOG};
 
 /// Name of the data directory in the instance directory.
 pub(crate) const DATA: &str = "data";
 const TLS: &str = "tls";
-const LOG: &str = "postgresql.log";
 
 /// How long a step waits for a server that starts. Longer starts (WAL to replay) go on by
 /// themselves and are found by the next look.

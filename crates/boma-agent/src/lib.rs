@@ -33,6 +33,9 @@ use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::run::Agent;
 
+/// Name of the server's log in the instance directory.
+pub const LOG: &str = "postgresql.log";
+
 /// Name of the API's Unix socket in the run directory.
 pub const SOCKET: &str = "agent.sock";
 

@@ -23,7 +23,7 @@ pub struct File {
     /// The file.
     pub source: Arc<SourceFile>,
     /// What it holds.
-    pub parsed: Parsed,
+    pub parsed: Arc<Parsed>,
 }
 
 /// What a source holds at one moment.

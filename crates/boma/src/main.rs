@@ -1,3 +1,43 @@
-//! The `boma` program.
+//! The `boma` program: the command line, the server and the agent in one binary.
+//!
+//! ```text
+//!   cli (what can be typed) ─► commands (one file each) ─► engine, local platform, agent
+//!                                        │
+//!                                        ▼
+//!                          terminal (the only module that prints)
+//! ```
+//!
+//! No rule of the product lives here: what a command decides, it asks the engine.
 
-fn main() {}
+mod builds;
+mod cli;
+mod commands;
+mod configuration;
+mod progress;
+mod session;
+mod table;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::terminal::{Exit, Failure, Terminal};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::new(&cli.global);
+    let exit = match commands::run(cli, terminal) {
+        Ok(exit) | Err(Failure::Shown(exit)) => exit,
+        Err(Failure::Problem(problem)) => {
+            terminal.problems(std::slice::from_ref(&problem));
+            Exit::of(&problem)
+        }
+        Err(Failure::Output(error)) => {
+            terminal.error_line(&format!("Error: write output: {error}"));
+            Exit::Internal
+        }
+    };
+    ExitCode::from(exit.code())
+}

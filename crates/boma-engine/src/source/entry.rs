@@ -113,7 +113,7 @@ pub(super) fn look(
 
 fn parsed(name: &str, bytes: Vec<u8>) -> Arc<File> {
     let source = SourceFile::new(name, bytes);
-    let parsed = parse_file(&source);
+    let parsed = Arc::new(parse_file(&source));
     Arc::new(File { source, parsed })
 }
 

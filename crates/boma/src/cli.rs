@@ -1,0 +1,403 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Managed PostgreSQL from manifests in Git
+///
+/// Databases and applications are described by small YAML manifests; `boma apply` makes them so,
+/// `boma serve` keeps them so.
+#[derive(Debug, Parser)]
+#[command(name = "boma", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Directory that holds everything Boma keeps on this machine [default: /var/lib/boma as root,
+    /// else ~/.local/state/boma]
+    #[arg(long, global = true, env = "BOMA_STATE_DIR", value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
+    pub(crate) color: Color,
+    /// Say less on standard error
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Write a log to standard error (can be repeated)
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How to print what is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// Columns for people.
+    Table,
+    /// JSON.
+    Json,
+    /// Manifests that can be applied again.
+    Yaml,
+    /// `kind/name`, one a line.
+    Name,
+}
+
+/// How to print problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people.
+    Text,
+    /// JSON.
+    Json,
+    /// Annotations of GitHub Actions.
+    Github,
+}
+
+/// How to print a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people.
+    Text,
+    /// JSON.
+    Json,
+}
+
+/// How to print an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EnvFormat {
+    /// `NAME=value`, one a line.
+    Dotenv,
+    /// Lines that a POSIX shell can read.
+    Shell,
+    /// JSON.
+    Json,
+}
+
+/// Where the manifests are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// Directory with manifests, at any depth
+    #[arg(value_name = "SOURCE", default_value = ".")]
+    pub(crate) source: PathBuf,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write first manifests into a directory
+    Init(InitArgs),
+    /// Check manifests, without looking at anything that runs
+    Validate(ValidateArgs),
+    /// Show what `apply` would do; exits with 4 when there is something to do
+    Plan(PlanArgs),
+    /// Make everything so as the manifests say
+    Apply(ApplyArgs),
+    /// Keep everything so as the manifests say, until stopped
+    Serve(ServeArgs),
+    /// List databases and applications
+    Get(GetArgs),
+    /// Show everything about a database or an application
+    Describe(DescribeArgs),
+    /// Show what happened
+    Events(EventsArgs),
+    /// Show who changed what
+    Audit(AuditArgs),
+    /// Show the environment of an application
+    Env(EnvArgs),
+    /// Run a command with the environment of an application
+    Run(RunArgs),
+    /// Run an application's `preDeploy`, then restart it
+    Deploy(NameArgs),
+    /// Open psql on a database, as one of its applications or as the superuser
+    Psql(PsqlArgs),
+    /// Show the log of a database or an application
+    Logs(LogsArgs),
+    /// Stop databases and applications until `start`; their data stays
+    Stop(StopArgs),
+    /// Start what `stop` has stopped
+    Start(StopArgs),
+    /// Destroy a retired database and all of its data
+    Purge(PurgeArgs),
+    /// Look for what could be wrong with this installation
+    Doctor,
+    /// Look at the PostgreSQL installations of this machine
+    #[command(subcommand)]
+    Postgres(PostgresCommand),
+    /// Print the JSON Schema of manifests, for editors
+    Schema,
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Serve one PostgreSQL server (started by Boma itself)
+    #[command(hide = true)]
+    Agent(AgentArgs),
+    /// Make spare clusters ahead (started by Boma itself)
+    #[command(hide = true)]
+    AgentPrepare(PrepareArgs),
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Directory to write to
+    #[arg(default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// Organization of the project
+    #[arg(long, default_value = "my-organization")]
+    pub(crate) organization: String,
+    /// Organizational unit of the project
+    #[arg(long, default_value = "my-unit")]
+    pub(crate) unit: String,
+    /// Environment of the project
+    #[arg(long, default_value = "development")]
+    pub(crate) environment: String,
+    /// Name of the project [default: the directory's name]
+    #[arg(long)]
+    pub(crate) project: Option<String>,
+    /// Name of the database [default: the project's with `-db`]
+    #[arg(long)]
+    pub(crate) database: Option<String>,
+    /// Name of the application [default: the project's with `-api`]
+    #[arg(long)]
+    pub(crate) application: Option<String>,
+}
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// How to print problems
+    #[arg(long, short, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) output: ReportFormat,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// How to print the plan
+    #[arg(long, short, value_enum, default_value_t = PlanFormat::Text)]
+    pub(crate) output: PlanFormat,
+    /// Take these manifests in place of those of another directory that were applied before
+    #[arg(long)]
+    pub(crate) change_source: bool,
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Seconds to wait until everything is so
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) patience: u64,
+    /// Take these manifests in place of those of another directory that were applied before
+    #[arg(long)]
+    pub(crate) change_source: bool,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Take these manifests in place of those of another directory that were applied before
+    #[arg(long)]
+    pub(crate) change_source: bool,
+}
+
+/// Arguments of `get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// `databases`, `applications`, a name, or `kind/name`; everything when left out
+    pub(crate) what: Option<String>,
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) output: ListFormat,
+}
+
+/// Arguments of `describe`.
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArgs {
+    /// Name of a database or an application
+    pub(crate) name: String,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Only those of a database or an application
+    pub(crate) name: Option<String>,
+    /// How many, newest last
+    #[arg(long, short = 'n', default_value_t = 50)]
+    pub(crate) limit: u32,
+    /// Print JSON, one event a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// How many, newest last
+    #[arg(long, short = 'n', default_value_t = 50)]
+    pub(crate) limit: u32,
+    /// Print JSON, one entry a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `env`.
+#[derive(Debug, Args)]
+pub(crate) struct EnvArgs {
+    /// Name of the application
+    pub(crate) application: String,
+    /// Print secrets too, not only where they are
+    #[arg(long)]
+    pub(crate) reveal: bool,
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t = EnvFormat::Dotenv)]
+    pub(crate) output: EnvFormat,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Name of the application
+    pub(crate) application: String,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// One name.
+#[derive(Debug, Args)]
+pub(crate) struct NameArgs {
+    /// Name of the application
+    pub(crate) name: String,
+}
+
+/// Arguments of `psql`.
+#[derive(Debug, Args)]
+pub(crate) struct PsqlArgs {
+    /// Name of the database
+    pub(crate) database: String,
+    /// Connect as this application; as the superuser when left out
+    #[arg(long = "as", value_name = "APPLICATION")]
+    pub(crate) application: Option<String>,
+    /// Arguments for psql
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    pub(crate) arguments: Vec<std::ffi::OsString>,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Name of a database or an application
+    pub(crate) name: String,
+    /// How many lines
+    #[arg(long, short = 'n', default_value_t = 100)]
+    pub(crate) lines: usize,
+    /// Go on with new lines as they come
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// Arguments of `stop` and `start`.
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Names of databases and applications; everything when left out
+    pub(crate) names: Vec<String>,
+}
+
+/// Arguments of `purge`.
+#[derive(Debug, Args)]
+pub(crate) struct PurgeArgs {
+    /// Name of the retired database
+    pub(crate) database: String,
+    /// Its name again, in place of being asked for it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+}
+
+/// What `postgres` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PostgresCommand {
+    /// List the PostgreSQL installations that Boma found
+    List {
+        /// How to print
+        #[arg(long, short, value_enum, default_value_t = ListFormat::Table)]
+        output: ListFormat,
+    },
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `agent`.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// The instance directory
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Directory of the Unix sockets
+    #[arg(long)]
+    pub(crate) run_dir: PathBuf,
+    /// Directory of templates and spare clusters
+    #[arg(long)]
+    pub(crate) store: PathBuf,
+    /// Directory of the PostgreSQL programs
+    #[arg(long)]
+    pub(crate) bin_dir: PathBuf,
+    /// File that standard output and error go to
+    #[arg(long)]
+    pub(crate) log: PathBuf,
+    /// System user to become
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Cgroup to join (can be repeated)
+    #[arg(long)]
+    pub(crate) cgroup: Vec<PathBuf>,
+}
+
+/// Arguments of `agent-prepare`.
+#[derive(Debug, Args)]
+pub(crate) struct PrepareArgs {
+    /// Directory of templates and spare clusters
+    #[arg(long)]
+    pub(crate) store: PathBuf,
+    /// Directory of the PostgreSQL programs
+    #[arg(long)]
+    pub(crate) bin_dir: PathBuf,
+    /// How many spare clusters to keep
+    #[arg(long)]
+    pub(crate) count: usize,
+    /// System user to become
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+}

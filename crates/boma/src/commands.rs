@@ -1,0 +1,81 @@
+//! The commands, one file each.
+
+mod agent;
+mod apply;
+mod completions;
+mod describe;
+mod doctor;
+mod env;
+mod events;
+mod get;
+mod init;
+mod logging;
+mod logs;
+mod plan;
+mod postgres;
+mod psql;
+mod purge;
+mod schema;
+mod serve;
+mod stop;
+mod validate;
+
+use boma_problem::{Class, Problem};
+
+use crate::cli::{Cli, Command, Global};
+use crate::terminal::{Result, Terminal};
+
+/// Runs what was typed.
+pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
+    logging::start(cli.global.verbose, terminal.is_interactive());
+    let global = &cli.global;
+    match cli.command {
+        Command::Init(args) => init::run(&args, terminal),
+        Command::Validate(args) => validate::run(&args, global, terminal),
+        Command::Schema => schema::run(terminal),
+        Command::Completions(args) => completions::run(&args, terminal),
+        Command::Postgres(command) => postgres::run(&command, terminal),
+        Command::Agent(args) => agent::run(args),
+        Command::AgentPrepare(args) => agent::prepare(args),
+        command => on_installation(command, global, terminal),
+    }
+}
+
+/// Runs a command that needs an installation, and so the asynchronous runtime.
+fn on_installation(command: Command, global: &Global, terminal: Terminal) -> Result {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::from_error(Class::Transient, "runtime-not-started", &error))?;
+    runtime.block_on(Box::pin(dispatch(command, global, terminal)))
+}
+
+async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Result {
+    match command {
+        Command::Plan(args) => plan::run(&args, global, terminal).await,
+        Command::Apply(args) => apply::run(args, global, terminal).await,
+        Command::Serve(args) => serve::run(&args, global, terminal).await,
+        Command::Get(args) => get::run(&args, global, terminal).await,
+        Command::Describe(args) => describe::run(&args, global, terminal).await,
+        Command::Events(args) => events::events(&args, global, terminal).await,
+        Command::Audit(args) => events::audit(&args, global, terminal).await,
+        Command::Env(args) => env::env(&args, global, terminal).await,
+        Command::Run(args) => env::run(&args, global).await,
+        Command::Deploy(args) => stop::deploy(&args, global, terminal).await,
+        Command::Psql(args) => psql::run(&args, global).await,
+        Command::Logs(args) => logs::run(&args, global, terminal).await,
+        Command::Stop(args) => stop::stop(&args, global, terminal).await,
+        Command::Start(args) => stop::start(&args, global, terminal).await,
+        Command::Purge(args) => purge::run(&args, global, terminal).await,
+        Command::Doctor => doctor::run(global, terminal).await,
+        // Each of these has its own way in `run`.
+        Command::Init(_)
+        | Command::Validate(_)
+        | Command::Schema
+        | Command::Completions(_)
+        | Command::Postgres(_)
+        | Command::Agent(_)
+        | Command::AgentPrepare(_) => Ok(crate::terminal::Exit::Ok),
+    }
+}

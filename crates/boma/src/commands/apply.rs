@@ -1,0 +1,110 @@
+//! `boma apply`.
+
+use std::time::{Duration, Instant};
+
+use boma_engine::converge::{Converge, Convergence};
+use boma_engine::plan::Asked;
+use boma_problem::Problem;
+
+use crate::cli::{ApplyArgs, Global, PlanArgs, PlanFormat};
+use crate::commands::plan::{self, asked, new_id};
+use crate::commands::validate::counted;
+use crate::progress::Shown;
+use crate::session::{Loaded, Need, Session, load};
+use crate::terminal::{Exit, Result, Terminal, Tone};
+
+/// Makes everything so as the manifests say.
+pub(crate) async fn run(args: ApplyArgs, global: &Global, terminal: Terminal) -> Result {
+    if args.dry_run {
+        let args = PlanArgs {
+            source: args.source,
+            output: PlanFormat::Text,
+            change_source: args.change_source,
+        };
+        return plan::run(&args, global, terminal).await;
+    }
+    let session = Session::open(global, Need::Builds).await?;
+    let loaded = load(&args.source.source, |root| session.basis(root))?;
+    terminal.problems(&loaded.problems);
+    if loaded.has_errors() {
+        terminal.status("Nothing was changed.");
+        return Ok(Exit::Problem);
+    }
+    let patience = Duration::from_secs(args.patience);
+    let asked = asked(&loaded, args.change_source);
+    converge(&session, &loaded, asked, patience, "apply", terminal).await
+}
+
+/// Converges once, under the lock that one process at a time holds, and says what became of it.
+pub(crate) async fn converge(
+    session: &Session,
+    loaded: &Loaded,
+    asked: Asked,
+    patience: Duration,
+    command: &str,
+    terminal: Terminal,
+) -> Result {
+    let began = Instant::now();
+    let _pass = session.platform.begin_pass(patience).await?;
+    let shown = Shown::new(terminal);
+    let mut around = Session::surroundings(command);
+    around.patience = patience;
+    around.report = shown.report();
+    let converge = Converge {
+        catalog: &loaded.catalog,
+        platform: &session.platform,
+        around: &around,
+        ids: &mut new_id,
+        patience,
+        planned: &mut |plan| shown.planned(plan),
+    };
+    let result = converge.run(&asked).await?;
+    shown.end();
+    session.platform.prepare_spares();
+    Ok(said(&result, loaded, began.elapsed(), terminal))
+}
+
+/// Says what became of it.
+fn said(result: &Convergence, loaded: &Loaded, took: Duration, terminal: Terminal) -> Exit {
+    let mut problems: Vec<Problem> = result
+        .left
+        .blocked
+        .iter()
+        .map(|blocked| blocked.problem.clone())
+        .collect();
+    problems.extend(result.failed.iter().map(|failure| failure.problem.clone()));
+    problems.extend(result.left.warnings.iter().cloned());
+    terminal.problems(&problems);
+    for waiting in &result.left.waiting {
+        let line = format!("{}  {waiting}", waiting.subject());
+        terminal.status(&format!(
+            "{} {line}",
+            terminal.paint_err(Tone::Waiting, "waiting")
+        ));
+    }
+    let all = format!(
+        "{} and {}",
+        counted(loaded.catalog.databases().len(), "database"),
+        counted(loaded.catalog.applications().len(), "application")
+    );
+    if result.is_converged() {
+        let line = if result.done == 0 {
+            format!("Nothing to do: {all} are as their manifests say.")
+        } else {
+            format!(
+                "{all} are as their manifests say ({:.1} s).",
+                took.as_secs_f32()
+            )
+        };
+        terminal.status(&terminal.paint_err(Tone::Ok, &line));
+        return Exit::Ok;
+    }
+    terminal.status(&format!(
+        "Not everything is as the manifests say; {} done. `boma plan` shows what is left.",
+        counted(result.done, "step")
+    ));
+    match problems.iter().find(|problem| problem.is_error()) {
+        Some(problem) => Exit::of(problem),
+        None => Exit::NotConverged,
+    }
+}

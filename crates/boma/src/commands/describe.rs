@@ -1,0 +1,180 @@
+//! `boma describe`.
+
+use std::fmt::Write as _;
+
+use boma_engine::computed::{ApplicationComputed, DatabaseComputed};
+use boma_engine::keys::{ApplicationKey, DatabaseKey};
+use boma_instance::{Access, Condition, Truth};
+use boma_problem::Problem;
+
+use crate::cli::{DescribeArgs, Global};
+use crate::commands::get::{Inventory, mebibytes};
+use crate::session::{Named, Need, Session, find};
+use crate::terminal::{Exit, Result, Terminal, Tone, printable};
+
+/// Shows everything about a database or an application.
+pub(crate) async fn run(args: &DescribeArgs, global: &Global, terminal: Terminal) -> Result {
+    let session = Session::open(global, Need::NoBuilds).await?;
+    let inventory = Inventory::take(&session).await?;
+    let named = find(&inventory.seen, &args.name)?;
+    let mut page = Page {
+        terminal,
+        text: String::new(),
+    };
+    match &named {
+        Named::Database(key) => database(&mut page, key, &inventory),
+        Named::Application(key) => application(&mut page, key, &inventory.application(key)),
+    }
+    let events = session.platform.events(Some(&named.subject()), 10).await?;
+    page.heading("Events");
+    for one in &events {
+        let line = format!(
+            "{}  {}",
+            one.last.strftime("%Y-%m-%d %H:%M:%S"),
+            one.event.message
+        );
+        page.line(&line);
+    }
+    if events.is_empty() {
+        page.line("none");
+    }
+    terminal.result(&page.text)?;
+    Ok(Exit::Ok)
+}
+
+struct Page {
+    terminal: Terminal,
+    text: String,
+}
+
+impl Page {
+    fn heading(&mut self, text: &str) {
+        let text = self.terminal.paint(Tone::Heading, text);
+        self.push(&format!("\n{text}"));
+    }
+
+    fn field(&mut self, name: &str, value: Option<String>) {
+        let value = value.unwrap_or_else(|| "unknown".to_owned());
+        self.push(&format!("  {name:<22}{}", printable(&value)));
+    }
+
+    fn line(&mut self, text: &str) {
+        self.push(&format!("  {}", printable(text)));
+    }
+
+    fn push(&mut self, line: &str) {
+        // Writing to a string does not fail.
+        let _infallible = writeln!(self.text, "{line}");
+    }
+
+    fn conditions(&mut self, conditions: &[Condition]) {
+        self.heading("Conditions");
+        for one in conditions {
+            let (tone, word) = match one.status {
+                Truth::True => (Tone::Ok, "true"),
+                Truth::False => (Tone::Failed, "false"),
+                Truth::Unknown => (Tone::Waiting, "unknown"),
+            };
+            let word = self.terminal.paint(tone, &format!("{word:<8}"));
+            let line = format!("  {:<22}{word}{}", one.kind, printable(&one.message));
+            self.push(&line);
+        }
+    }
+
+    fn problems(&mut self, problems: &[Problem]) {
+        if problems.is_empty() {
+            return;
+        }
+        self.heading("Problems");
+        for problem in problems {
+            self.line(&problem.to_string());
+            for hint in &problem.hints {
+                let hint = self.terminal.paint(Tone::Hint, hint);
+                self.push(&format!("    {hint}"));
+            }
+        }
+    }
+}
+
+fn database(page: &mut Page, key: &DatabaseKey, inventory: &Inventory) {
+    let one: DatabaseComputed = inventory.database(key);
+    let title = page
+        .terminal
+        .paint(Tone::Heading, &format!("Database {}", key.name));
+    page.text = format!("{title}\n");
+    page.field("Project", Some(key.project.to_string()));
+    page.field("Phase", Some(one.phase.to_string()));
+    let age = one
+        .observed_at
+        .map(|at| format!("{} by its agent", at.strftime("%Y-%m-%d %H:%M:%S")));
+    page.field("Measured", age);
+    page.field("Host", one.host.clone());
+    page.field("Port", one.port.map(|port| port.to_string()));
+    page.field("Database name", Some(one.database_name.clone()));
+    page.field("PostgreSQL", one.version.clone());
+    page.field("Storage used", one.storage_bytes_used.map(mebibytes));
+    page.field("Instance", one.id.map(|id| id.to_string()));
+    page.field("Last backup", one.last_backup.map(|at| at.to_string()));
+    page.field(
+        "Recoverable until",
+        one.recoverable_until.map(|at| at.to_string()),
+    );
+    page.heading("Access");
+    let mut granted = false;
+    for (grant, stored) in &inventory.seen.grants {
+        if grant.database == *key {
+            granted = true;
+            let roles: Vec<_> = stored
+                .logins
+                .values()
+                .map(|login| login.role.clone())
+                .collect();
+            page.line(&format!("{} as {}", grant.application, roles.join(", ")));
+        }
+    }
+    if !granted {
+        page.line("none: no application can connect");
+    }
+    page.conditions(&one.conditions);
+    page.problems(&one.problems);
+}
+
+fn application(page: &mut Page, key: &ApplicationKey, one: &ApplicationComputed) {
+    let title = page
+        .terminal
+        .paint(Tone::Heading, &format!("Application {}", key.name));
+    page.text = format!("{title}\n");
+    page.field("Project", Some(key.project.to_string()));
+    page.field("Phase", Some(one.phase.to_string()));
+    if let Some(process) = &one.process {
+        page.field("Process", process.pid.map(|pid| pid.to_string()));
+        page.field("Since", process.since.map(|at| at.to_string()));
+    }
+    page.heading("Environment");
+    for name in &one.environment {
+        page.line(name);
+    }
+    page.heading("Databases");
+    for grant in &one.grants {
+        let may = match grant.access {
+            Access::ReadOnly => "read-only",
+            Access::ReadWrite => "read/write",
+        };
+        let role = grant.role.as_deref().unwrap_or("no user yet");
+        page.line(&format!(
+            "{}  {may}, as {role}, in {}",
+            grant.database, grant.env_var
+        ));
+    }
+    if let Some(run) = &one.pre_deploy {
+        page.heading("preDeploy");
+        page.line(&format!(
+            "last run {}",
+            run.at.strftime("%Y-%m-%d %H:%M:%S")
+        ));
+        if let Some(failure) = &run.failure {
+            page.line(&failure.to_string());
+        }
+    }
+    page.conditions(&one.conditions);
+}

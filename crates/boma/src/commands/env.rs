@@ -1,0 +1,111 @@
+//! `boma env` and `boma run`: the environment of an application.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use boma_engine::platform::{AuditEntry, Platform};
+use boma_instance::Secret;
+use boma_problem::{Class, Problem};
+use jiff::Timestamp;
+
+use crate::cli::{EnvArgs, EnvFormat, Global, RunArgs};
+use crate::session::{Need, Session, actor, find_application};
+use crate::terminal::{Exit, Failure, Result, Terminal, Tone};
+
+/// What stands in place of a value.
+const HIDDEN: &str = "********";
+
+/// Shows the environment of an application; values only when asked for, and that is recorded.
+pub(crate) async fn env(args: &EnvArgs, global: &Global, terminal: Terminal) -> Result {
+    let session = Session::open(global, Need::NoBuilds).await?;
+    let key = find_application(&session.platform.observe().await?, &args.application)?;
+    let environment = session.platform.environment(&key).await?;
+    if args.reveal {
+        session
+            .platform
+            .audit(&AuditEntry {
+                at: Timestamp::now(),
+                actor: actor("env --reveal"),
+                action: "reveal environment".into(),
+                subject: format!("Application {key}"),
+                outcome: "done".into(),
+            })
+            .await?;
+    }
+    let shown = |secret: &Secret<String>| {
+        if args.reveal {
+            secret.expose().clone()
+        } else {
+            HIDDEN.to_owned()
+        }
+    };
+    let values = environment
+        .iter()
+        .map(|(name, value)| (name.clone(), shown(value)));
+    match args.output {
+        EnvFormat::Json => {
+            terminal.json(&values.collect::<std::collections::BTreeMap<_, _>>())?;
+        }
+        EnvFormat::Dotenv => {
+            let text: String = values
+                .map(|(name, value)| format!("{name}={value}\n"))
+                .collect();
+            terminal.result(&text)?;
+        }
+        EnvFormat::Shell => {
+            let text: String = values
+                .map(|(name, value)| format!("export {name}={}\n", shell_quoted(&value)))
+                .collect();
+            terminal.result(&text)?;
+        }
+    }
+    if !args.reveal && !environment.is_empty() {
+        let hint = terminal.paint_err(Tone::Hint, "Hint:");
+        terminal.status(&format!(
+            "{hint} `--reveal` prints the values; `boma run {} -- COMMAND` uses them unseen.",
+            args.application
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
+/// A value between single quotes, as POSIX shells read it.
+fn shell_quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+/// Becomes a command with the environment of an application, on top of the caller's.
+pub(crate) async fn run(args: &RunArgs, global: &Global) -> Result {
+    let session = Session::open(global, Need::NoBuilds).await?;
+    let key = find_application(&session.platform.observe().await?, &args.application)?;
+    let environment = session.platform.environment(&key).await?;
+    let Some((program, arguments)) = args.command.split_first() else {
+        return Ok(Exit::Ok);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    for (name, value) in &environment {
+        command.env(name, value.expose());
+    }
+    Err(not_run(program, &command.exec()))
+}
+
+/// Why a program does not run; `exec` returns only then.
+pub(crate) fn not_run(program: &std::ffi::OsStr, error: &std::io::Error) -> Failure {
+    let problem = Problem {
+        message: format!("run `{}`", program.to_string_lossy()),
+        causes: vec![error.to_string()],
+        ..Problem::new(Class::User, "command-not-run", "")
+    };
+    problem.hint("Is it installed, and in the PATH?").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_with_quotes_is_one_word_for_a_shell() {
+        assert_eq!(shell_quoted("it's $HOME"), r"'it'\''s $HOME'");
+    }
+}

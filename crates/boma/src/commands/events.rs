@@ -1,0 +1,75 @@
+//! `boma events` and `boma audit`.
+
+use boma_engine::platform::Platform;
+
+use crate::cli::{AuditArgs, EventsArgs, Global};
+use crate::session::{Need, Session, find};
+use crate::table::Table;
+use crate::terminal::{Exit, Result, Terminal};
+
+const TIME: &str = "%Y-%m-%d %H:%M:%S";
+
+/// Shows what happened, oldest first.
+pub(crate) async fn events(args: &EventsArgs, global: &Global, terminal: Terminal) -> Result {
+    let session = Session::open(global, Need::NoBuilds).await?;
+    let subject = match &args.name {
+        Some(name) => Some(find(&session.platform.observe().await?, name)?.subject()),
+        None => None,
+    };
+    let events = session
+        .platform
+        .events(subject.as_deref(), args.limit)
+        .await?;
+    if args.json {
+        return lines(&events, terminal);
+    }
+    let mut table = Table::new(&["LAST (UTC)", "TIMES", "REASON", "ABOUT", "MESSAGE"]);
+    for one in events {
+        table.row([
+            one.last.strftime(TIME).to_string(),
+            one.count.to_string(),
+            one.event.reason,
+            short(&one.event.subject),
+            one.event.message,
+        ]);
+    }
+    terminal.result(&table.render())?;
+    Ok(Exit::Ok)
+}
+
+/// Shows who changed what, oldest first.
+pub(crate) async fn audit(args: &AuditArgs, global: &Global, terminal: Terminal) -> Result {
+    let session = Session::open(global, Need::NoBuilds).await?;
+    let entries = session.platform.audit_trail(args.limit).await?;
+    if args.json {
+        return lines(&entries, terminal);
+    }
+    let mut table = Table::new(&["AT (UTC)", "WHO", "WHAT", "TO", "OUTCOME"]);
+    for one in entries {
+        table.row([
+            one.at.strftime(TIME).to_string(),
+            one.actor,
+            one.action,
+            short(&one.subject),
+            one.outcome,
+        ]);
+    }
+    terminal.result(&table.render())?;
+    Ok(Exit::Ok)
+}
+
+fn lines(entries: &[impl serde::Serialize], terminal: Terminal) -> Result {
+    for entry in entries {
+        let line = serde_json::to_string(entry).map_err(std::io::Error::other)?;
+        terminal.result(&(line + "\n"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// `Database accounts-db` for a subject with its whole identity.
+fn short(subject: &str) -> String {
+    match (subject.split_once(' '), subject.rsplit_once('/')) {
+        (Some((kind, _)), Some((_, name))) => format!("{kind} {name}"),
+        _ => subject.to_owned(),
+    }
+}

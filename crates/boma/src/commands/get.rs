@@ -1,0 +1,233 @@
+//! `boma get`.
+
+use boma_engine::computed::{self, ApplicationComputed, DatabaseComputed};
+use boma_engine::keys::{ApplicationKey, DatabaseKey};
+use boma_engine::observed::Observed;
+use boma_engine::platform::Platform;
+use boma_manifest::Manifest;
+use serde::Serialize;
+
+use crate::cli::{GetArgs, Global, ListFormat};
+use crate::session::{Loaded, Named, Need, Session, find, load};
+use crate::table::Table;
+use crate::terminal::{Exit, Result, Terminal};
+
+/// What is there, with what its manifests say where they can be read.
+pub(crate) struct Inventory {
+    pub(crate) seen: Observed,
+    pub(crate) loaded: Option<Loaded>,
+}
+
+impl Inventory {
+    /// Looks at the platform, and at the manifests that were last applied.
+    pub(crate) async fn take(session: &Session) -> Result<Self> {
+        let seen = session.platform.observe().await?;
+        // Manifests that are gone or broken hide nothing of what runs.
+        let loaded = seen
+            .source
+            .as_ref()
+            .and_then(|source| load(source.as_ref(), |root| session.basis(root)).ok());
+        Ok(Self { seen, loaded })
+    }
+
+    fn manifest(&self, kind: &str, key: &str) -> Option<&Manifest> {
+        self.loaded.as_ref()?.manifests.iter().find(|manifest| {
+            let (its_kind, metadata) = match manifest {
+                Manifest::Database(one) => ("Database", &one.metadata),
+                Manifest::Application(one) => ("Application", &one.metadata),
+            };
+            its_kind == kind && format!("{}/{}", metadata.project, metadata.name) == key
+        })
+    }
+
+    /// What was measured of a database.
+    pub(crate) fn database(&self, key: &DatabaseKey) -> DatabaseComputed {
+        computed::database(key, &self.seen, None)
+    }
+
+    /// What was measured of an application.
+    pub(crate) fn application(&self, key: &ApplicationKey) -> ApplicationComputed {
+        let want = self
+            .loaded
+            .as_ref()
+            .and_then(|loaded| loaded.catalog.application(key));
+        computed::application(key, want.map(AsRef::as_ref), &self.seen, None)
+    }
+}
+
+/// A resource for other programs.
+#[derive(Serialize)]
+struct View<C> {
+    kind: &'static str,
+    project: String,
+    name: String,
+    computed: C,
+}
+
+/// What was asked for.
+struct Chosen {
+    databases: Vec<DatabaseKey>,
+    applications: Vec<ApplicationKey>,
+}
+
+impl Chosen {
+    fn of(what: Option<&str>, seen: &Observed) -> Result<Self> {
+        let databases = || seen.databases.keys().cloned().collect();
+        let applications = || seen.applications.keys().cloned().collect();
+        Ok(match what {
+            None => Self {
+                databases: databases(),
+                applications: applications(),
+            },
+            Some("databases" | "database" | "db") => Self {
+                databases: databases(),
+                applications: Vec::new(),
+            },
+            Some("applications" | "application" | "app" | "apps") => Self {
+                databases: Vec::new(),
+                applications: applications(),
+            },
+            Some(name) => match find(seen, name)? {
+                Named::Database(key) => Self {
+                    databases: vec![key],
+                    applications: Vec::new(),
+                },
+                Named::Application(key) => Self {
+                    databases: Vec::new(),
+                    applications: vec![key],
+                },
+            },
+        })
+    }
+}
+
+/// Lists databases and applications.
+pub(crate) async fn run(args: &GetArgs, global: &Global, terminal: Terminal) -> Result {
+    let session = Session::open(global, Need::NoBuilds).await?;
+    let inventory = Inventory::take(&session).await?;
+    let chosen = Chosen::of(args.what.as_deref(), &inventory.seen)?;
+    match args.output {
+        ListFormat::Table => {
+            terminal.result(&tables(&inventory, &chosen))?;
+            if chosen.databases.is_empty() && chosen.applications.is_empty() {
+                terminal.status("There is nothing yet. `boma apply DIRECTORY` makes what its manifests describe.");
+            }
+        }
+        ListFormat::Name => terminal.result(&names(&chosen))?,
+        ListFormat::Json => terminal.json(&views(&inventory, &chosen))?,
+        ListFormat::Yaml => terminal.result(&yaml(&inventory, &chosen)?)?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn names(chosen: &Chosen) -> String {
+    let databases = chosen
+        .databases
+        .iter()
+        .map(|key| format!("database/{}\n", key.name));
+    let applications = chosen
+        .applications
+        .iter()
+        .map(|key| format!("application/{}\n", key.name));
+    databases.chain(applications).collect()
+}
+
+fn tables(inventory: &Inventory, chosen: &Chosen) -> String {
+    let mut text = String::new();
+    if !chosen.databases.is_empty() {
+        let mut table = Table::new(&[
+            "DATABASE", "PROJECT", "PHASE", "VERSION", "HOST", "PORT", "STORAGE",
+        ]);
+        for key in &chosen.databases {
+            let one = inventory.database(key);
+            table.row([
+                key.name.to_string(),
+                key.project.to_string(),
+                one.phase.to_string(),
+                one.version.unwrap_or_default(),
+                one.host.unwrap_or_default(),
+                one.port.map(|port| port.to_string()).unwrap_or_default(),
+                one.storage_bytes_used.map(mebibytes).unwrap_or_default(),
+            ]);
+        }
+        text.push_str(&table.render());
+    }
+    if !chosen.applications.is_empty() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let mut table = Table::new(&["APPLICATION", "PROJECT", "PHASE", "DATABASES", "VARIABLES"]);
+        for key in &chosen.applications {
+            let one = inventory.application(key);
+            let grants: Vec<_> = one
+                .grants
+                .iter()
+                .map(|grant| match grant.access {
+                    boma_instance::Access::ReadOnly => {
+                        format!("{} (read-only)", grant.database.name)
+                    }
+                    boma_instance::Access::ReadWrite => grant.database.name.to_string(),
+                })
+                .collect();
+            table.row([
+                key.name.to_string(),
+                key.project.to_string(),
+                one.phase.to_string(),
+                grants.join(", "),
+                one.environment.join(", "),
+            ]);
+        }
+        text.push_str(&table.render());
+    }
+    text
+}
+
+/// Bytes for people.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+fn views(inventory: &Inventory, chosen: &Chosen) -> Vec<serde_json::Value> {
+    let databases = chosen.databases.iter().map(|key| {
+        serde_json::to_value(View {
+            kind: "Database",
+            project: key.project.to_string(),
+            name: key.name.to_string(),
+            computed: inventory.database(key),
+        })
+    });
+    let applications = chosen.applications.iter().map(|key| {
+        serde_json::to_value(View {
+            kind: "Application",
+            project: key.project.to_string(),
+            name: key.name.to_string(),
+            computed: inventory.application(key),
+        })
+    });
+    databases
+        .chain(applications)
+        .filter_map(std::result::Result::ok)
+        .collect()
+}
+
+/// Manifests that can be applied again, each with its `computed` block.
+fn yaml(inventory: &Inventory, chosen: &Chosen) -> Result<String> {
+    let mut documents = Vec::new();
+    for key in &chosen.databases {
+        let manifest = inventory.manifest("Database", &key.to_string());
+        let computed = block(&inventory.database(key))?;
+        documents.extend(manifest.map(|manifest| manifest.to_yaml() + &computed));
+    }
+    for key in &chosen.applications {
+        let manifest = inventory.manifest("Application", &key.to_string());
+        let computed = block(&inventory.application(key))?;
+        documents.extend(manifest.map(|manifest| manifest.to_yaml() + &computed));
+    }
+    Ok(documents.join("---\n"))
+}
+
+/// A `computed` block. JSON is YAML, and stays on lines of its own.
+fn block(computed: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_string_pretty(computed).map_err(std::io::Error::other)?;
+    Ok(format!("computed: {json}\n"))
+}

@@ -1,0 +1,88 @@
+//! `boma plan`.
+
+use std::sync::Arc;
+
+use boma_engine::plan::{self, Asked, OtherSource, Plan, PlanView};
+use boma_engine::platform::Platform;
+use boma_instance::InstanceId;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::cli::{Global, PlanArgs, PlanFormat};
+use crate::session::{Loaded, Need, Session, load};
+use crate::terminal::{Exit, Result, Terminal, Tone};
+
+/// Shows what `apply` would do.
+pub(crate) async fn run(args: &PlanArgs, global: &Global, terminal: Terminal) -> Result {
+    let session = Session::open(global, Need::Builds).await?;
+    let loaded = load(&args.source.source, |root| session.basis(root))?;
+    terminal.problems(&loaded.problems);
+    if loaded.has_errors() {
+        return Ok(Exit::Problem);
+    }
+    let seen = session.platform.observe().await?;
+    let asked = asked(&loaded, args.change_source);
+    let plan = plan::plan(
+        &loaded.catalog,
+        &seen,
+        &asked,
+        Timestamp::now(),
+        &mut new_id,
+    );
+    match args.output {
+        PlanFormat::Text => terminal.result(&painted(&plan, terminal))?,
+        PlanFormat::Json => terminal.json(&PlanView::from(&plan))?,
+    }
+    Ok(exit_of(&plan))
+}
+
+/// What a plan ends the program with: something in the way, something to do, or nothing.
+pub(crate) fn exit_of(plan: &Plan) -> Exit {
+    if !plan.blocked.is_empty() {
+        Exit::Problem
+    } else if plan.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::NotConverged
+    }
+}
+
+/// What a person asks for besides the manifests.
+pub(crate) fn asked(loaded: &Loaded, change_source: bool) -> Asked {
+    Asked {
+        source: Some(Arc::from(loaded.root.to_string_lossy().as_ref())),
+        other_source: if change_source {
+            OtherSource::Meant
+        } else {
+            OtherSource::Mistaken
+        },
+        ..Asked::default()
+    }
+}
+
+/// An identity for a new instance.
+pub(crate) fn new_id() -> InstanceId {
+    InstanceId(Uuid::new_v4())
+}
+
+/// The plan with its marks in colour.
+fn painted(plan: &Plan, terminal: Terminal) -> String {
+    let tone_of = |line: &str| match line.trim_start().chars().next() {
+        Some('+') => Some(Tone::Ok),
+        Some('~' | '…') => Some(Tone::Waiting),
+        Some('-' | '!') => Some(Tone::Failed),
+        _ if line.starts_with("Database ") || line.starts_with("Application ") => {
+            Some(Tone::Heading)
+        }
+        _ => None,
+    };
+    let mut text = String::new();
+    for line in plan.to_string().lines() {
+        match tone_of(line) {
+            Some(tone) => text.push_str(&terminal.paint(tone, line)),
+            None => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,180 @@
+//! `boma serve`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use boma_engine::engine::{Engine, EngineState, Loaded, Parts};
+use boma_engine::source::DirectorySource;
+use boma_problem::{Class, Problem};
+use notify::{RecursiveMode, Watcher};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+use crate::cli::{Global, ServeArgs};
+use crate::commands::plan::new_id;
+use crate::session::{Need, Session, canonical};
+use crate::terminal::{Exit, Result, Terminal, Tone};
+
+/// Editors write a file in several goes; what comes within this is one change.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// Where the kernel does not tell of changes (some network file systems), the directory is read
+/// this often.
+const READ_AGAIN: Duration = Duration::from_mins(1);
+
+/// Keeps everything so as the manifests say, until stopped. What runs goes on running afterwards.
+pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
+    let session = Session::open(global, Need::Builds).await?;
+    let root = canonical(&args.source.source)?;
+    let serving = Arc::new(session.platform.serve().await?);
+    session.platform.prepare_spares_in_use().await?;
+    let (loaded, source) = watch::channel(None);
+    let reading = tokio::spawn(read_again_and_again(root.clone(), loaded));
+    let parts = Parts {
+        platform: session.platform.clone(),
+        around: Session::surroundings("serve"),
+        ids: Box::new(new_id),
+        basis: session.basis(&root),
+        source_name: Arc::from(root.to_string_lossy().as_ref()),
+        source,
+    };
+    let (engine, handle) = Engine::new(parts);
+    if args.change_source {
+        handle.accept_other_source().await;
+    }
+    let wake = handle.waker();
+    let waking = tokio::spawn(async move {
+        loop {
+            serving.changed().await;
+            wake.notify_one();
+        }
+    });
+    let (stop, stopped) = watch::channel(false);
+    terminal.status(&format!(
+        "Serving {} (state in {}). Ctrl-C ends this; databases and applications go on running.",
+        root.display(),
+        session.platform.layout().root().display()
+    ));
+    let telling = tokio::spawn(tell(handle.state(), session.platform.clone(), terminal));
+    let running = tokio::spawn(engine.run(stopped));
+    asked_to_end().await?;
+    terminal.status("Ending.");
+    stop.send_replace(true);
+    // The engine carries the steps that it has begun to their end.
+    let ended = running.await;
+    for task in [reading, waking, telling] {
+        task.abort();
+    }
+    ended.map_err(|error| Problem::from_error(Class::Internal, "engine-panicked", &error))?;
+    Ok(Exit::Ok)
+}
+
+async fn asked_to_end() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // Both arms are cancel-safe: a signal that is not received is received by nobody else.
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Reads the source, now and whenever it changes.
+async fn read_again_and_again(root: PathBuf, loaded: watch::Sender<Option<Arc<Loaded>>>) {
+    let changed = Arc::new(Notify::new());
+    let _watcher = watcher(&root, &changed);
+    let mut source = DirectorySource::new(&root);
+    loop {
+        let reading = tokio::task::spawn_blocking(move || {
+            let snapshot = source.read();
+            (source, snapshot)
+        });
+        let Ok((again, snapshot)) = reading.await else {
+            return;
+        };
+        source = again;
+        let first = loaded.borrow().is_none();
+        if first || snapshot.changes > 0 || !snapshot.problems.is_empty() {
+            let files = snapshot
+                .files
+                .iter()
+                .map(|file| file.parsed.clone())
+                .collect();
+            loaded.send_replace(Some(Arc::new(Loaded {
+                files,
+                problems: snapshot.problems,
+            })));
+        }
+        // Cancel-safe: a permit that is not taken stays.
+        drop(tokio::time::timeout(READ_AGAIN, changed.notified()).await);
+        tokio::time::sleep(SETTLE).await;
+    }
+}
+
+/// Lets the kernel tell of changes; where it does not, the clock does.
+fn watcher(root: &Path, changed: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
+    let changed = changed.clone();
+    let told = move |event: notify::Result<notify::Event>| {
+        // Reading a file is no change of it, and this very program reads them.
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            changed.notify_one();
+        }
+    };
+    let watched = notify::recommended_watcher(told).and_then(|mut watcher| {
+        watcher.watch(root, RecursiveMode::Recursive)?;
+        Ok(watcher)
+    });
+    watched
+        .inspect_err(|error| tracing::warn!(%error, "changes of the manifests are seen late"))
+        .ok()
+}
+
+/// Says on standard error what changed in what is wrong or done.
+async fn tell(
+    mut state: watch::Receiver<Arc<EngineState>>,
+    platform: Arc<boma_local::LocalPlatform>,
+    terminal: Terminal,
+) {
+    let mut said: Vec<Problem> = Vec::new();
+    let mut converged = false;
+    loop {
+        let now = state.borrow_and_update().clone();
+        let problems = problems_of(&now);
+        if problems != said {
+            terminal.problems(&problems);
+            said = problems;
+        }
+        if now.is_converged() != converged {
+            converged = now.is_converged();
+            if converged {
+                let line = "Everything is as the manifests say.";
+                terminal.status(&terminal.paint_err(Tone::Ok, line));
+                platform.prepare_spares();
+            }
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn problems_of(state: &EngineState) -> Vec<Problem> {
+    let mut problems = state.source_problems.clone();
+    problems.extend(state.platform_problem.clone());
+    problems.extend(
+        state
+            .plan
+            .blocked
+            .iter()
+            .map(|blocked| blocked.problem.clone()),
+    );
+    problems.extend(
+        state
+            .failures
+            .values()
+            .map(|failure| failure.problem.clone()),
+    );
+    problems
+}

@@ -1,0 +1,147 @@
+//! What an operator may set for a whole installation: `config.toml` in the state directory.
+//!
+//! ```toml
+//! hosts-file = "/etc/hosts"      # or "" to write no names
+//! system-user = "postgres"       # servers run as this user when Boma runs as root
+//! enforce-limits = true          # CPU and memory by cgroups, where that may be done
+//! spares = 2                     # clusters made ahead for each PostgreSQL version in use
+//! port = 5432
+//!
+//! [plans.pro]
+//! cpuCount = 2
+//! memory = "4Gi"
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use boma_local::config::{Addresses, HostsFile, LocalConfig};
+use boma_manifest::PlanTable;
+use boma_problem::{Class, IntoProblem, Problem};
+use serde::Deserialize;
+
+/// Name of the file in the state directory.
+const FILE: &str = "config.toml";
+
+/// The file, with nothing filled in.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Configuration {
+    hosts_file: Option<PathBuf>,
+    system_user: Option<String>,
+    application_user: Option<String>,
+    enforce_limits: Option<bool>,
+    spares: Option<u16>,
+    port: Option<u16>,
+    plans: Option<PlanTable>,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigurationError {
+    /// It cannot be read.
+    #[error("read configuration `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// It does not say what it may say.
+    #[error("parse configuration `{}`", path.display())]
+    Parse {
+        path: PathBuf,
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl IntoProblem for ConfigurationError {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Read { .. } => Problem::from_error(Class::Config, "configuration-unreadable", self)
+                .hint("The state directory belongs to the user that runs Boma: try as that user, or name another one with `--state-dir`."),
+            Self::Parse { .. } => Problem::from_error(Class::Config, "configuration-invalid", self)
+                .hint("docs/operations.md lists what may stand there. Without the file everything has a default."),
+        }
+    }
+}
+
+impl Configuration {
+    /// Reads the file of a state directory; there need be none.
+    pub(crate) fn read(state_dir: &Path) -> Result<Self, ConfigurationError> {
+        let path = state_dir.join(FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).map_err(|source| ConfigurationError::Parse {
+                path,
+                source: Box::new(source),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigurationError::Read { path, source }),
+        }
+    }
+
+    /// Fills in what the operator has set.
+    pub(crate) fn apply_to(&self, config: &mut LocalConfig) {
+        if let Some(path) = &self.hosts_file {
+            config.hosts = if path.as_os_str().is_empty() {
+                HostsFile::Off
+            } else {
+                HostsFile::At(path.clone())
+            };
+        }
+        if let Some(port) = self.port {
+            config.addresses = Addresses::Automatic { port };
+        }
+        config.system_user = self.system_user.clone().or(config.system_user.take());
+        config.application_user = self
+            .application_user
+            .clone()
+            .or(config.application_user.take());
+        config.enforce_limits = self.enforce_limits.unwrap_or(config.enforce_limits);
+        config.spares = self.spares.unwrap_or(config.spares);
+    }
+
+    /// The plans that manifests may name: the operator's over those that Boma comes with.
+    pub(crate) fn plans(&self) -> PlanTable {
+        let mut table = PlanTable::default();
+        if let Some(plans) = &self.plans {
+            table.0.extend(plans.0.clone());
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_setting_is_an_error_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "spares = 2\nhost-file = '/x'\n").unwrap();
+        let problem = Configuration::read(dir.path()).unwrap_err().problem();
+        assert_eq!(problem.code, "configuration-invalid");
+        assert!(problem.to_string().contains("host-file"), "{problem}");
+        assert!(problem.to_string().contains("line 2"), "{problem}");
+    }
+
+    #[test]
+    fn a_directory_in_place_of_the_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(FILE)).unwrap();
+        let problem = Configuration::read(dir.path()).unwrap_err().problem();
+        assert_eq!(problem.code, "configuration-unreadable");
+    }
+
+    #[test]
+    fn an_operator_may_add_and_change_plans() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(
+            dir.path().join(FILE),
+            "[plans.tiny]\ncpuCount = 0.1\nmemory = '64Mi'\n",
+        )
+        .unwrap();
+        let plans = Configuration::read(dir.path()).unwrap().plans();
+        assert_eq!(plans.0.len(), 5);
+    }
+}

@@ -1,0 +1,285 @@
+//! One installation, opened for one command.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use boma_engine::act::Surroundings;
+use boma_engine::catalog::{Basis, Catalog};
+use boma_engine::keys::{ApplicationKey, DatabaseKey};
+use boma_engine::observed::Observed;
+use boma_engine::source::DirectorySource;
+use boma_local::LocalPlatform;
+use boma_local::config::{Builds, LocalConfig, default_state_dir};
+use boma_manifest::Manifest;
+use boma_problem::{Class, IntoProblem, Problem};
+use nix::unistd::{User, geteuid};
+
+use crate::builds;
+use crate::cli::Global;
+use crate::configuration::Configuration;
+use crate::terminal::Result;
+
+/// What a command has to know of the PostgreSQL builds of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing: it plans nothing.
+    NoBuilds,
+    /// All of them: it plans.
+    Builds,
+}
+
+/// An installation.
+pub(crate) struct Session {
+    /// Its platform.
+    pub(crate) platform: Arc<LocalPlatform>,
+    configuration: Configuration,
+}
+
+impl Session {
+    /// Opens the installation that flags and environment name.
+    pub(crate) async fn open(global: &Global, need: Need) -> Result<Self> {
+        let state_dir = state_dir(global)?;
+        let configuration = Configuration::read(&state_dir).map_err(|error| error.problem())?;
+        let builds = match need {
+            Need::NoBuilds => Builds::default(),
+            Need::Builds => builds::discover()?,
+        };
+        let mut config = LocalConfig::new(state_dir, own_program()?, builds);
+        configuration.apply_to(&mut config);
+        let platform = LocalPlatform::open(config)
+            .await
+            .map_err(|error| error.problem())?;
+        Ok(Self {
+            platform: Arc::new(platform),
+            configuration,
+        })
+    }
+
+    /// What manifests below a directory are read against.
+    pub(crate) fn basis(&self, root: &Path) -> Basis {
+        Basis {
+            plans: self.configuration.plans(),
+            root: Some(root.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// Clock, passwords, and who acts.
+    pub(crate) fn surroundings(command: &str) -> Surroundings {
+        Surroundings::new(actor(command))
+    }
+}
+
+/// The state directory that flags and environment name.
+pub(crate) fn state_dir(global: &Global) -> Result<PathBuf> {
+    if let Some(dir) = &global.state_dir {
+        return Ok(std::path::absolute(dir)?);
+    }
+    let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    default_state_dir(geteuid().is_root(), var).ok_or_else(|| {
+        Problem::new(
+            Class::User,
+            "no-state-directory",
+            "no state directory is known",
+        )
+        .hint("Name one with `--state-dir` or BOMA_STATE_DIR, or set HOME.")
+        .into()
+    })
+}
+
+/// Who acts, for the audit trail: the system user, the one behind sudo too, and the command.
+pub(crate) fn actor(command: &str) -> String {
+    let uid = geteuid();
+    let user = match User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        Ok(None) | Err(_) => uid.to_string(),
+    };
+    match std::env::var("SUDO_USER") {
+        Ok(behind) if !behind.is_empty() => format!("{behind} as {user}, boma {command}"),
+        Ok(_) | Err(_) => format!("{user}, boma {command}"),
+    }
+}
+
+/// The program that agents are started with: this one, also after an upgrade has replaced its file.
+fn own_program() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let text = program.to_string_lossy();
+    Ok(text
+        .strip_suffix(" (deleted)")
+        .map_or_else(|| program.clone(), PathBuf::from))
+}
+
+/// Manifests of a directory, read and checked.
+pub(crate) struct Loaded {
+    /// The directory, absolute.
+    pub(crate) root: PathBuf,
+    /// What they say together; not to be acted upon if a problem is an error.
+    pub(crate) catalog: Catalog,
+    /// Errors and warnings, all of them.
+    pub(crate) problems: Vec<Problem>,
+    /// Each manifest without errors.
+    pub(crate) manifests: Vec<Manifest>,
+}
+
+impl Loaded {
+    /// Whether there is an error.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.problems.iter().any(Problem::is_error)
+    }
+}
+
+/// Reads the manifests of a directory.
+pub(crate) fn load(source: &Path, basis: impl FnOnce(&Path) -> Basis) -> Result<Loaded> {
+    let root = canonical(source)?;
+    let snapshot = DirectorySource::new(&root).read();
+    let mut problems: Vec<Problem> = snapshot.problems().cloned().collect();
+    let (catalog, more) = Catalog::build(snapshot.manifests(), &Arc::new(basis(&root)));
+    problems.extend(more);
+    Ok(Loaded {
+        root,
+        catalog,
+        problems,
+        manifests: snapshot.manifests().cloned().collect(),
+    })
+}
+
+/// The directory of manifests, absolute; it must be there.
+pub(crate) fn canonical(source: &Path) -> Result<PathBuf> {
+    std::fs::canonicalize(source).map_err(|error| {
+        Problem {
+            message: format!("read manifests in `{}`", source.display()),
+            causes: vec![error.to_string()],
+            ..Problem::new(Class::User, "source-unreadable", "")
+        }
+        .hint("Name the directory that holds the manifests: `boma apply DIRECTORY`.")
+        .into()
+    })
+}
+
+/// A database or an application that a person named.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Named {
+    Database(DatabaseKey),
+    Application(ApplicationKey),
+}
+
+impl Named {
+    /// What it is about, as events word it.
+    pub(crate) fn subject(&self) -> String {
+        match self {
+            Self::Database(key) => format!("Database {key}"),
+            Self::Application(key) => format!("Application {key}"),
+        }
+    }
+}
+
+/// Finds what a person named: `name`, `kind/name`, or `kind/` and the whole identity.
+pub(crate) fn find(seen: &Observed, text: &str) -> Result<Named> {
+    let (kind, name) = match text.split_once('/') {
+        Some(("database" | "databases" | "db", name)) => (Some("database"), name),
+        Some(("application" | "applications" | "app", name)) => (Some("application"), name),
+        Some(_) | None => (None, text),
+    };
+    let is_it = |key_name: &str, whole: &str| key_name == name || whole == name;
+    let databases = seen
+        .databases
+        .keys()
+        .filter(|key| kind != Some("application") && is_it(&key.name, &key.to_string()))
+        .cloned()
+        .map(Named::Database);
+    let applications = seen
+        .applications
+        .keys()
+        .filter(|key| kind != Some("database") && is_it(&key.name, &key.to_string()))
+        .cloned()
+        .map(Named::Application);
+    let mut found: Vec<_> = databases.chain(applications).collect();
+    match (found.pop(), found.as_slice()) {
+        (Some(one), []) => Ok(one),
+        (Some(one), others) => {
+            let mut names: Vec<_> = others
+                .iter()
+                .chain([&one])
+                .map(|one| spelt_out(one))
+                .collect();
+            names.sort();
+            Err(Problem::new(
+                Class::User,
+                "name-ambiguous",
+                format!("{text:?} is the name of {} resources", names.len()),
+            )
+            .hint(format!("Say which one: {}.", names.join(", ")))
+            .into())
+        }
+        (None, _) => Err(unknown(seen, text, name)),
+    }
+}
+
+fn spelt_out(named: &Named) -> String {
+    match named {
+        Named::Database(key) => format!("`database/{key}`"),
+        Named::Application(key) => format!("`application/{key}`"),
+    }
+}
+
+fn unknown(seen: &Observed, text: &str, name: &str) -> crate::terminal::Failure {
+    let known = seen
+        .databases
+        .keys()
+        .map(|key| key.name.to_string())
+        .chain(seen.applications.keys().map(|key| key.name.to_string()));
+    let nearest = known
+        .map(|known| (strsim::jaro_winkler(&known, name), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other));
+    let problem = Problem::new(
+        Class::User,
+        "name-unknown",
+        format!("there is no database or application {text:?}"),
+    );
+    match nearest {
+        Some((_, known)) => problem.hint(format!("Did you mean `{known}`?")),
+        None => problem.hint("`boma get` lists what there is; `boma apply` makes what is new."),
+    }
+    .into()
+}
+
+/// The application that a person named.
+pub(crate) fn find_application(seen: &Observed, text: &str) -> Result<ApplicationKey> {
+    match find(seen, &with_kind("application", text))? {
+        Named::Application(key) => Ok(key),
+        Named::Database(key) => Err(Problem::new(
+            Class::User,
+            "not-an-application",
+            format!("{} is a database", key.name),
+        )
+        .into()),
+    }
+}
+
+/// The database that a person named.
+pub(crate) fn find_database(seen: &Observed, text: &str) -> Result<DatabaseKey> {
+    match find(seen, &with_kind("database", text))? {
+        Named::Database(key) => Ok(key),
+        Named::Application(key) => Err(Problem::new(
+            Class::User,
+            "not-a-database",
+            format!("{} is an application", key.name),
+        )
+        .into()),
+    }
+}
+
+fn with_kind(kind: &str, text: &str) -> String {
+    let said = [
+        "database",
+        "databases",
+        "db",
+        "application",
+        "applications",
+        "app",
+    ];
+    match text.split_once('/') {
+        Some((first, _)) if said.contains(&first) => text.to_owned(),
+        Some(_) | None => format!("{kind}/{text}"),
+    }
+}
