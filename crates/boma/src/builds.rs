@@ -11,7 +11,7 @@ use boma_postgres::programs::{
 use boma_problem::{IntoProblem, Problem};
 
 /// Looks for PostgreSQL and asks each build what it can do, all of them side by side.
-pub(crate) fn discover() -> Result<Builds, Problem> {
+pub(crate) fn discover() -> Result<Builds, Box<Problem>> {
     let found = Installations::discover(&SearchPaths::from_environment());
     let chosen: Vec<_> = MajorVersion::ALL
         .into_iter()
@@ -30,7 +30,7 @@ pub(crate) fn discover() -> Result<Builds, Problem> {
     let servers = asked
         .into_iter()
         .collect::<Result<_, _>>()
-        .map_err(|error| error.problem())?;
+        .map_err(|error| Box::new(error.problem()))?;
     let searched = found
         .broken()
         .iter()

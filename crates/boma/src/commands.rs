@@ -37,7 +37,22 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         Command::Postgres(command) => postgres::run(&command, terminal),
         Command::Agent(args) => agent::run(args),
         Command::AgentPrepare(args) => agent::prepare(args),
-        command => on_installation(command, global, terminal),
+        Command::Plan(_)
+        | Command::Apply(_)
+        | Command::Serve(_)
+        | Command::Get(_)
+        | Command::Describe(_)
+        | Command::Events(_)
+        | Command::Audit(_)
+        | Command::Env(_)
+        | Command::Run(_)
+        | Command::Deploy(_)
+        | Command::Psql(_)
+        | Command::Logs(_)
+        | Command::Stop(_)
+        | Command::Start(_)
+        | Command::Purge(_)
+        | Command::Doctor => on_installation(cli.command, global, terminal),
     }
 }
 

@@ -196,11 +196,7 @@ pub(crate) fn find(seen: &Observed, text: &str) -> Result<Named> {
     match (found.pop(), found.as_slice()) {
         (Some(one), []) => Ok(one),
         (Some(one), others) => {
-            let mut names: Vec<_> = others
-                .iter()
-                .chain([&one])
-                .map(|one| spelt_out(one))
-                .collect();
+            let mut names: Vec<_> = others.iter().chain([&one]).map(spelt_out).collect();
             names.sort();
             Err(Problem::new(
                 Class::User,

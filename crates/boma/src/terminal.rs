@@ -105,47 +105,57 @@ impl Tone {
 /// The terminal as one command sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
-    out_color: bool,
-    err_color: bool,
-    err_is_terminal: bool,
+    out: Stream,
+    err: Stream,
     quiet: bool,
+}
+
+/// What is known of standard output or standard error.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    is_terminal: bool,
+    has_color: bool,
 }
 
 impl Terminal {
     /// Looks at flags, environment and streams once.
     pub(crate) fn new(global: &Global) -> Self {
-        let wanted = |is_terminal: bool| match global.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => {
-                is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            }
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let stream = |is_terminal: bool| Stream {
+            is_terminal,
+            has_color: match global.color {
+                Color::Always => true,
+                Color::Never => false,
+                Color::Auto => is_terminal && !no_color,
+            },
         };
-        let err_is_terminal = io::stderr().is_terminal();
         Self {
-            out_color: wanted(io::stdout().is_terminal()),
-            err_color: wanted(err_is_terminal),
-            err_is_terminal,
+            out: stream(io::stdout().is_terminal()),
+            err: stream(io::stderr().is_terminal()),
             quiet: global.quiet,
         }
     }
 
     /// Whether standard error is a terminal, where lines may be written over.
     pub(crate) fn is_interactive(self) -> bool {
-        self.err_is_terminal && !self.quiet
+        self.err.is_terminal && !self.quiet
     }
 
     /// Colours a text for standard output.
     pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
-        painted(self.out_color, tone, text)
+        painted(self.out.has_color, tone, text)
     }
 
     /// Colours a text for standard error.
     pub(crate) fn paint_err(self, tone: Tone, text: &str) -> String {
-        painted(self.err_color, tone, text)
+        painted(self.err.has_color, tone, text)
     }
 
     /// Prints a result; `text` is whole lines.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever prints has a terminal, so that this stays the only way"
+    )]
     pub(crate) fn result(self, text: &str) -> Result<()> {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -179,7 +189,7 @@ impl Terminal {
     }
 
     fn render_color(self) -> boma_manifest::render::Color {
-        if self.err_color {
+        if self.err.has_color {
             boma_manifest::render::Color::Always
         } else {
             boma_manifest::render::Color::Never
@@ -192,6 +202,10 @@ impl Terminal {
     }
 
     /// Prints whole lines on standard error, whatever `--quiet` says.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever prints has a terminal, so that this stays the only way"
+    )]
     pub(crate) fn error_text(self, text: &str) {
         // Where standard error is gone there is nobody left to tell.
         let _nobody = io::stderr().lock().write_all(text.as_bytes());

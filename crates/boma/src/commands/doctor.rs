@@ -51,7 +51,7 @@ async fn platform(findings: &mut Findings, session: &Session) -> Result<()> {
     match &platform.capabilities().limits {
         Some(Ok(())) => findings.good("CPU and memory limits", "enforced by cgroups")?,
         Some(Err(why)) => {
-            findings.note("CPU and memory limits", &format!("not enforced: {why}"))?
+            findings.note("CPU and memory limits", &format!("not enforced: {why}"))?;
         }
         None => findings.note("CPU and memory limits", "unknown")?,
     }

@@ -47,16 +47,14 @@ pub(crate) async fn env(args: &EnvArgs, global: &Global, terminal: Terminal) -> 
             terminal.json(&values.collect::<std::collections::BTreeMap<_, _>>())?;
         }
         EnvFormat::Dotenv => {
-            let text: String = values
-                .map(|(name, value)| format!("{name}={value}\n"))
-                .collect();
-            terminal.result(&text)?;
+            for (name, value) in values {
+                terminal.result(&format!("{name}={value}\n"))?;
+            }
         }
         EnvFormat::Shell => {
-            let text: String = values
-                .map(|(name, value)| format!("export {name}={}\n", shell_quoted(&value)))
-                .collect();
-            terminal.result(&text)?;
+            for (name, value) in values {
+                terminal.result(&format!("export {name}={}\n", shell_quoted(&value)))?;
+            }
         }
     }
     if !args.reveal && !environment.is_empty() {

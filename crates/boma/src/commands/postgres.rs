@@ -15,12 +15,9 @@ pub(crate) fn run(command: &PostgresCommand, terminal: Terminal) -> Result {
     match output {
         ListFormat::Json | ListFormat::Yaml => terminal.json(&found)?,
         ListFormat::Name => {
-            let names: String = found
-                .all()
-                .iter()
-                .map(|found| format!("{}\n", found.version))
-                .collect();
-            terminal.result(&names)?;
+            for installation in found.all() {
+                terminal.result(&format!("{}\n", installation.version))?;
+            }
         }
         ListFormat::Table => {
             let mut table = Table::new(&["VERSION", "PROGRAMS", "FOUND BY"]);

@@ -50,7 +50,7 @@ pub(crate) async fn run(args: &PsqlArgs, global: &Global) -> Result {
             .env("PGHOST", session.platform.layout().run(spec.id))
             .env("PGPORT", listen.port.to_string())
             .env("PGUSER", boma_instance::names::SUPERUSER);
-        become_owner(&mut command, session.platform.system_user())?;
+        become_owner(&mut command, session.platform.system_user());
     }
     command
         .env("PGDATABASE", &spec.database)
@@ -59,17 +59,17 @@ pub(crate) async fn run(args: &PsqlArgs, global: &Global) -> Result {
     Err(not_run(&program, &command.exec()))
 }
 
-fn listen<'d>(
-    database: &'d ObservedDatabase,
-    name: &str,
-) -> std::result::Result<&'d boma_instance::Listen, Problem> {
-    database.listen.as_ref().ok_or_else(|| not_there(name))
+fn listen<'d>(database: &'d ObservedDatabase, name: &str) -> Result<&'d boma_instance::Listen> {
+    database
+        .listen
+        .as_ref()
+        .ok_or_else(|| not_there(name).into())
 }
 
 /// The superuser is let in by the system user alone: root becomes that user for psql.
-fn become_owner(command: &mut Command, name: &str) -> Result<()> {
+fn become_owner(command: &mut Command, name: &str) {
     if !geteuid().is_root() {
-        return Ok(());
+        return;
     }
     if let Ok(Some(user)) = User::from_name(name) {
         command
@@ -77,7 +77,6 @@ fn become_owner(command: &mut Command, name: &str) -> Result<()> {
             .gid(user.gid.as_raw())
             .current_dir("/");
     }
-    Ok(())
 }
 
 /// The psql that comes with the server, or, since some builds have none, the one in the PATH.
