@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boma_instance::InstanceId;
-use boma_manifest::Parsed;
 use boma_problem::Problem;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
@@ -31,6 +30,7 @@ use crate::catalog::{Basis, Subject};
 use crate::keys::ApplicationKey;
 use crate::plan::{self, Asked, OtherSource, Plan};
 use crate::platform::Platform;
+use crate::source::Snapshot;
 use backoff::Backoff;
 
 /// How long a pass goes on undisturbed by what the platform reports. Its own steps make the
@@ -39,15 +39,6 @@ const UNDISTURBED: Duration = Duration::from_secs(1);
 
 /// Orders that may wait; each is one person's command.
 const ORDERS: usize = 64;
-
-/// What a source holds.
-#[derive(Clone, Debug, Default)]
-pub struct Loaded {
-    /// Its files, as parsed. An unchanged file should be the same `Arc` as before.
-    pub files: Vec<Arc<Parsed>>,
-    /// What was wrong with the source as a whole.
-    pub problems: Vec<Problem>,
-}
 
 /// What a person asks a running engine for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +97,7 @@ pub struct Parts<P> {
     /// Where manifests come from, as it is remembered.
     pub source_name: Arc<str>,
     /// What the source holds; none until it was read.
-    pub source: watch::Receiver<Option<Arc<Loaded>>>,
+    pub source: watch::Receiver<Option<Arc<Snapshot>>>,
 }
 
 /// Keeps everything as the manifests say.
@@ -117,7 +108,7 @@ pub struct Engine<P> {
     ids: Box<dyn FnMut() -> InstanceId + Send>,
     basis: Arc<Basis>,
     asked: Asked,
-    source: watch::Receiver<Option<Arc<Loaded>>>,
+    source: watch::Receiver<Option<Arc<Snapshot>>>,
     source_is_open: bool,
     orders: mpsc::Receiver<Order>,
     wake: Arc<Notify>,
@@ -203,16 +194,13 @@ impl<P: Platform> Engine<P> {
 
     /// Takes over what the source holds, unless there is an error in it.
     fn load(&mut self) {
-        let Some(loaded) = self.source.borrow_and_update().clone() else {
+        let Some(snapshot) = self.source.borrow_and_update().clone() else {
             return;
         };
         let before = self.state.borrow().clone();
-        let manifests = loaded.files.iter().flat_map(|file| &file.documents);
         let last = before.catalog.clone().unwrap_or_default();
-        let (catalog, wrong) = last.rebuild(manifests, &self.basis);
-        let of_files = loaded.files.iter().flat_map(|file| &file.problems);
-        let mut problems: Vec<Problem> = loaded.problems.iter().chain(of_files).cloned().collect();
-        problems.extend(wrong);
+        let (catalog, wrong) = last.rebuild(snapshot.manifests(), &self.basis);
+        let problems: Vec<Problem> = snapshot.problems().cloned().chain(wrong).collect();
         let is_good = !problems.iter().any(Problem::is_error);
         let catalog = if is_good {
             Some(Arc::new(catalog))
@@ -358,7 +346,7 @@ impl<P: Platform> Engine<P> {
 
 /// Waits for an occasion. Cancel-safe: every branch is.
 async fn wait(
-    source: &mut watch::Receiver<Option<Arc<Loaded>>>,
+    source: &mut watch::Receiver<Option<Arc<Snapshot>>>,
     source_is_open: bool,
     orders: &mut mpsc::Receiver<Order>,
     wake: &Notify,

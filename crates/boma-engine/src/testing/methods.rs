@@ -76,23 +76,22 @@ impl Platform for SimulatedPlatform {
         _generation: u64,
         patience: Duration,
     ) -> Result<InstanceStatus, PlatformError> {
+        self.may("await_instance", "")?;
         let status = self.effect(|state| {
             let now = state.now;
             let found = state.databases.values_mut().find(|one| one.id == id);
             let database = found.ok_or_else(|| refused(format!("there is no instance {id}")))?;
-            if let (
-                Agent::Answering {
-                    accepted,
-                    converged,
-                },
-                None,
-            ) = (&mut database.agent, &database.problem)
+            let may_converge = database.problem.is_none() && !database.slow;
+            if let Agent::Answering {
+                accepted,
+                converged,
+            } = &mut database.agent
+                && may_converge
             {
                 *converged = Some(accepted.clone());
             }
             database.status(now).ok_or_else(died)
         })?;
-        self.may("await_instance", "")?;
         if matches!(status.phase, Phase::Converging) {
             tokio::time::sleep(patience).await;
         }
@@ -350,6 +349,7 @@ fn register(
             listen: None,
             agent: Agent::Absent,
             problem: None,
+            slow: false,
         });
     if database.id != id {
         return Err(refused(format!(

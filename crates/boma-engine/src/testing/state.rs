@@ -67,6 +67,8 @@ pub struct SimulatedDatabase {
     pub agent: Agent,
     /// What keeps it from converging.
     pub problem: Option<Problem>,
+    /// Whether it takes its time to converge: all of it.
+    pub slow: bool,
 }
 
 /// An agent, and the server beside it.
