@@ -290,6 +290,9 @@ impl Model {
     async fn apply(&mut self, asked: crate::plan::Asked) {
         self.write();
         drop(self.world.apply(asked).await);
+        for event in &self.world.platform.state().events {
+            assert_ne!(event.reason, "ContractBroken", "{}", event.message);
+        }
         for (key, one) in &self.world.platform.state().databases {
             let known = self.ids.entry(key.clone()).or_insert(one.id);
             assert_eq!(*known, one.id, "{key} has another instance");
