@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<()> {
         "| databases | files | parse and check | plan, nothing there | all | plan, nothing to do | \
          after one file: check | plan |\n|---|---|---|---|---|---|---|---|\n",
     );
-    for databases in [100, 1_000, 10_000] {
+    for databases in [333, 1_000, 3_333, 10_000, 33_333] {
         table.push_str(&runtime.block_on(measure(databases))?);
     }
     let mut out = std::io::stdout().lock();

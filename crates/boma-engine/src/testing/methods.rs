@@ -79,7 +79,8 @@ impl Platform for SimulatedPlatform {
         self.may("await_instance", "")?;
         let status = self.effect(|state| {
             let now = state.now;
-            let found = state.databases.values_mut().find(|one| one.id == id);
+            let key = state.owners.get(&id).cloned();
+            let found = key.and_then(|key| state.databases.get_mut(&key));
             let database = found.ok_or_else(|| refused(format!("there is no instance {id}")))?;
             let may_converge = database.problem.is_none() && !database.slow;
             if let Agent::Answering {
@@ -142,6 +143,11 @@ impl Platform for SimulatedPlatform {
             let stored = state.credentials.entry(grant.clone());
             let (_, logins) = stored.or_insert_with(|| (turn, [].into()));
             logins.insert(turn, credential.clone());
+            state
+                .granted
+                .entry(grant.database.clone())
+                .or_default()
+                .insert(grant.clone());
             Ok(())
         })
     }
@@ -176,6 +182,9 @@ impl Platform for SimulatedPlatform {
                 return Err(refused(format!("{grant} still has its login")));
             }
             state.credentials.remove(grant);
+            if let Some(granted) = state.granted.get_mut(&grant.database) {
+                granted.remove(grant);
+            }
             Ok(())
         })
     }
@@ -265,11 +274,12 @@ impl Platform for SimulatedPlatform {
             if matches!(known.process, Some(ProcessState::Running { .. })) {
                 return Err(refused(format!("{application} still runs")));
             }
-            if state
-                .credentials
-                .keys()
-                .any(|grant| grant.application == *application)
-            {
+            let first = GrantKey {
+                application: application.clone(),
+                database: DatabaseKey::new("", ""),
+            };
+            let next = state.credentials.range(first..).next();
+            if next.is_some_and(|(grant, _)| grant.application == *application) {
                 return Err(refused(format!("{application} still has grants")));
             }
             state.applications.remove(application);
@@ -328,11 +338,7 @@ fn register(
     id: InstanceId,
     record: &DatabaseRecord,
 ) -> Result<(), PlatformError> {
-    if state
-        .databases
-        .iter()
-        .any(|(other, one)| other != key && one.id == id)
-    {
+    if *state.owners.entry(id).or_insert_with(|| key.clone()) != *key {
         return Err(refused(format!(
             "{id} belongs to another database than {key}"
         )));
@@ -368,10 +374,9 @@ fn store_spec(
     spec: &InstanceSpec,
 ) -> Result<(), PlatformError> {
     for login in &spec.logins {
-        let mut stored = state
-            .credentials
-            .values()
-            .flat_map(|(_, logins)| logins.values());
+        let grants = state.granted.get(key).into_iter().flatten();
+        let stored = grants.filter_map(|grant| state.credentials.get(grant));
+        let mut stored = stored.flat_map(|(_, logins)| logins.values());
         let is_stored = stored.any(|one| {
             let is_same = login
                 .verifier

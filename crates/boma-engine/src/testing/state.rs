@@ -1,6 +1,6 @@
 //! What a simulated platform holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
 use boma_instance::names::Turn;
@@ -41,6 +41,10 @@ pub struct State {
     pub effects: u64,
     /// How many effects there were that a person would call a write.
     pub writes: u64,
+    /// Whose each instance is or was: ids are never given twice.
+    pub(super) owners: HashMap<InstanceId, DatabaseKey>,
+    /// The grants with credentials on each database.
+    pub(super) granted: HashMap<DatabaseKey, BTreeSet<GrantKey>>,
     pub(super) dies_before: Option<u64>,
     pub(super) dead: bool,
     pub(super) failures: BTreeMap<(String, String), Problem>,
@@ -121,6 +125,8 @@ impl State {
             audit: Vec::new(),
             effects: 0,
             writes: 0,
+            owners: HashMap::new(),
+            granted: HashMap::new(),
             dies_before: None,
             dead: false,
             failures: BTreeMap::new(),
