@@ -74,7 +74,10 @@ impl Server {
             );
             let source = SourceFile::new(format!("{name}.yaml"), text.as_bytes());
             let parsed = parse_file(&source);
-            Arc::new(File { source, parsed })
+            Arc::new(File {
+                source,
+                parsed: Arc::new(parsed),
+            })
         });
         let snapshot = Snapshot {
             files: files.collect(),

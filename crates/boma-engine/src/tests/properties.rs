@@ -356,7 +356,7 @@ fn nobody_connects_without_a_grant(catalog: &Catalog, state: &State) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_ends_as_the_manifests_say(history in vec(happening(), 1..30)) {

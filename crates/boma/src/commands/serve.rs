@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use boma_engine::engine::{Engine, EngineState, Loaded, Parts};
-use boma_engine::source::DirectorySource;
+use boma_engine::engine::{Engine, EngineState, Parts};
+use boma_engine::source::{DirectorySource, Snapshot};
 use boma_problem::{Class, Problem};
 use notify::{RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,7 +82,7 @@ async fn asked_to_end() -> Result<()> {
 }
 
 /// Reads the source, now and whenever it changes.
-async fn read_again_and_again(root: PathBuf, loaded: watch::Sender<Option<Arc<Loaded>>>) {
+async fn read_again_and_again(root: PathBuf, loaded: watch::Sender<Option<Arc<Snapshot>>>) {
     let changed = Arc::new(Notify::new());
     let _watcher = watcher(&root, &changed);
     let mut source = DirectorySource::new(&root);
@@ -97,15 +97,7 @@ async fn read_again_and_again(root: PathBuf, loaded: watch::Sender<Option<Arc<Lo
         source = again;
         let first = loaded.borrow().is_none();
         if first || snapshot.changes > 0 || !snapshot.problems.is_empty() {
-            let files = snapshot
-                .files
-                .iter()
-                .map(|file| file.parsed.clone())
-                .collect();
-            loaded.send_replace(Some(Arc::new(Loaded {
-                files,
-                problems: snapshot.problems,
-            })));
+            loaded.send_replace(Some(Arc::new(snapshot)));
         }
         // Cancel-safe: a permit that is not taken stays.
         drop(tokio::time::timeout(READ_AGAIN, changed.notified()).await);
