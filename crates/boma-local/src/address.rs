@@ -60,10 +60,10 @@ impl IntoProblem for AddressError {
     fn problem(&self) -> Problem {
         match self {
             Self::PortInUse { port, .. } => Problem::from_error(Class::Config, "port-in-use", self).hint(format!(
-                "A program listens on port {port} of all addresses (`ss -ltnp 'sport = :{port}'` shows it): bind it to one address, stop it, or set another `port` in the configuration."
+                "A program listens on port {port} of all addresses (`ss -ltnp 'sport = :{port}'` shows it): bind it to one address, stop it, or set another `port` in `config.toml`."
             )),
             Self::NoPort { .. } => Problem::from_error(Class::Config, "port-in-use", self)
-                .hint("Set another first port in the configuration (`port`)."),
+                .hint("End what listens there."),
             Self::Bind { .. } => Problem::from_error(Class::Config, "address-unusable", self),
         }
     }

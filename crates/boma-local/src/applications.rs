@@ -123,7 +123,7 @@ impl IntoProblem for ApplicationError {
                 .hint("Make the directory, or correct `spec.source.workingDirectory`."),
             Self::User(error) => error.problem(),
             Self::DatabaseUser { .. } => problem(Class::User, "application-user-refused")
-                .hint("Give the working directory to another user, or name one in the configuration (`application_user`)."),
+                .hint("Give the working directory to another user, or name one in `config.toml` (`application-user`)."),
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 problem(Class::Config, "disk-full").hint(crate::files::FREE_SPACE)
             }

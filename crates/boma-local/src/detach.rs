@@ -177,6 +177,50 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
+    /// Run as a process of its own by the test below.
+    #[test]
+    #[ignore = "it is the victim of the test below"]
+    fn victim_before_the_record() {
+        let Some(dir) = std::env::var_os("BOMA_TEST_DIR") else {
+            return;
+        };
+        let mut command = Command::new("touch");
+        command.arg("ran").current_dir(&dir);
+        drop(start(command, |pid| {
+            std::fs::write(std::path::Path::new(&dir).join("pid"), pid.to_string()).unwrap();
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).map_err(drop)
+        }));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_recorded_when_its_parent_died_never_runs() {
+        use std::os::unix::process::ExitStatusExt;
+        let dir = tempfile::tempdir().unwrap();
+        let victim = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "detach::tests::victim_before_the_record",
+                "--include-ignored",
+            ])
+            .env("BOMA_TEST_DIR", dir.path())
+            .output()
+            .unwrap();
+        assert_eq!(victim.status.signal(), Some(9));
+        let pid = std::fs::read_to_string(dir.path().join("pid"))
+            .unwrap()
+            .parse()
+            .unwrap();
+        boma_testkit::eventually(std::time::Duration::from_secs(20), async || {
+            match crate::process::Identity::of(pid) {
+                Ok(child) if child.is_alive() => Err("the child still waits".to_owned()),
+                Ok(_) | Err(_) => Ok(()),
+            }
+        })
+        .await
+        .unwrap();
+        assert!(!dir.path().join("ran").exists());
+    }
+
     #[test]
     fn many_at_once_are_started_in_turn() {
         std::thread::scope(|scope| {

@@ -34,7 +34,7 @@ impl IntoProblem for HostsError {
         let Self::Io { path, .. } = self;
         Problem::from_error(Class::Config, "names-not-written", self)
             .hint(format!(
-                "Connection strings use addresses instead. For names, run `boma` as a user that may write `{}`, or name another file in the configuration (`hosts`).",
+                "Connection strings use addresses instead. For names, run `boma` as a user that may write `{}`, or name another file in `config.toml` (`hosts-file`).",
                 path.display()
             ))
             .warning()
@@ -294,6 +294,26 @@ mod tests {
         replace(&path, &mut file, b"new text\n").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new text\n");
         assert_ne!(std::fs::metadata(&path).unwrap().ino(), inode);
+    }
+
+    #[test]
+    fn a_directory_that_may_not_be_written_leaves_the_file_itself() {
+        if nix::unistd::Uid::effective().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts");
+        std::fs::write(&path, "127.0.0.1 localhost\nand more than there will be").unwrap();
+        let inode = || std::fs::metadata(&path).unwrap().ino();
+        let before = inode();
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o555)).unwrap();
+        let written = write(&path, US, &[line(1, &["a.internal"])]);
+        let removed = write(&path, US, &[]);
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        assert!(written.unwrap() && removed.unwrap());
+        assert_eq!(inode(), before);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "127.0.0.1 localhost\nand more than there will be\n");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub enum LimitsError {
 impl IntoProblem for LimitsError {
     fn problem(&self) -> Problem {
         Problem::from_error(Class::Transient, "limits-not-set", self)
-            .hint("Set `enforce_limits = false` in the configuration to run without limits.")
+            .hint("Set `enforce-limits = false` in `config.toml` to run without limits.")
     }
 }
 
@@ -87,7 +87,7 @@ impl Limits {
     /// Sees what this machine and this user allow.
     pub(crate) fn probe(enforce: bool) -> Self {
         if !enforce {
-            return none("switched off in the configuration");
+            return none("switched off in `config.toml`");
         }
         let (Ok(mounts), Ok(own)) = (
             fs::read_to_string("/proc/self/mountinfo"),

@@ -34,10 +34,10 @@ impl IntoProblem for UserError {
         match self {
             Self::Missing { name } => Problem::from_error(Class::Config, "system-user-missing", self)
                 .hint(format!(
-                    "Make one with `useradd --system --no-create-home --shell /usr/sbin/nologin {name}`, or name another one in the configuration (`system_user`)."
+                    "Make one with `useradd --system --no-create-home --shell /usr/sbin/nologin {name}`, or name another one in `config.toml` (`system-user`)."
                 )),
             Self::IsRoot { .. } => Problem::from_error(Class::Config, "system-user-is-root", self)
-                .hint("Name an ordinary user in the configuration (`system_user`)."),
+                .hint("Name an ordinary user in `config.toml` (`system-user`)."),
             Self::Lookup { .. } => Problem::from_error(Class::Transient, "system-user-lookup", self),
         }
     }

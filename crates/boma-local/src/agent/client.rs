@@ -65,7 +65,7 @@ impl IntoProblem for AgentError {
             Self::Absent => problem(Class::Transient, "agent-absent")
                 .hint("`boma apply` or `boma serve` starts it again; its server may be running meanwhile."),
             Self::Deadline(_) | Self::Connection { .. } => problem(Class::Transient, "agent-silent")
-                .hint("If this lasts, look at the agent's log with `boma logs --agent`, and end the agent: it is started again, and its server goes on running."),
+                .hint("If this lasts, look at `log/agent.log` in the instance's directory, and end the agent: it is started again, and its server goes on running."),
             Self::Refused(problem) => (**problem).clone(),
             Self::Form { .. } => problem(Class::Internal, "agent-answer")
                 .hint("Agent and `boma` may be of different versions: end the agent, and it is started again."),

@@ -150,7 +150,7 @@ fn switched_off_says_so() {
     let limits = Limits::probe(false);
     assert_eq!(
         limits.capability(),
-        Err("switched off in the configuration".to_owned())
+        Err("switched off in `config.toml`".to_owned())
     );
     assert!(limits.groups(id(1)).is_empty());
     limits.set(id(1), &resources(1, 1), Change::Exact).unwrap();

@@ -105,7 +105,7 @@ impl LocalPlatform {
                 }
                 (HostsFile::Off, _) => {
                     let message =
-                        "switched off in the configuration; connection strings use the address"
+                        "switched off in `config.toml`; connection strings use the address"
                             .to_owned();
                     (Truth::False, "SwitchedOff", message)
                 }

@@ -436,6 +436,29 @@ async fn a_purge_that_dies_anywhere_is_finished_by_the_next_pass() {
 }
 
 #[tokio::test]
+async fn what_is_so_already_is_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = open(dir.path()).await;
+    let key = key("login", "accounts");
+    placed(&platform, &key, 1).await;
+    let written = || {
+        let log = platform.layout().database().with_extension("sqlite-wal");
+        let hosts = std::fs::metadata(dir.path().join("hosts")).unwrap();
+        (
+            std::fs::metadata(log).unwrap().len(),
+            hosts.modified().unwrap(),
+        )
+    };
+    let before = written();
+    drop(platform.begin_pass(Duration::ZERO).await.unwrap());
+    platform.observe().await.unwrap();
+    platform.place(&key, &spec(id(1), 1)).await.unwrap();
+    assert_eq!(written(), before);
+    platform.place(&key, &spec(id(1), 2)).await.unwrap();
+    assert_ne!(written(), before);
+}
+
+#[tokio::test]
 async fn fifty_databases_are_observed_quickly_and_placed_without_meeting() {
     let dir = tempfile::tempdir().unwrap();
     let platform = open(dir.path()).await;

@@ -366,3 +366,59 @@ async fn a_full_disk_is_told_and_passes() {
         .await
         .unwrap();
 }
+
+/// Run as a process of its own by the test below.
+#[tokio::test]
+#[ignore = "it is the victim of the test below"]
+async fn victim_of_a_kill() {
+    use std::io::Write;
+    let Some(path) = std::env::var_os("BOMA_TEST_STATE") else {
+        return;
+    };
+    let store = Store::open(Path::new(&path), sealer(1)).unwrap();
+    for number in 0_u32.. {
+        store
+            .write(move |state| state.set_source(&number.to_string()))
+            .await
+            .unwrap();
+        println!("acknowledged {number}");
+        std::io::stdout().flush().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    use std::io::{BufRead, BufReader};
+    let dir = scratch();
+    let path = dir.path().join("boma.sqlite");
+    let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "store::tests::victim_of_a_kill",
+            "--include-ignored",
+            "--nocapture",
+        ])
+        .env("BOMA_TEST_STATE", &path)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let number = |line: &str| line.split_once("acknowledged ")?.1.parse::<u32>().ok();
+    let reached = |line: &str| number(line).is_some_and(|number| number >= 100);
+    assert!(lines.by_ref().any(|line| reached(&line.unwrap())));
+    victim.kill().unwrap();
+    let last = lines
+        .filter_map(|line| number(&line.unwrap()))
+        .last()
+        .unwrap_or(100);
+    victim.wait().unwrap();
+    let found = open(&dir)
+        .read(|state| state.source())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        found.parse::<u32>().unwrap() >= last,
+        "{found} is older than {last}"
+    );
+}
