@@ -36,7 +36,7 @@ mod step;
 use boma_instance::names::SUPERUSER;
 
 pub use control::{ConnectError, Control, Controls, Socket};
-pub use error::SqlError;
+pub use error::{Refusal, SqlError};
 pub use seen::{
     DefaultPrivileges, ObjectKind, Password, Privilege, SeenDatabase, SeenMembership, SeenObject,
     SeenObjects, SeenRole, SeenServer, TheDatabase,

@@ -11,7 +11,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, Row};
 
-use super::error::SqlError;
+use super::error::{Refusal, SqlError};
 use super::step::Groups;
 
 /// How long a connection may take to be made. A server under load forks within milliseconds.
@@ -33,7 +33,9 @@ const SESSION: &[(&str, &str)] = &[
     // A synchronous standby that is down must not keep Boma from mending things.
     ("synchronous_commit", "local"),
     ("statement_timeout", "60s"),
-    ("lock_timeout", "10s"),
+    // Whoever comes after a session that waits for a lock on a table waits behind it: an
+    // application must not stand still for longer than this, and Boma can try again.
+    ("lock_timeout", "3s"),
     ("idle_in_transaction_session_timeout", "60s"),
     ("idle_session_timeout", "0"),
     // An owner of the database may have set these for all its sessions.
@@ -85,7 +87,7 @@ pub enum ConnectError {
         directory: PathBuf,
         /// Why.
         #[source]
-        source: tokio_postgres::Error,
+        source: Refusal,
     },
     /// Nobody answered.
     #[error(
@@ -105,7 +107,7 @@ impl ConnectError {
     /// The server's code for it, where the server refused.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
-            Self::Refused { source, .. } => source.code(),
+            Self::Refused { source, .. } => source.sql_state(),
             Self::NoAnswer { .. } => None,
         }
     }
@@ -147,7 +149,7 @@ impl Control {
             Ok(Err(source)) => Err(ConnectError::Refused {
                 database: database.to_owned(),
                 directory: socket.directory.clone(),
-                source,
+                source: source.into(),
             }),
             Err(_elapsed) => Err(ConnectError::NoAnswer {
                 database: database.to_owned(),
@@ -234,9 +236,9 @@ async fn within<T>(
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, SqlError> {
     match timeout(ANSWER_LIMIT, answer).await {
-        Ok(result) => result.map_err(|source| SqlError::Refused {
+        Ok(result) => result.map_err(|error| SqlError::Refused {
             doing: doing.to_owned(),
-            source,
+            source: error.into(),
         }),
         Err(_elapsed) => Err(SqlError::NoAnswer {
             doing: doing.to_owned(),
@@ -305,13 +307,38 @@ impl Controls {
     /// in.
     pub(super) async fn database(&mut self) -> Result<Option<&Control>, SqlError> {
         if self.database.as_ref().is_none_or(Control::is_closed) {
-            self.database = match Control::connect(&self.socket, &self.groups.database).await {
-                Ok(control) => Some(control),
-                Err(error) if is_absence(&error) => None,
-                Err(error) => return Err(error.into()),
-            };
+            self.database = self.connect_to_database().await?;
         }
         Ok(self.database.as_ref())
+    }
+
+    async fn connect_to_database(&self) -> Result<Option<Control>, SqlError> {
+        let name = &self.groups.database;
+        // With a session at hand, asking is ten times cheaper than being refused.
+        if let Some(cluster) = self.cluster.as_ref().filter(|control| !control.is_closed()) {
+            let query = "SELECT FROM pg_database WHERE datname = $1 AND datallowconn";
+            let doing = "look for the database";
+            if cluster
+                .rows(doing, query, &[(name, Type::TEXT)])
+                .await?
+                .is_empty()
+            {
+                return Ok(None);
+            }
+        }
+        match Control::connect(&self.socket, name).await {
+            Ok(control) => Ok(Some(control)),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A connection to whichever database there is.
+    pub(super) async fn any(&mut self) -> Result<&Control, SqlError> {
+        if self.database().await?.is_some() {
+            return self.the_database().await;
+        }
+        self.cluster().await
     }
 
     /// Like [`Self::database`], where the database must be there.

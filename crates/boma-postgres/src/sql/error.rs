@@ -1,11 +1,44 @@
 //! Why SQL was not done.
 
+use std::error::Error;
 use std::time::Duration;
 
 use boma_problem::{Class, IntoProblem, Problem};
 use tokio_postgres::error::SqlState;
 
 use super::control::ConnectError;
+
+/// What a server says when it refuses, or how the connection broke.
+///
+/// It keeps the server's code, message and detail, and nothing of the statement.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Refusal {
+    code: Option<SqlState>,
+    text: String,
+}
+
+impl Refusal {
+    /// The server's code; none: the connection broke.
+    pub fn sql_state(&self) -> Option<&SqlState> {
+        self.code.as_ref()
+    }
+}
+
+impl From<tokio_postgres::Error> for Refusal {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let code = error.code().cloned();
+        let text = match (error.as_db_error(), error.source()) {
+            (Some(said), _) => match said.detail() {
+                Some(detail) => format!("{} ({})", said.message(), detail.replace('\n', "; ")),
+                None => said.message().to_owned(),
+            },
+            (None, Some(source)) => format!("{error}: {source}"),
+            (None, None) => error.to_string(),
+        };
+        Self { code, text }
+    }
+}
 
 /// Something could not be looked at or done.
 ///
@@ -23,7 +56,7 @@ pub enum SqlError {
         doing: String,
         /// What the server says.
         #[source]
-        source: tokio_postgres::Error,
+        source: Refusal,
     },
     /// The server did not answer.
     #[error("{doing}: no answer within {} seconds", limit.as_secs())]
@@ -62,7 +95,7 @@ impl SqlError {
     /// The server's code for it, where the server refused.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match self {
-            Self::Refused { source, .. } => source.code(),
+            Self::Refused { source, .. } => source.sql_state(),
             Self::Connect(error) => error.sql_state(),
             Self::NoAnswer { .. }
             | Self::Empty { .. }
@@ -97,8 +130,8 @@ impl IntoProblem for SqlError {
     }
 }
 
-fn refused(error: &SqlError, source: &tokio_postgres::Error) -> Problem {
-    let code = source.code().map(SqlState::code);
+fn refused(error: &SqlError, source: &Refusal) -> Problem {
+    let code = source.sql_state().map(SqlState::code);
     match code {
         // Out of disk space.
         Some("53100") => Problem::from_error(Class::Config, "disk-full", error)
@@ -107,6 +140,14 @@ fn refused(error: &SqlError, source: &tokio_postgres::Error) -> Problem {
         Some("58P01" | "0A000") => {
             Problem::from_error(Class::Config, "postgres-lacks-a-feature", error)
                 .hint("Install the packages that it needs beside PostgreSQL.")
+        }
+        // What the step is about was dropped or made meanwhile, or changed at the same time, for
+        // which the server has no code of its own.
+        Some("42P01" | "3F000" | "42704" | "42710" | "42P04" | "42P06" | "XX000") => {
+            Problem::from_error(Class::Transient, "changed-meanwhile", error).hint(
+                "An application probably changes the same things. It is looked at again and tried \
+                 again; if it stays, `boma logs` shows what the server says.",
+            )
         }
         // No connection, shutting down, too many connections, lock or statement timeout.
         None | Some("55P03" | "57014" | "55006" | "40001" | "40P01") => transient(error),

@@ -62,10 +62,7 @@ const SPARE_AND_ORPHANS: &str = "
 impl Controls {
     /// Looks at everything that a plan of access steps needs to know. Changes nothing.
     pub async fn observe(&mut self, want: &InstanceSpec) -> Result<SeenDatabase, SqlError> {
-        let mut seen = match self.database().await? {
-            Some(control) => see_cluster(control, want).await?,
-            None => see_cluster(self.cluster().await?, want).await?,
-        };
+        let mut seen = see_cluster(self.any().await?, want).await?;
         let groups = self.groups().clone();
         if let Some(control) = self.database().await? {
             let groups_exist = groups

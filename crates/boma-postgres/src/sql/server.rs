@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::control::{Control, Controls};
+use super::control::Controls;
 use super::error::SqlError;
 use super::seen::SeenServer;
 
@@ -73,13 +73,5 @@ impl Controls {
             .await?
             .statement("write a checkpoint", "CHECKPOINT")
             .await
-    }
-
-    /// A connection to whichever database there is.
-    async fn any(&mut self) -> Result<&Control, SqlError> {
-        if self.database().await?.is_some() {
-            return self.the_database().await;
-        }
-        self.cluster().await
     }
 }
