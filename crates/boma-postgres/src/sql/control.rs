@@ -43,6 +43,8 @@ const SESSION: &[(&str, &str)] = &[
     ("default_transaction_isolation", "read committed"),
     ("standard_conforming_strings", "on"),
     ("row_security", "off"),
+    // Compiling a query over the catalogs takes longer than running it.
+    ("jit", "off"),
     // Statements with a verifier are neither logged, whatever happens, nor shown, nor collected.
     ("log_statement", "none"),
     ("log_min_duration_statement", "-1"),

@@ -45,7 +45,8 @@ const DEFAULT_PRIVILEGES: &str = "
 /// $1 writer group, $2 reader group, $3 logins that only read, $4 limit.
 ///
 /// Reader and writer have exactly theirs. Everybody, and logins that only read, may have been given
-/// no more than the reader has, and nothing on schema `public`.
+/// no more than the reader has, and nothing on schema `public`. Thousands of objects have but a few
+/// different lists of privileges, so each list is judged once.
 const WRONG_PRIVILEGES: &str = "
     WITH who AS MATERIALIZED (
         SELECT (SELECT oid FROM pg_authid WHERE rolname = $1) AS writer,
@@ -53,11 +54,9 @@ const WRONG_PRIVILEGES: &str = "
                (SELECT coalesce(array_agg(oid), '{}') FROM pg_authid
                 WHERE rolname = ANY ($3)) || 0::oid AS others
     ),
-    things AS (
-        SELECT 'n' AS kind, NULL::text AS schema, n.nspname::text AS name,
-               n.nspowner AS owner, coalesce(n.nspacl, acldefault('n', n.nspowner)) AS acl,
-               ARRAY['USAGE'] AS for_writer, ARRAY['USAGE'] AS for_reader,
-               CASE n.nspname WHEN 'public' THEN '{}' ELSE ARRAY['USAGE'] END AS for_others,
+    things AS MATERIALIZED (
+        SELECT CASE n.nspname WHEN 'public' THEN 'p' ELSE 'n' END AS kind, NULL::text AS schema,
+               n.nspname::text AS name, n.nspowner AS owner, n.nspacl AS acl,
                NULL::oid AS relation
         FROM pg_namespace n
         WHERE n.nspname <> 'information_schema' AND NOT starts_with(n.nspname::text, 'pg_')
@@ -66,40 +65,50 @@ const WRONG_PRIVILEGES: &str = "
                             AND d.deptype = 'e')
         UNION ALL
         SELECT CASE c.relkind WHEN 'S' THEN 'S' ELSE 'r' END, n.nspname::text, c.relname::text,
-               c.relowner,
-               coalesce(c.relacl,
-                        acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\",
-                                   c.relowner)),
-               CASE c.relkind WHEN 'S' THEN ARRAY['SELECT', 'UPDATE', 'USAGE']
-                    ELSE ARRAY['DELETE', 'INSERT', 'SELECT', 'TRUNCATE', 'UPDATE'] END,
-               ARRAY['SELECT'], ARRAY['SELECT'], c.oid
+               c.relowner, c.relacl, c.oid
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
           AND n.nspname <> 'information_schema' AND NOT starts_with(n.nspname::text, 'pg_')
           AND NOT EXISTS (SELECT FROM pg_depend d
                           WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                             AND d.deptype = 'e')
+    ),
+    kinds (kind, default_kind, for_writer, for_reader, for_others) AS (VALUES
+        ('p', 'n'::\"char\", '{USAGE}'::text[], '{USAGE}'::text[], '{}'::text[]),
+        ('n', 'n', '{USAGE}', '{USAGE}', '{USAGE}'),
+        ('S', 's', '{SELECT,UPDATE,USAGE}', '{SELECT}', '{SELECT}'),
+        ('r', 'r', '{DELETE,INSERT,SELECT,TRUNCATE,UPDATE}', '{SELECT}', '{SELECT}')
+    ),
+    lists AS MATERIALIZED (SELECT kind, owner, acl FROM things GROUP BY kind, owner, acl),
+    wrong AS MATERIALIZED (
+        SELECT l.kind, l.owner, l.acl
+        FROM lists l JOIN kinds k ON k.kind = l.kind CROSS JOIN who
+             CROSS JOIN LATERAL (
+                 SELECT coalesce(array_agg(a.privilege_type ORDER BY a.privilege_type)
+                                 FILTER (WHERE a.grantee = who.writer), '{}') <> k.for_writer
+                        OR coalesce(array_agg(a.privilege_type ORDER BY a.privilege_type)
+                                    FILTER (WHERE a.grantee = who.reader), '{}') <> k.for_reader
+                        OR coalesce(bool_or(a.is_grantable)
+                                    FILTER (WHERE a.grantee IN (who.writer, who.reader)
+                                               OR a.grantee = ANY (who.others)), false)
+                        OR coalesce(bool_or(a.privilege_type <> ALL (k.for_others))
+                                    FILTER (WHERE a.grantee = ANY (who.others)), false) AS is_wrong
+                 FROM aclexplode(coalesce(l.acl, acldefault(k.default_kind, l.owner))) a
+                 WHERE a.grantor = l.owner
+             ) judged
+        WHERE judged.is_wrong
     )
     SELECT t.kind, t.schema, t.name
-    FROM things t CROSS JOIN who
-         CROSS JOIN LATERAL (
-             SELECT coalesce(array_agg(a.privilege_type ORDER BY a.privilege_type)
-                             FILTER (WHERE a.grantee = who.writer), '{}') <> t.for_writer
-                    OR coalesce(array_agg(a.privilege_type ORDER BY a.privilege_type)
-                                FILTER (WHERE a.grantee = who.reader), '{}') <> t.for_reader
-                    OR coalesce(bool_or(a.is_grantable)
-                                FILTER (WHERE a.grantee IN (who.writer, who.reader)
-                                           OR a.grantee = ANY (who.others)), false)
-                    OR coalesce(bool_or(a.privilege_type <> ALL (t.for_others))
-                                FILTER (WHERE a.grantee = ANY (who.others)), false) AS wrong
-             FROM aclexplode(t.acl) a WHERE a.grantor = t.owner
-         ) whole
-    WHERE whole.wrong
-       OR EXISTS (SELECT FROM pg_attribute c CROSS JOIN LATERAL aclexplode(c.attacl) a
-                  WHERE c.attrelid = t.relation AND c.attacl IS NOT NULL
-                    AND a.privilege_type <> 'SELECT'
-                    AND (a.grantee = who.reader OR a.grantee = ANY (who.others)))
-    ORDER BY t.kind DESC, t.schema, t.name
+    FROM things t
+    WHERE EXISTS (SELECT FROM wrong w
+                  WHERE w.kind = t.kind AND w.owner = t.owner
+                    AND w.acl IS NOT DISTINCT FROM t.acl)
+       OR t.relation IN (SELECT c.attrelid
+                         FROM pg_attribute c CROSS JOIN LATERAL aclexplode(c.attacl) a
+                              CROSS JOIN who
+                         WHERE c.attacl IS NOT NULL AND a.privilege_type <> 'SELECT'
+                           AND (a.grantee = who.reader OR a.grantee = ANY (who.others)))
+    ORDER BY t.kind <> 'p', t.kind <> 'n', t.schema, t.name
     LIMIT $4";
 
 /// What the superuser (oid 10) made, members of extensions and what belongs to tables aside.
@@ -243,7 +252,7 @@ async fn see_objects(
 
 fn object(row: &Row) -> SeenObject {
     let kind = match row.get(0) {
-        "n" => ObjectKind::Schema,
+        "n" | "p" => ObjectKind::Schema,
         "S" => ObjectKind::Sequence,
         "T" => ObjectKind::Type,
         _ => ObjectKind::Table,

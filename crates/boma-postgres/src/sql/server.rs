@@ -16,7 +16,7 @@ const SERVER: &str = "
 /// Reads the files anew and compares them with what is in force. As a side effect this session
 /// learns which settings wait for a restart, without anybody having to reload.
 const FILES: &str = "
-    SELECT coalesce(name, sourcefile || ':' || sourceline), error
+    SELECT coalesce(name, sourcefile || ':' || sourceline, 'configuration'), error
     FROM pg_file_settings WHERE error IS NOT NULL";
 
 const SETTINGS: &str = "
