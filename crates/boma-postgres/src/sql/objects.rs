@@ -144,16 +144,19 @@ const SUPERUSERS: &str = "
                         AND d.deptype = 'e')
     LIMIT $1";
 
-/// Roles that own something in this database, temporary tables and default privileges aside.
+/// Roles but $1 that own something in this database, temporary tables and default privileges aside.
 const OWNERS: &str = "
-    SELECT DISTINCT r.rolname::text
-    FROM pg_shdepend s JOIN pg_authid r ON r.oid = s.refobjid
-    WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o'
-      AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND s.classid <> 'pg_default_acl'::regclass
-      AND NOT (s.classid = 'pg_class'::regclass
-               AND EXISTS (SELECT FROM pg_class c
-                           WHERE c.oid = s.objid AND c.relpersistence = 't'))";
+    SELECT r.rolname::text
+    FROM pg_authid r
+    WHERE r.rolname <> $1
+      AND EXISTS (
+          SELECT FROM pg_shdepend s
+          WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = r.oid AND s.deptype = 'o'
+            AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND s.classid <> 'pg_default_acl'::regclass
+            AND NOT (s.classid = 'pg_class'::regclass
+                     AND EXISTS (SELECT FROM pg_class c
+                                 WHERE c.oid = s.objid AND c.relpersistence = 't')))";
 
 /// Looks at everything in the database but owners. Privileges are looked at where the groups that
 /// should have them exist.
@@ -195,9 +198,10 @@ pub(super) async fn see(
     })
 }
 
-/// Looks who owns something in the database.
-pub(super) async fn owners(control: &Control) -> Result<Vec<String>, SqlError> {
-    let rows = control.rows("look at owners", OWNERS, &[]).await?;
+/// Looks who but the owner group owns something in the database.
+pub(super) async fn owners(control: &Control, groups: &Groups) -> Result<Vec<String>, SqlError> {
+    let parameters: &Parameters<'_> = &[(&groups.owner, Type::TEXT)];
+    let rows = control.rows("look at owners", OWNERS, parameters).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

@@ -70,7 +70,7 @@ impl Controls {
                 .iter()
                 .all(|name| seen.roles.contains_key(*name));
             seen.objects = Some(objects::see(control, want, &groups, groups_exist).await?);
-            for owner in objects::owners(control).await? {
+            for owner in objects::owners(control, &groups).await? {
                 if let Some(role) = seen.roles.get_mut(&owner) {
                     role.owns_objects = true;
                 }

@@ -119,7 +119,8 @@ pub struct SeenRole {
     pub settings: BTreeMap<String, String>,
     /// Open connections.
     pub connections: u32,
-    /// Whether it owns something in the database, temporary things aside.
+    /// Whether it owns something in the database, temporary things aside. Not looked at for the owner
+    /// group.
     pub owns_objects: bool,
 }
 
