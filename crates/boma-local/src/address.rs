@@ -147,7 +147,7 @@ fn is_free(address: SocketAddr) -> Result<bool, AddressError> {
 ///
 /// `<db>.internal` belongs to the first registered database of that name; every database has
 /// `<db>.<project>.internal`, unless another organisation, unit or environment came first with
-/// the same two names: then all of its identity is in the name.
+/// the same two names: then all of its identity is in the name. None, where even that is taken.
 pub(crate) fn names(key: &DatabaseKey, is_free: impl Fn(&str) -> bool) -> Vec<String> {
     let parts: Vec<&str> = key.project.rsplit('/').collect();
     let project = parts.first().copied().unwrap_or_default();
@@ -161,8 +161,9 @@ pub(crate) fn names(key: &DatabaseKey, is_free: impl Fn(&str) -> bool) -> Vec<St
     let qualified = names
         .last()
         .is_some_and(|name| name.matches('.').count() > 1);
-    if !qualified {
-        names.push(format!("{}.{}.internal", key.name, parts.join(".")));
+    let full = format!("{}.{}.internal", key.name, parts.join("."));
+    if !qualified && is_free(&full) {
+        names.push(full);
     }
     names
 }
@@ -260,11 +261,12 @@ mod tests {
             ["accounts-db.login-svc.internal"]
         );
         assert_eq!(
-            names(&key, |_| false),
+            names(&key, |name| name.matches('.').count() > 2),
             ["accounts-db.login-svc.dev.retail.fincorp.internal"]
         );
+        assert_eq!(names(&key, |_| false), [""; 0]);
         assert_eq!(
-            names(&key, |name| name == "accounts-db.internal"),
+            names(&key, |name| name != "accounts-db.login-svc.internal"),
             [
                 "accounts-db.internal",
                 "accounts-db.login-svc.dev.retail.fincorp.internal"

@@ -5,6 +5,7 @@
 //! place (containers mount `/etc/hosts` as a single file). Writers lock the file itself, and look
 //! again after locking whether it is still the file under that name.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -66,6 +67,20 @@ pub(crate) fn write(path: &Path, installation: Uuid, lines: &[Line]) -> Result<b
     }
     replace(&path, &mut file, &wanted).map_err(failed)?;
     Ok(true)
+}
+
+/// The names that others have in the hosts file: a person, or another installation of Boma. A name
+/// with two addresses would lead both installations' applications to the wrong server.
+pub(crate) fn taken_by_others(path: &Path, installation: Uuid) -> BTreeSet<String> {
+    // What cannot be read cannot be written either, and then there are no names at all.
+    let text = std::fs::read(path).unwrap_or_default();
+    let others = with_block(&text, installation, &[]);
+    String::from_utf8_lossy(&others)
+        .lines()
+        .filter_map(|line| line.split('#').next())
+        .flat_map(|line| line.split_whitespace().skip(1))
+        .map(str::to_lowercase)
+        .collect()
 }
 
 /// Opens and locks the file that is under this name now.

@@ -91,6 +91,13 @@ impl LocalPlatform {
         }
         if let Some(placement) = &row.placement {
             let (truth, reason, message) = match (&self.inner.config.hosts, placement.resolves) {
+                (HostsFile::At(path), _) if placement.names.is_empty() => {
+                    let message = format!(
+                        "others have its names in `{}`; connection strings use the address",
+                        path.display()
+                    );
+                    (Truth::False, "NamesTaken", message)
+                }
                 (HostsFile::At(path), true) => (
                     Truth::True,
                     "HostsFile",

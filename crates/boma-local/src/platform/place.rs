@@ -163,11 +163,17 @@ impl LocalPlatform {
             .collect();
         let (addresses, installation) =
             (self.inner.config.addresses, self.inner.store.installation);
+        let of_others = match &self.inner.config.hosts {
+            HostsFile::At(path) => hosts::taken_by_others(path, installation),
+            HostsFile::Off => BTreeSet::new(),
+        };
         let chosen = address::choose(addresses, installation, row.id, &taken).map_err(boxed)?;
         Ok(PlacementRow {
             address: chosen.ip(),
             port: chosen.port(),
-            names: address::names(&row.key, |name| !names.contains(name)),
+            names: address::names(&row.key, |name| {
+                !names.contains(name) && !of_others.contains(name)
+            }),
             resolves: false,
         })
     }

@@ -148,6 +148,29 @@ async fn names_that_somebody_removed_come_back_with_the_next_pass() {
 }
 
 #[tokio::test]
+async fn names_that_others_have_are_left_to_them() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hosts = one.path().join("hosts");
+    std::fs::write(&hosts, "192.0.2.7 Orders.internal # of a person\n").unwrap();
+    let platform = open(one.path()).await;
+    let first = placed(&platform, &key("login", "accounts"), 1).await;
+    let orders = placed(&platform, &key("login", "orders"), 2).await;
+    assert_eq!(orders.names, ["orders.login.internal"]);
+
+    let config = LocalConfig {
+        hosts: HostsFile::At(hosts.clone()),
+        ..config(other.path())
+    };
+    let beside = LocalPlatform::open(config).await.unwrap();
+    let again = placed(&beside, &key("login", "accounts"), 1).await;
+    assert_eq!(again.names, ["accounts.login.dev.retail.fincorp.internal"]);
+    let third = placed(&beside, &key("billing", "accounts"), 2).await;
+    assert_eq!(third.names, ["accounts.billing.internal"]);
+    // The first installation keeps what it has.
+    assert_eq!(placed(&platform, &key("login", "accounts"), 1).await, first);
+}
+
+#[tokio::test]
 async fn without_a_hosts_file_addresses_are_used() {
     let dir = tempfile::tempdir().unwrap();
     let config = LocalConfig {
