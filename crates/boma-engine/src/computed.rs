@@ -50,7 +50,11 @@ fn in_sync(subject: &Subject, plan: Option<&Plan>, is_known: bool) -> Condition 
         .iter()
         .any(|step| step.action.subject() == *subject)
     {
-        return condition(Truth::False, "Changing", "it is being changed".to_owned());
+        return condition(
+            Truth::False,
+            "ToBeChanged",
+            "there is something to do; `boma plan` shows it".to_owned(),
+        );
     }
     if is_known {
         condition(

@@ -1,8 +1,10 @@
 //! Tests of the whole engine over the simulated platform.
 
+mod computed;
 mod die_at_every_step;
 mod engine;
 mod growth;
 mod properties;
 mod scenarios;
+mod texts;
 mod world;

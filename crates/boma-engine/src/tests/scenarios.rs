@@ -11,6 +11,7 @@
 //! Lines after `| ` are what a command reads; all others up to the next command are what it prints.
 //! `BOMA_ACCEPT=1` writes what is printed into the scripts; review it like prose.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,9 +44,10 @@ async fn every_scenario_prints_what_its_script_says() {
     assert!(!scripts.is_empty());
     let accept = std::env::var_os("BOMA_ACCEPT").is_some();
     let mut differ = Vec::new();
+    let mut kinds = BTreeSet::new();
     for path in scripts {
         let script = fs::read_to_string(&path).unwrap();
-        let printed = run(&script).await;
+        let printed = run(&script, &mut kinds).await;
         let last = printed.rsplit("\n$ ").next().unwrap();
         let ends = last.starts_with("apply\nNothing to do.\n");
         if accept {
@@ -64,10 +66,35 @@ async fn every_scenario_prints_what_its_script_says() {
         "BOMA_ACCEPT=1 accepts this:\n{}",
         differ.join("\n")
     );
+    assert_eq!(
+        kinds,
+        ALL_KINDS.into(),
+        "every kind of step and of waiting is shown somewhere"
+    );
 }
 
+/// All kinds of steps and of waiting.
+const ALL_KINDS: [&str; 16] = [
+    "await-converged",
+    "backoff",
+    "blocked-database",
+    "deliver-environment",
+    "forget-application",
+    "forget-grant",
+    "held",
+    "issue-credential",
+    "put-instance",
+    "record-database",
+    "record-source",
+    "restart-application",
+    "run-pre-deploy",
+    "set-life",
+    "stop-application",
+    "stopped-database",
+];
+
 /// Runs a script and writes it anew, with what is printed now.
-async fn run(script: &str) -> String {
+async fn run(script: &str, kinds: &mut BTreeSet<&'static str>) -> String {
     let mut world = World::new();
     let mut written = String::new();
     let mut lines = script.lines().peekable();
@@ -92,6 +119,7 @@ async fn run(script: &str) -> String {
         };
         written.push_str(&perform(&mut world, &command).await);
     }
+    kinds.append(&mut world.kinds);
     written
 }
 

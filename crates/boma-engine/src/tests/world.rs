@@ -1,6 +1,6 @@
 //! A source of manifests, the simulated platform below it, and the engine in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::act::{Credentials, Surroundings};
 use crate::catalog::{Basis, Catalog};
 use crate::converge::{Converge, Convergence};
-use crate::plan::{Asked, Plan, check, plan};
+use crate::plan::{Asked, Plan, WaitingOn, check, plan};
 use crate::testing::{ForeseenCredentials, SimulatedPlatform, machine};
 
 /// Everything that a test of the engine needs.
@@ -22,6 +22,8 @@ pub(super) struct World {
     pub(super) platform: Arc<SimulatedPlatform>,
     pub(super) source: String,
     pub(super) credentials: Arc<dyn Credentials>,
+    /// Kinds of steps and of waiting that plans have had.
+    pub(super) kinds: BTreeSet<&'static str>,
     next_id: u128,
 }
 
@@ -38,6 +40,7 @@ impl World {
             platform: Arc::new(SimulatedPlatform::new(machine())),
             source: "/srv/manifests".to_owned(),
             credentials: Arc::new(ForeseenCredentials),
+            kinds: BTreeSet::new(),
             next_id: 0,
         }
     }
@@ -81,6 +84,9 @@ impl World {
             foreseen(&mut next)
         });
         assert_eq!(check(&made, &seen, &catalog), [], "{made}");
+        self.kinds
+            .extend(made.steps.iter().map(|step| step.action.kind()));
+        self.kinds.extend(made.waiting.iter().map(WaitingOn::kind));
         made
     }
 
