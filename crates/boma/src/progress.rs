@@ -1,6 +1,7 @@
 //! What is shown while a plan is carried out: a line for each thing that was done, and, on a
 //! terminal, one line that says what is waited for and is written over.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,9 @@ use crate::terminal::{Terminal, Tone, printable};
 
 /// Nothing is written over before this: what is quick is not worth a flicker.
 const QUIET_AT_FIRST: Duration = Duration::from_millis(250);
+
+/// What takes longer than this makes a person wonder.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// Shows progress on standard error.
 #[derive(Clone)]
@@ -23,6 +27,7 @@ struct State {
     began: Instant,
     steps: PlanView,
     overwritable: bool,
+    said: BTreeSet<String>,
 }
 
 impl Shown {
@@ -33,6 +38,7 @@ impl Shown {
             began: Instant::now(),
             steps,
             overwritable: false,
+            said: BTreeSet::new(),
         };
         Self {
             terminal,
@@ -66,10 +72,13 @@ impl Shown {
         match progress {
             Progress::Started { .. } => {}
             Progress::Waiting { step, status } => {
-                if state.began.elapsed() < QUIET_AT_FIRST || !self.terminal.is_interactive() {
+                let line = format!("{}  {:?}", subject(&state.steps, *step), status.phase);
+                if !self.terminal.is_interactive() {
+                    return self.say_when_slow(&mut state, &line);
+                }
+                if state.began.elapsed() < QUIET_AT_FIRST {
                     return;
                 }
-                let line = format!("{}  {:?}", subject(&state.steps, *step), status.phase);
                 self.clear(&mut state);
                 let line = self.terminal.paint_err(Tone::Waiting, &format!("… {line}"));
                 self.terminal.error_text(&line);
@@ -102,6 +111,13 @@ impl Shown {
                 self.clear(&mut state);
                 self.terminal.status(&line);
             }
+        }
+    }
+
+    /// Where no line can be written over, each state is said once, and only by what is slow.
+    fn say_when_slow(&self, state: &mut State, line: &str) {
+        if state.began.elapsed() >= SLOW && state.said.insert(line.to_owned()) {
+            self.terminal.status(&format!("waiting {line}"));
         }
     }
 

@@ -1,7 +1,7 @@
 //! `boma serve`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use boma_engine::engine::{Engine, EngineState, Parts};
@@ -81,14 +81,45 @@ async fn asked_to_end() -> Result<()> {
     Ok(())
 }
 
+/// What the kernel told of the source since it was last read.
+#[derive(Default)]
+struct Told {
+    paths: Mutex<Vec<PathBuf>>,
+    some: Notify,
+}
+
+impl Told {
+    fn add(&self, event: notify::Event) {
+        // Reading a file is no change of it, and this very program reads them.
+        if !event.kind.is_access() {
+            self.lock().extend(event.paths);
+            self.some.notify_one();
+        }
+    }
+
+    fn take(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Reads the source, now and whenever it changes.
 async fn read_again_and_again(root: PathBuf, loaded: watch::Sender<Option<Arc<Snapshot>>>) {
-    let changed = Arc::new(Notify::new());
-    let _watcher = watcher(&root, &changed);
+    let told = Arc::new(Told::default());
+    let _watcher = watcher(&root, &told);
     let mut source = DirectorySource::new(&root);
     loop {
+        let paths = told.take();
         let reading = tokio::task::spawn_blocking(move || {
-            let snapshot = source.read();
+            // Without a path, time has come to look whether something was not told of.
+            let snapshot = if paths.is_empty() {
+                source.read()
+            } else {
+                source.read_changed(&paths)
+            };
             (source, snapshot)
         });
         let Ok((again, snapshot)) = reading.await else {
@@ -100,21 +131,20 @@ async fn read_again_and_again(root: PathBuf, loaded: watch::Sender<Option<Arc<Sn
             loaded.send_replace(Some(Arc::new(snapshot)));
         }
         // Cancel-safe: a permit that is not taken stays.
-        drop(tokio::time::timeout(READ_AGAIN, changed.notified()).await);
+        drop(tokio::time::timeout(READ_AGAIN, told.some.notified()).await);
         tokio::time::sleep(SETTLE).await;
     }
 }
 
 /// Lets the kernel tell of changes; where it does not, the clock does.
-fn watcher(root: &Path, changed: &Arc<Notify>) -> Option<notify::RecommendedWatcher> {
-    let changed = changed.clone();
-    let told = move |event: notify::Result<notify::Event>| {
-        // Reading a file is no change of it, and this very program reads them.
-        if event.is_ok_and(|event| !event.kind.is_access()) {
-            changed.notify_one();
+fn watcher(root: &Path, told: &Arc<Told>) -> Option<notify::RecommendedWatcher> {
+    let told = told.clone();
+    let tell = move |event: notify::Result<notify::Event>| {
+        if let Ok(event) = event {
+            told.add(event);
         }
     };
-    let watched = notify::recommended_watcher(told).and_then(|mut watcher| {
+    let watched = notify::recommended_watcher(tell).and_then(|mut watcher| {
         watcher.watch(root, RecursiveMode::Recursive)?;
         Ok(watcher)
     });

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use boma_testkit::{Build, ScratchDir, postgres_builds};
 
 /// A state directory and a directory of manifests.
-pub struct Installation {
+pub(crate) struct Installation {
     scratch: ScratchDir,
     builds: Vec<Build>,
 }
@@ -18,14 +18,14 @@ pub struct Installation {
 /// What a command printed, and how it ended.
 #[derive(Debug)]
 #[must_use = "look at the output, or at least at the exit code"]
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    fn of(output: &Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -34,13 +34,19 @@ impl Ran {
     }
 
     /// Fails unless it ended with 0; gives standard output.
-    pub fn ok(self) -> Result<String> {
-        ensure!(self.code == 0, "exit code {}\n{}\n{}", self.code, self.stdout, self.stderr);
+    pub(crate) fn ok(self) -> Result<String> {
+        ensure!(
+            self.code == 0,
+            "exit code {}\n{}\n{}",
+            self.code,
+            self.stdout,
+            self.stderr
+        );
         Ok(self.stdout)
     }
 
     /// Fails unless it ended with `code`; gives both outputs, standard error last.
-    pub fn code(self, code: i32) -> Result<String> {
+    pub(crate) fn code(self, code: i32) -> Result<String> {
         ensure!(
             self.code == code,
             "exit code {} in place of {code}\n{}\n{}",
@@ -54,25 +60,32 @@ impl Ran {
 
 impl Installation {
     /// Makes the directories; nothing runs yet.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let scratch = ScratchDir::new()?;
         fs::create_dir_all(scratch.path().join("m"))?;
-        let installation = Self { scratch, builds: postgres_builds()? };
+        fs::create_dir_all(scratch.path().join("s"))?;
+        let installation = Self {
+            scratch,
+            builds: postgres_builds()?,
+        };
+        // Tests must not change the machine's names, nor fill it with spare clusters.
+        let configuration = "hosts-file = ''\nspares = 0\n";
+        fs::write(installation.state().join("config.toml"), configuration)?;
         Ok(installation)
     }
 
     /// The state directory.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.scratch.path().join("s")
     }
 
     /// The directory of manifests.
-    pub fn manifests(&self) -> PathBuf {
+    pub(crate) fn manifests(&self) -> PathBuf {
         self.scratch.path().join("m")
     }
 
     /// Writes a file below the manifests.
-    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.manifests().join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
@@ -81,58 +94,104 @@ impl Installation {
     }
 
     /// Removes a file below the manifests.
-    pub fn remove(&self, name: &str) -> Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
         Ok(fs::remove_file(self.manifests().join(name))?)
     }
 
     /// A command of the real binary, with an environment of its own.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_boma"));
-        let dirs: Vec<_> =
-            self.builds.iter().map(|build| build.bin.to_string_lossy().into_owned()).collect();
+        let dirs: Vec<_> = self
+            .builds
+            .iter()
+            .map(|build| build.bin.to_string_lossy().into_owned())
+            .collect();
         command
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
             .env("HOME", self.scratch.path())
             .env("BOMA_STATE_DIR", self.state())
             .env("BOMA_POSTGRES_DIR", dirs.join(":"))
-            .env("BOMA_HOSTS_FILE", self.scratch.path().join("hosts"))
             .current_dir(self.scratch.path())
             .stdin(Stdio::null());
         command
     }
 
     /// Runs `boma` to its end.
-    pub fn boma<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Ran> {
-        Ok(Ran::of(self.command().args(args).output()?))
+    pub(crate) fn boma<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Ran> {
+        Ok(Ran::of(&self.command().args(args).output()?))
+    }
+
+    /// Uses one PostgreSQL build only.
+    pub(crate) fn only(mut self, major: boma_instance::MajorVersion) -> Self {
+        self.builds.retain(|build| build.major == major);
+        self
     }
 
     /// Applies the manifests and fails unless everything converged.
-    pub fn apply(&self) -> Result<String> {
-        self.boma(["apply", self.manifests_text()])?.ok()
-    }
-
-    /// The manifests' directory as an argument.
-    pub fn manifests_text(&self) -> &str {
-        "m"
+    pub(crate) fn apply(&self) -> Result<String> {
+        self.boma(["apply", "m"])?.ok()
     }
 
     /// Runs SQL with psql as an application does: over its injected connection string.
-    pub fn sql(&self, application: &str, sql: &str) -> Result<Ran> {
+    pub(crate) fn sql(&self, application: &str, sql: &str) -> Result<Ran> {
         let script = r#"exec psql "$DATABASE_URL" -XAtq -v ON_ERROR_STOP=1 -c "$1""#;
         self.boma(["run", application, "--", "sh", "-c", script, "sh", sql])
     }
 
+    /// Processes that work in, or were started for, this installation.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let scratch = self.scratch.path().to_string_lossy().into_owned();
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
+                continue;
+            };
+            let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let directory = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+            let mentioned = String::from_utf8_lossy(&arguments).contains(&scratch);
+            if (mentioned || directory.starts_with(&scratch)) && pid != own_pid() {
+                found.push(pid);
+            }
+        }
+        found
+    }
+
     /// Path of a file in the scratch directory.
-    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.scratch.path().join(name)
     }
 }
 
 impl Drop for Installation {
     fn drop(&mut self) {
-        // What a failing test left running must not outlive it; that the stop itself fails is
-        // shown by processes that are still there, which the harness checks at its end.
-        let _stopped = self.boma(["stop", "--all-processes"]);
+        // What a test started must not outlive it, whatever state it left things in.
+        for pid in self.processes() {
+            kill_9(pid);
+        }
     }
+}
+
+fn own_pid() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or_default()
+}
+
+/// Waits until a condition holds; says how things stood when it never does.
+pub(crate) fn wait<T>(mut condition: impl FnMut() -> Result<T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(boma_testkit::eventually(
+        std::time::Duration::from_mins(1),
+        async || condition().map_err(|error| format!("{error:#}")),
+    ))
+}
+
+/// Kills a process. One that has ended meanwhile is what is wanted.
+pub(crate) fn kill_9(pid: i32) {
+    let pid = nix::unistd::Pid::from_raw(pid);
+    let _ended = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
 }

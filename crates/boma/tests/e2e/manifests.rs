@@ -5,7 +5,11 @@ fn spec(text: &str) -> String {
     if text.trim().is_empty() {
         return "spec: {}\n".into();
     }
-    let lines: Vec<_> = text.trim_matches('\n').lines().map(|line| format!("  {line}\n")).collect();
+    let lines: Vec<_> = text
+        .trim_matches('\n')
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect();
     format!("spec:\n{}", lines.concat())
 }
 
@@ -19,48 +23,66 @@ fn resource(kind: &str, project: &str, name: &str, spec_text: &str) -> String {
 }
 
 /// A small database of project `shop`.
-pub fn database(name: &str, more: &str) -> String {
+pub(crate) fn database(name: &str, more: &str) -> String {
     database_in("shop", name, more)
 }
 
 /// A small database of any project.
-pub fn database_in(project: &str, name: &str, more: &str) -> String {
+pub(crate) fn database_in(project: &str, name: &str, more: &str) -> String {
     let small = "cpuCount: 1\nmemory: 256Mi\nstorage: {size: 1Gi}\nbackupConfig: {enabled: false}";
     resource("Database", project, name, &format!("{small}\n{more}"))
 }
 
 /// A grant of an application.
-pub struct Grant<'a> {
-    pub database: &'a str,
-    pub read_only: bool,
-    pub env_var: &'a str,
+pub(crate) struct Grant<'a> {
+    pub(crate) database: &'a str,
+    pub(crate) read_only: bool,
+    pub(crate) env_var: &'a str,
 }
 
 /// A read/write grant into `DATABASE_URL`.
-pub fn writes(database: &str) -> Grant<'_> {
-    Grant { database, read_only: false, env_var: "DATABASE_URL" }
+pub(crate) fn writes(database: &str) -> Grant<'_> {
+    Grant {
+        database,
+        read_only: false,
+        env_var: "DATABASE_URL",
+    }
 }
 
 /// A read-only grant into `DATABASE_URL`.
-pub fn reads(database: &str) -> Grant<'_> {
-    Grant { database, read_only: true, env_var: "DATABASE_URL" }
+pub(crate) fn reads(database: &str) -> Grant<'_> {
+    Grant {
+        database,
+        read_only: true,
+        env_var: "DATABASE_URL",
+    }
 }
 
 /// An application of project `shop`.
-pub fn application(name: &str, grants: &[Grant<'_>], more: &str) -> String {
+pub(crate) fn application(name: &str, grants: &[Grant<'_>], more: &str) -> String {
     application_in("shop", name, grants, more)
 }
 
 /// An application of any project.
-pub fn application_in(project: &str, name: &str, grants: &[Grant<'_>], more: &str) -> String {
+pub(crate) fn application_in(
+    project: &str,
+    name: &str,
+    grants: &[Grant<'_>],
+    more: &str,
+) -> String {
     let mut text = String::from(more.trim_end());
     if !grants.is_empty() {
         text.push_str("\naccessControl:\n  databases:\n");
         for grant in grants {
-            text.push_str(&format!(
-                "  - name: {}\n    readOnly: {}\n    secretSource: {{envVar: {}}}\n",
-                grant.database, grant.read_only, grant.env_var
-            ));
+            let Grant {
+                database,
+                read_only,
+                env_var,
+            } = grant;
+            text.extend([
+                format!("  - name: {database}\n    readOnly: {read_only}\n"),
+                format!("    secretSource: {{envVar: {env_var}}}\n"),
+            ]);
         }
     }
     resource("Application", project, name, &text)
