@@ -8,7 +8,8 @@
 //!
 //! - [`derive()`]: a value and its reason for each setting that the size of a server decides.
 //! - [`owned()`]: whether a setting is the platform's alone, and why.
-//! - [`validate_parameters`]: what is wrong with a manifest's `parameters`, known at plan time.
+//! - [`validate_parameters`], [`validate_sizes`]: what is wrong with a manifest's `parameters`, known
+//!   at plan time.
 //! - [`render_conf`], [`render_hba`], [`render_ident`]: the files, byte for byte the same for the
 //!   same input.
 //!
@@ -20,6 +21,7 @@ mod hba;
 mod owned;
 mod parameters;
 mod preload;
+mod sizes;
 
 pub use conf::{Paths, effective, render_conf};
 pub use derive::{Derived, derive};
@@ -30,6 +32,7 @@ pub use parameters::{
     validate_parameters,
 };
 pub use preload::preload_libraries;
+pub use sizes::validate_sizes;
 
 #[cfg(test)]
 mod tests;

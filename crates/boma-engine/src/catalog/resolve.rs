@@ -171,7 +171,15 @@ impl Resolver {
         } = &resolved;
         let config = manifest.spec.backup_config.as_ref();
         let parameters = texts(&resolved.parameters);
-        let refused = refused_parameters(&parameters, &ServerParameters::new(), &manifest.origin);
+        let resources = Resources {
+            cpu_millis: resolved.cpu_count.millis(),
+            memory_bytes: resolved.memory.bytes(),
+            storage_bytes: resolved.storage.bytes(),
+        };
+        let mut refused =
+            refused_parameters(&parameters, &ServerParameters::new(), &manifest.origin);
+        let sizes = settings::validate_sizes(&parameters, &resources);
+        refused.extend(placed(sizes, &manifest.origin));
         if !refused.is_empty() {
             return Err(refused);
         }
@@ -181,11 +189,7 @@ impl Resolver {
             name: names::database(&key.name),
             key,
             version: resolved.version.map(major),
-            resources: Resources {
-                cpu_millis: resolved.cpu_count.millis(),
-                memory_bytes: resolved.memory.bytes(),
-                storage_bytes: resolved.storage.bytes(),
-            },
+            resources,
             storage_class: resolved.storage_class.as_ref().map(ToString::to_string),
             cluster_size: u32::from(resolved.cluster_size),
             backup: BackupPolicy {
@@ -328,12 +332,17 @@ pub(crate) fn refused_parameters(
     known: &ServerParameters,
     origin: &Origin,
 ) -> Vec<Problem> {
-    let refused = settings::validate_parameters(parameters, known).into_iter();
-    let problems = refused.map(|refused| {
+    placed(settings::validate_parameters(parameters, known), origin).collect()
+}
+
+fn placed(
+    refused: Vec<settings::ParameterProblem>,
+    origin: &Origin,
+) -> impl Iterator<Item = Problem> {
+    refused.into_iter().map(|refused| {
         let place = origin.place(&format!("spec.parameters.{}", refused.name));
         refused.problem().at(place)
-    });
-    problems.collect()
+    })
 }
 
 fn texts<N: ToString>(map: &BTreeMap<N, String>) -> BTreeMap<String, String> {
