@@ -141,7 +141,7 @@ pub fn wanted(want: &Assignment, paths: &Paths) -> Files {
     }
 }
 
-/// FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/), with a separator after each part.
+/// FNV-1a, 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>), with a separator after each part.
 struct Fnv64(u64);
 
 impl Fnv64 {
