@@ -1,6 +1,6 @@
 //! Observe, plan, act, and again, until there is nothing left that can be done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ pub struct Convergence {
     pub left: Plan,
     /// How many steps were done.
     pub done: usize,
-    /// What failed in the last pass.
+    /// What failed in the last pass, as far as there is something left to do about it; what is
+    /// blocked because of it, the plan says.
     pub failed: Vec<Failure>,
     /// What was observed last.
     pub seen: Observed,
@@ -36,6 +37,17 @@ impl Convergence {
     /// Whether everything is as it should be.
     pub fn is_converged(&self) -> bool {
         self.left.is_empty() && self.failed.is_empty()
+    }
+
+    fn keep_what_is_left(&mut self) {
+        let left: HashSet<Subject> = self
+            .left
+            .steps
+            .iter()
+            .map(|step| step.action.subject())
+            .collect();
+        self.failed
+            .retain(|failure| left.contains(&failure.subject));
     }
 }
 
@@ -108,6 +120,7 @@ impl<P: Platform> Converge<'_, P> {
             result.seen = self.observe(until).await?;
             let now = (self.around.clock)();
             result.left = plan::plan(self.catalog, &result.seen, asked, now, self.ids);
+            result.keep_what_is_left();
             return Ok(result);
         }
     }

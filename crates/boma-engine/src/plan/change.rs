@@ -1,6 +1,5 @@
 //! What a new spec changes, in data and in words.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use boma_instance::{Access, InstanceSpec, MajorVersion, Power, Resources, settings};
@@ -130,7 +129,7 @@ pub(super) fn between(
     }
     changes.extend(resources(from.resources, to.resources));
     if from.parameters != *to.parameters {
-        changes.extend(parameters(&from.parameters, to.parameters, &effect));
+        changes.extend(parameters(from, &to.spec(from.generation), &effect));
     }
     if from.extensions != *to.extensions {
         let added = to.extensions.difference(&from.extensions);
@@ -185,21 +184,24 @@ fn restart(
     (!restart.is_empty()).then_some(Change::Restart(restart))
 }
 
+/// Lists settings that the user changes; where one side says nothing, what follows from the size
+/// of the database is in force there.
 fn parameters(
-    from: &BTreeMap<String, String>,
-    to: &BTreeMap<String, String>,
+    from: &InstanceSpec,
+    to: &InstanceSpec,
     effect: impl Fn(&str) -> Effect,
 ) -> Vec<Change> {
-    let mut names: Vec<&String> = from.keys().chain(to.keys()).collect();
+    let (old, new) = (settings::effective(from), settings::effective(to));
+    let mut names: Vec<&String> = from.parameters.keys().chain(to.parameters.keys()).collect();
     names.sort_unstable();
     names.dedup();
     names
         .into_iter()
-        .filter(|name| from.get(*name) != to.get(*name))
+        .filter(|name| from.parameters.get(*name) != to.parameters.get(*name))
         .map(|name| Change::Parameter {
             name: name.clone(),
-            from: from.get(name).cloned(),
-            to: to.get(name).cloned(),
+            from: from.parameters.get(name).or_else(|| old.get(name)).cloned(),
+            to: to.parameters.get(name).or_else(|| new.get(name)).cloned(),
             effect: effect(name),
         })
         .collect()

@@ -60,10 +60,10 @@ impl IntoProblem for RemovalRefusal {
                 .hint(format!(
                     "Work in {former}, or put the missing manifests here."
                 ))
-                .hint("If the move is meant, say so: `boma apply --other-source`."),
+                .hint("If the move is meant, say so: `boma apply --change-source`."),
             Self::NoManifests { .. } => problem("no-manifests")
                 .hint("Look whether this is the right directory.")
-                .hint("If everything is to go, say so: `boma apply --other-source`."),
+                .hint("If everything is to go, say so: `boma apply --change-source`."),
         }
     }
 }

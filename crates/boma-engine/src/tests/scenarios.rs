@@ -143,7 +143,7 @@ async fn perform(world: &mut World, command: &Command) -> String {
         }
         ["apply", options @ ..] => {
             let mut asked = world.asked();
-            if options.contains(&"--other-source") {
+            if options.contains(&"--change-source") {
                 asked.other_source = OtherSource::Meant;
             }
             apply(world, asked).await

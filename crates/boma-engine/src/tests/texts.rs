@@ -116,8 +116,8 @@ fn a_pre_deploy_that_failed_where_nothing_runs() {
     insta::assert_snapshot!(read(&error), @r"
     preDeploy failed: npm: not found
     pre-deploy-failed
-    Mend it, then run `boma deploy auth-api`.
     `boma logs auth-api` shows what it wrote.
+    Mend it, then run `boma deploy auth-api`.
     ");
 }
 
@@ -131,7 +131,7 @@ fn many_resources_that_would_be_removed() {
     there is no manifest at all; Database fincorp/retail-banking/development/login-svc/db-0, Database fincorp/retail-banking/development/login-svc/db-1, Database fincorp/retail-banking/development/login-svc/db-2, Database fincorp/retail-banking/development/login-svc/db-3, Database fincorp/retail-banking/development/login-svc/db-4 and 3 more would be removed
     no-manifests
     Look whether this is the right directory.
-    If everything is to go, say so: `boma apply --other-source`.
+    If everything is to go, say so: `boma apply --change-source`.
     ");
 }
 

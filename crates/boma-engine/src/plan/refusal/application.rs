@@ -44,9 +44,11 @@ impl IntoProblem for ApplicationRefusal {
                 problem.causes.push(failure.message.clone());
                 problem.causes.extend(failure.causes.iter().cloned());
                 problem.hints.clone_from(&failure.hints);
-                problem
-                    .hint(format!("Mend it, then run `boma deploy {application}`."))
-                    .hint(format!("`boma logs {application}` shows what it wrote."))
+                if failure.hints.is_empty() {
+                    problem =
+                        problem.hint(format!("`boma logs {application}` shows what it wrote."));
+                }
+                problem.hint(format!("Mend it, then run `boma deploy {application}`."))
             }
         }
     }
