@@ -51,7 +51,7 @@ cat <<TEXT
   export PATH="$PWD/${boma%/boma}:\$PATH" BOMA_STATE_DIR="$BOMA_STATE_DIR"
   cd examples/fincorp
 
-  boma describe database accounts-db   everything that was measured
+  boma describe accounts-db            everything that was measured
   boma env auth-api                    what the application is given
   boma psql accounts-db                psql as administrator
   boma events                          what happened, and when

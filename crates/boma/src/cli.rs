@@ -240,8 +240,9 @@ pub(crate) struct GetArgs {
 /// Arguments of `describe`.
 #[derive(Debug, Args)]
 pub(crate) struct DescribeArgs {
-    /// Name of a database or an application
-    pub(crate) name: String,
+    /// Name of a database or an application; its kind may stand before it
+    #[arg(required = true, num_args = 1..=2, value_name = "NAME")]
+    pub(crate) name: Vec<String>,
 }
 
 /// Arguments of `events`.
@@ -322,6 +323,9 @@ pub(crate) struct LogsArgs {
     /// Go on with new lines as they come
     #[arg(long, short)]
     pub(crate) follow: bool,
+    /// The log of a database's agent in place of its server's
+    #[arg(long)]
+    pub(crate) agent: bool,
 }
 
 /// Arguments of `stop` and `start`.

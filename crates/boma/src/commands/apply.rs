@@ -99,6 +99,14 @@ fn said(result: &Convergence, loaded: &Loaded, took: Duration, terminal: Termina
         terminal.status(&terminal.paint_err(Tone::Ok, &line));
         return Exit::Ok;
     }
+    let only_waiting = result.left.steps.is_empty() && problems.iter().all(|one| !one.is_error());
+    if only_waiting {
+        terminal.status(&format!(
+            "{} done; the rest waits, as said above.",
+            counted(result.done, "step")
+        ));
+        return Exit::NotConverged;
+    }
     terminal.status(&format!(
         "Not everything is as the manifests say; {} done. `boma plan` shows what is left.",
         counted(result.done, "step")

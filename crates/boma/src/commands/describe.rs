@@ -16,7 +16,7 @@ use crate::terminal::{Exit, Result, Terminal, Tone, printable};
 pub(crate) async fn run(args: &DescribeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::NoBuilds).await?;
     let inventory = Inventory::take(&session).await?;
-    let named = find(&inventory.seen, &args.name)?;
+    let named = find(&inventory.seen, &args.name.join("/"))?;
     let mut page = Page {
         terminal,
         text: String::new(),

@@ -25,6 +25,7 @@ pub(crate) async fn run(args: &LogsArgs, global: &Global, terminal: Terminal) ->
     let layout = session.platform.layout();
     let path: PathBuf = match find(&seen, &args.name)? {
         Named::Database(key) => match seen.databases.get(&key) {
+            Some(one) if args.agent => layout.agent_log(one.id),
             Some(one) => layout.instance(one.id).join(boma_agent::LOG),
             None => return Ok(Exit::Ok),
         },
