@@ -16,6 +16,7 @@ mod grants;
 mod journal;
 mod schema;
 
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -35,6 +36,10 @@ pub use journal::RecordedEvent;
 
 /// How long a write waits for another process that is writing.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// What to do about a state that may not be written.
+const NOT_WRITABLE: &str = "Run `boma` as the user that owns the state directory, on a file system \
+    that can be written.";
 
 /// Jobs in one transaction at most: bounds how long the first one waits for its answer.
 const BATCH: usize = 256;
@@ -62,6 +67,15 @@ pub enum StoreError {
         found: u32,
         /// The newest known one.
         known: u32,
+    },
+    /// The file could not be made, or made private.
+    #[error("protect the state in `{path}`")]
+    Protect {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// It was sealed with another key.
     #[error("the key does not fit the state in `{path}`")]
@@ -125,6 +139,10 @@ impl IntoProblem for StoreError {
         match self {
             Self::Open { source, .. } | Self::Sql { source, .. } => self.sqlite_problem(source),
             Self::Transaction { source } => self.sqlite_problem(source),
+            Self::Protect { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                problem(Class::Config, "disk-full").hint(crate::files::FREE_SPACE)
+            }
+            Self::Protect { .. } => problem(Class::Config, "state-not-writable").hint(NOT_WRITABLE),
             Self::TooNew { .. } => problem(Class::Config, "state-too-new")
                 .hint("Use the version of Boma that wrote it, or a newer one."),
             Self::WrongKey { .. } => problem(Class::Config, "key-wrong")
@@ -144,7 +162,7 @@ impl StoreError {
                 .hint(crate::files::FREE_SPACE),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 problem(Class::Config, "state-not-writable")
-                    .hint("Run `boma` as the user that owns the state directory, on a file system that can be written.")
+                    .hint(NOT_WRITABLE)
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => problem(Class::Transient, "state-busy"),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => problem(Class::Config, "state-damaged")
@@ -183,6 +201,7 @@ impl Store {
             path: path.to_owned(),
             source,
         };
+        protect(path)?;
         let mut db = connect(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
@@ -251,6 +270,26 @@ impl Store {
             Err(_ended) => Err(StoreError::Closed),
         }
     }
+}
+
+/// Makes the file private before SQLite opens it: its other files take their mode from it.
+fn protect(path: &Path) -> Result<(), StoreError> {
+    let protect = || {
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+        crate::files::sync_parent(path)
+    };
+    protect().map_err(|source| StoreError::Protect {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {

@@ -288,6 +288,22 @@ async fn events_are_bounded_and_the_audit_trail_is_in_order() {
 }
 
 #[tokio::test]
+async fn nobody_else_reads_any_of_its_files() {
+    let dir = scratch();
+    std::fs::write(dir.path().join("boma.sqlite"), "").unwrap();
+    let store = open(&dir);
+    store
+        .write(|state| state.set_source("/here"))
+        .await
+        .unwrap();
+    let modes: Vec<u32> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().permissions().mode() & 0o777)
+        .collect();
+    assert_eq!(modes, [0o600; 3]);
+}
+
+#[tokio::test]
 async fn another_key_is_told_at_once_and_nothing_is_changed() {
     let dir = scratch();
     let installation = open(&dir).installation;
