@@ -229,6 +229,12 @@ async fn a_database_is_made_adopted_retired_and_purged() -> Result<()> {
     assert_eq!(made.phase, Phase::Ready);
     let agents = machine.agents(1);
     assert_eq!(agents.len(), 1);
+    let session = nix::unistd::getsid(agents.first().copied().map(Pid::from_raw))?;
+    assert_eq!(
+        agents,
+        [session.as_raw()],
+        "a closed terminal does not end it"
+    );
     assert_ne!(fs::metadata(format!("/proc/{}", server(&made)?))?.uid(), 0);
 
     drop(platform);

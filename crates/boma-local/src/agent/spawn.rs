@@ -190,8 +190,8 @@ fn detached(program: &Path) -> Command {
         )
         .current_dir("/")
         .stdin(Stdio::null())
-        // Ctrl-C at the terminal is not for it; a session of its own it makes itself.
-        .process_group(0)
+        // It makes a session of its own, and a leader of a process group could not: so it is
+        // left in ours until then.
         .kill_on_drop(false);
     process
 }
