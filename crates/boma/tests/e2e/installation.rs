@@ -3,16 +3,18 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use boma_testkit::{Build, ScratchDir, postgres_builds};
+use boma_testkit::{Account, Build, ScratchDir, postgres_builds, unprivileged};
 
 /// A state directory and a directory of manifests.
 pub(crate) struct Installation {
     scratch: ScratchDir,
     builds: Vec<Build>,
+    run_as: Option<Account>,
 }
 
 /// What a command printed, and how it ended.
@@ -67,6 +69,7 @@ impl Installation {
         let installation = Self {
             scratch,
             builds: postgres_builds()?,
+            run_as: None,
         };
         // Tests must not change the machine's names, nor fill it with spare clusters.
         let configuration = "hosts-file = ''\nspares = 0\n";
@@ -117,6 +120,9 @@ impl Installation {
             .env("BOMA_POSTGRES_DIR", dirs.join(":"))
             .current_dir(self.scratch.path())
             .stdin(Stdio::null());
+        if let Some(account) = self.run_as.filter(|_| nix::unistd::geteuid().is_root()) {
+            command.uid(account.uid).gid(account.gid);
+        }
         command
     }
 
@@ -129,6 +135,20 @@ impl Installation {
     pub(crate) fn only(mut self, major: boma_instance::MajorVersion) -> Self {
         self.builds.retain(|build| build.major == major);
         self
+    }
+
+    /// Runs everything as an ordinary user, whoever runs the test.
+    pub(crate) fn by_ordinary_user(mut self) -> Result<Self> {
+        let account = unprivileged()?;
+        for path in [
+            self.state(),
+            self.state().join("config.toml"),
+            self.manifests(),
+        ] {
+            std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))?;
+        }
+        self.run_as = Some(account);
+        Ok(self)
     }
 
     /// Applies the manifests and fails unless everything converged.

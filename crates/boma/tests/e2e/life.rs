@@ -184,3 +184,26 @@ fn an_extension_is_created() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn an_ordinary_user_needs_no_root() -> Result<()> {
+    let boma = Installation::new()?.by_ordinary_user()?;
+    boma.write("db.yaml", &database("orders", ""))?;
+    boma.write("web.yaml", &application("web", &[writes("orders")], ""))?;
+    boma.apply()?;
+    boma.sql("web", "create table t as select 42 as x")?.ok()?;
+    let owner = boma.boma([
+        "psql",
+        "orders",
+        "--",
+        "-Atc",
+        "select tableowner from pg_tables where tablename = 't'",
+    ])?;
+    assert_eq!(owner.ok()?, "orders_owner\n");
+    let said = boma.boma(["doctor"])?.code(0)?;
+    ensure!(said.contains("not enforced"), "{said}");
+    boma.boma(["stop"])?.ok()?;
+    boma.boma(["start"])?.ok()?;
+    assert_eq!(boma.sql("web", "select x from t")?.ok()?, "42\n");
+    Ok(())
+}
