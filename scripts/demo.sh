@@ -30,7 +30,10 @@ scripts/setup.sh demo
 # A debug build: on a fresh machine it is ready in a fraction of the time that a release build takes.
 step "build"
 cargo build --package boma
-boma=${CARGO_TARGET_DIR:-target}/debug/boma
+boma=$(cd "${CARGO_TARGET_DIR:-target}/debug" && pwd)/boma
+
+# Whoever stopped the demo's servers by hand and starts the demo again wants them back.
+[ ! -d "$BOMA_STATE_DIR" ] || "$boma" --quiet start
 
 step "the manifests of examples/fincorp, made real"
 show apply examples/fincorp
@@ -48,15 +51,16 @@ cat <<TEXT
 
 == where to look next
 
-  export PATH="$PWD/${boma%/boma}:\$PATH" BOMA_STATE_DIR="$BOMA_STATE_DIR"
+  export PATH="${boma%/boma}:\$PATH" BOMA_STATE_DIR="$BOMA_STATE_DIR"
   cd examples/fincorp
 
   boma describe accounts-db            everything that was measured
+  boma logs auth-api                   what the application says, which runs now
   boma env auth-api                    what the application is given
   boma psql accounts-db                psql as administrator
   boma events                          what happened, and when
   boma plan                            change a manifest, and see what it would do
-  boma stop accounts-db                stop the server; its data stays
+  boma stop                            stop all of it; the data stays
 
-  The servers go on running until they are stopped. README.md has a tour of five minutes.
+  All of it goes on running until it is stopped. README.md has a tour of five minutes.
 TEXT
