@@ -1,10 +1,11 @@
 //! Files that the binary itself prints: the command-line reference and the manifests' schema.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::check::Finding;
 use crate::tree::Tree;
@@ -26,10 +27,6 @@ pub(crate) fn write(root: &Path) -> Result<()> {
 
 /// Compares every generated file with what would be written now.
 pub(crate) fn check(root: &Path, tree: &Tree) -> Result<Vec<Finding>> {
-    if !tree.files.contains_key(CLI_PAGE) {
-        // The binary prints neither page yet.
-        return Ok(Vec::new());
-    }
     Ok(stale(&files(root)?, tree))
 }
 
@@ -50,27 +47,36 @@ fn files(root: &Path) -> Result<BTreeMap<&'static str, String>> {
     ]))
 }
 
-struct Binary<'a> {
-    root: &'a Path,
-}
+/// The debug binary.
+struct Binary(PathBuf);
 
-impl<'a> Binary<'a> {
-    fn build(root: &'a Path) -> Result<Self> {
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package=boma"])
+impl Binary {
+    fn build(root: &Path) -> Result<Self> {
+        let output = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--package=boma",
+                "--message-format=json",
+            ])
             .current_dir(root)
-            .status()
+            .stderr(Stdio::inherit())
+            .output()
             .context("start cargo build")?;
-        ensure!(status.success(), "cargo build: {status}");
-        Ok(Self { root })
+        ensure!(output.status.success(), "cargo build: {}", output.status);
+        let built = String::from_utf8(output.stdout)?;
+        let path = built
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|message| message["target"]["name"] == "boma")
+            .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+        path.map(Self).context("cargo build should name the binary")
     }
 
     /// What the binary prints, the same on every machine.
     fn print(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(env!("CARGO"))
-            .args(["run", "--quiet", "--package=boma", "--"])
+        let output = Command::new(&self.0)
             .args(arguments)
-            .current_dir(self.root)
             .env("COLUMNS", "100")
             .env("NO_COLOR", "1")
             .env_remove("BOMA_STATE_DIR")
@@ -90,8 +96,8 @@ impl<'a> Binary<'a> {
 fn cli_page(binary: &Binary) -> Result<String> {
     let main = binary.print(&["--help"])?;
     let mut page = format!(
-        "# Command line\n\nWritten by `cargo xtask generate`; do not edit.\n\n```text\n{}\n```\n",
-        main.trim_end()
+        "# Command line\n\nWritten by `cargo xtask generate`; do not edit.\n{}",
+        text(&main)
     );
     for command in commands(&main) {
         let help = binary.print(&[command, "--help"])?;
@@ -105,8 +111,13 @@ fn cli_page(binary: &Binary) -> Result<String> {
 }
 
 fn section(command: &str, help: &str) -> String {
-    let text: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-    format!("\n## boma {command}\n\n```text\n{}\n```\n", text.join("\n"))
+    format!("\n## boma {command}\n{}", text(help))
+}
+
+/// A help text as a block, without blanks at the ends of its lines.
+fn text(help: &str) -> String {
+    let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+    format!("\n```text\n{}\n```\n", lines.join("\n"))
 }
 
 /// The commands that a help text lists under `Commands:`.
