@@ -27,7 +27,7 @@ const ONE_WAIT: Duration = Duration::from_secs(30);
 /// How long a server may take to stop before that is a problem.
 const STOP_PATIENCE: Duration = Duration::from_mins(2);
 
-/// How often is looked whether an agent that was asked to end has ended.
+/// Between two looks at an agent that has not ended yet, or has nothing to tell yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl LocalPlatform {
@@ -80,7 +80,10 @@ impl LocalPlatform {
             let next = agent::wait_for_status(&socket, after, wait.max(Duration::from_secs(1)));
             match (tokio::time::timeout(wait, next).await, &last) {
                 (Ok(Ok(reported)), _) => last = Some(reported),
-                (Ok(Err(AgentError::Refused(_))), _) if !wait.is_zero() => continue,
+                (Ok(Err(AgentError::Refused(_))), _) if !wait.is_zero() => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    continue;
+                }
                 (Ok(Err(error)), _) => return Err(boxed(error)),
                 (Err(_too_late), Some(_)) => {}
                 (Err(_too_late), None) => return Err(boxed(AgentError::Deadline(patience))),
@@ -150,7 +153,7 @@ impl LocalPlatform {
                 Ok(reported) if reported.status.phase == Phase::Suspended => break,
                 Ok(reported) => after = reported.serial,
                 // It has just started and measured nothing yet.
-                Err(AgentError::Refused(_)) => {}
+                Err(AgentError::Refused(_)) => tokio::time::sleep(LOOK_AGAIN).await,
                 Err(AgentError::Absent) if !self.server_may_run(row.id) => return Ok(()),
                 // The agent is gone and its server may be there: a new agent stops it.
                 Err(AgentError::Absent) => {
