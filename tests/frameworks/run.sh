@@ -63,13 +63,13 @@ exec 9>&-
 cargo build --quiet --package boma --manifest-path "$root/Cargo.toml"
 boma=${CARGO_TARGET_DIR:-$root/target}/debug/boma
 
-export PYTHONDONTWRITEBYTECODE=1 BOMA_STATE_DIR BOMA_POSTGRES_DIR BOMA_HOSTS_FILE
+export PYTHONDONTWRITEBYTECODE=1 BOMA_STATE_DIR BOMA_POSTGRES_DIR
 BOMA_STATE_DIR=$(mktemp -d "${TMPDIR:-/tmp}/boma-fw.XXXXXX")
 # Servers of root run as another user, who has to get there.
 chmod 711 "$BOMA_STATE_DIR"
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/boma-fw-source.XXXXXX")
-# Names that only this test uses stay out of the system's file; connection strings have addresses.
-BOMA_HOSTS_FILE=
+# Nothing of a test stays behind in the machine's hosts file.
+echo "hosts-file = ''" >"$BOMA_STATE_DIR/config.toml"
 # What the distribution has is used, because its layout is the one that users have; for the other
 # versions, the builds to test with.
 builds=$("$root/scripts/install-test-postgres.sh" --where)
@@ -83,7 +83,8 @@ finish() {
   if [ "$status" != 0 ]; then
     say "the state directory is kept: $BOMA_STATE_DIR"
   fi
-  "$boma" --quiet stop --all-processes || status=1
+  "$boma" --quiet stop || status=1
+  "$root/scripts/end-processes.sh" "$BOMA_STATE_DIR"
   if [ "$status" = 0 ]; then
     rm -rf "$BOMA_STATE_DIR" "$scratch"
   fi
