@@ -14,8 +14,8 @@ use crate::terminal::{Exit, Result, Terminal, Tone, printable};
 
 /// Shows everything about a database or an application.
 pub(crate) async fn run(args: &DescribeArgs, global: &Global, terminal: Terminal) -> Result {
-    let session = Session::open(global, Need::NoBuilds).await?;
-    let inventory = Inventory::take(&session).await?;
+    let session = Session::open(global, Need::Builds).await?;
+    let inventory = Inventory::take(&session).await?.with_plan();
     let named = find(&inventory.seen, &args.name.join("/"))?;
     let mut page = Page {
         terminal,

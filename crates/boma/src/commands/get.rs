@@ -3,11 +3,14 @@
 use boma_engine::computed::{self, ApplicationComputed, DatabaseComputed};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Observed;
+use boma_engine::plan::{self, Asked, Plan};
 use boma_engine::platform::Platform;
 use boma_manifest::Manifest;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::{GetArgs, Global, ListFormat};
+use crate::commands::plan::new_id;
 use crate::session::{Loaded, Named, Need, Session, find, load};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
@@ -15,7 +18,8 @@ use crate::terminal::{Exit, Result, Terminal};
 /// What is there, with what its manifests say where they can be read.
 pub(crate) struct Inventory {
     pub(crate) seen: Observed,
-    pub(crate) loaded: Option<Loaded>,
+    loaded: Option<Loaded>,
+    plan: Option<Plan>,
 }
 
 impl Inventory {
@@ -27,7 +31,28 @@ impl Inventory {
             .source
             .as_ref()
             .and_then(|source| load(source.as_ref(), |root| session.basis(root)).ok());
-        Ok(Self { seen, loaded })
+        Ok(Self {
+            seen,
+            loaded,
+            plan: None,
+        })
+    }
+
+    /// Plans what is left to do, so that it can be said what is as its manifest says. Needs a
+    /// session that knows the PostgreSQL builds.
+    pub(crate) fn with_plan(mut self) -> Self {
+        if let Some(loaded) = self.loaded.as_ref().filter(|loaded| !loaded.has_errors()) {
+            let now = Timestamp::now();
+            let asked = Asked::default();
+            self.plan = Some(plan::plan(
+                &loaded.catalog,
+                &self.seen,
+                &asked,
+                now,
+                &mut new_id,
+            ));
+        }
+        self
     }
 
     fn manifest(&self, kind: &str, key: &str) -> Option<&Manifest> {
@@ -42,7 +67,7 @@ impl Inventory {
 
     /// What was measured of a database.
     pub(crate) fn database(&self, key: &DatabaseKey) -> DatabaseComputed {
-        computed::database(key, &self.seen, None)
+        computed::database(key, &self.seen, self.plan.as_ref())
     }
 
     /// What was measured of an application.
@@ -51,7 +76,7 @@ impl Inventory {
             .loaded
             .as_ref()
             .and_then(|loaded| loaded.catalog.application(key));
-        computed::application(key, want.map(AsRef::as_ref), &self.seen, None)
+        computed::application(key, want.map(AsRef::as_ref), &self.seen, self.plan.as_ref())
     }
 }
 
@@ -226,8 +251,11 @@ fn yaml(inventory: &Inventory, chosen: &Chosen) -> Result<String> {
     Ok(documents.join("---\n"))
 }
 
-/// A `computed` block. JSON is YAML, and stays on lines of its own.
+/// A `computed` block.
 fn block(computed: &impl Serialize) -> Result<String> {
-    let json = serde_json::to_string_pretty(computed).map_err(std::io::Error::other)?;
-    Ok(format!("computed: {json}\n"))
+    #[derive(Serialize)]
+    struct Block<'c, C> {
+        computed: &'c C,
+    }
+    Ok(serde_saphyr::to_string(&Block { computed }).map_err(std::io::Error::other)?)
 }
