@@ -2,6 +2,7 @@
 
 mod access;
 mod applications;
+mod full_disk;
 mod installation;
 mod life;
 mod manifests;
