@@ -22,7 +22,11 @@ use crate::observed::{Capabilities, Feature, ServerBuild};
 use crate::platform::{Credential, PlatformError};
 
 /// When simulated time begins.
-pub const BEGINNING: &str = "2026-11-21T10:00:00Z";
+fn beginning() -> Timestamp {
+    "2026-11-21T10:00:00Z"
+        .parse()
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}
 
 /// A platform in memory.
 pub struct SimulatedPlatform {
@@ -32,9 +36,8 @@ pub struct SimulatedPlatform {
 impl SimulatedPlatform {
     /// One with nothing on it, and these capabilities.
     pub fn new(capabilities: Capabilities) -> Self {
-        let now = BEGINNING.parse().unwrap_or(Timestamp::UNIX_EPOCH);
         Self {
-            state: Mutex::new(State::new(capabilities, now)),
+            state: Mutex::new(State::new(capabilities, beginning())),
         }
     }
 
@@ -146,10 +149,13 @@ pub struct ForeseenCredentials;
 
 impl Credentials for ForeseenCredentials {
     fn make(&self, role: &str, serial: u64) -> Result<Credential, CredentialError> {
-        let verifier: Verifier = Secret::new(format!("SCRAM-SHA-256$verifier-of-{role}-{serial}"));
+        // Serials are moments; since the beginning they are short enough to read.
+        let beginning = beginning().as_millisecond().unsigned_abs();
+        let since = serial.saturating_sub(beginning);
+        let verifier: Verifier = Secret::new(format!("SCRAM-SHA-256$verifier-of-{role}-{since}"));
         Ok(Credential {
             role: role.to_owned(),
-            password: Secret::new(format!("password-of-{role}-{serial}")),
+            password: Secret::new(format!("password-of-{role}-{since}")),
             verifier,
             serial,
         })

@@ -151,7 +151,7 @@ impl<'a> Draft<'a> {
         let stored = self.join.grants[grantee.link];
         let active = stored.and_then(|stored| Some((stored, stored.logins.get(&stored.active)?)));
         let Some((stored, active)) = active else {
-            let (turn, serial) = (Turn::First, 1);
+            let (turn, serial) = (Turn::First, serial(self.now));
             let role = role(database, application, turn);
             self.logins[grantee.link] = Some(LoginDraft {
                 turn,
@@ -240,6 +240,13 @@ impl WantedLogin<'_> {
             verifier,
         }
     }
+}
+
+/// The number of a password made now. It stands for the password in fingerprints, so no other
+/// password may ever have it, not even after the credentials were forgotten in between: an
+/// environment that still holds the forgotten one would pass for up to date.
+fn serial(now: Timestamp) -> u64 {
+    u64::try_from(now.as_millisecond()).unwrap_or_default()
 }
 
 /// Role name of a grant's login.

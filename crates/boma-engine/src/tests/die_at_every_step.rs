@@ -3,33 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use boma_instance::{InstanceId, InstanceSpec, Secret};
+use boma_instance::{InstanceId, InstanceSpec};
 
-use super::world::World;
-use crate::act::{CredentialError, Credentials};
+use super::world::{UniqueCredentials, World};
 use crate::converge::Convergence;
 use crate::keys::{DatabaseKey, GrantKey};
 use crate::observed::{Life, ProcessState};
-use crate::platform::Credential;
 use crate::testing::State;
-
-/// Passwords that are never the same twice, so that a lost one is noticed.
-#[derive(Default)]
-struct UniqueCredentials(AtomicU64);
-
-impl Credentials for UniqueCredentials {
-    fn make(&self, role: &str, serial: u64) -> Result<Credential, CredentialError> {
-        let number = self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(Credential {
-            role: role.to_owned(),
-            password: Secret::new(format!("password-{number}")),
-            verifier: Secret::new(format!("verifier-{number}")),
-            serial,
-        })
-    }
-}
 
 /// A manifest with these lines in its spec.
 fn manifest(kind: &str, name: &str, spec: &str) -> String {

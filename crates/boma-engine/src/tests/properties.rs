@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use boma_instance::{InstanceId, MajorVersion, Power};
 use boma_problem::{Class, Problem};
@@ -10,10 +11,11 @@ use jiff::SignedDuration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::world::World;
-use crate::catalog::Catalog;
+use super::world::{UniqueCredentials, World};
+use crate::catalog::{Catalog, Subject};
 use crate::keys::{DatabaseKey, GrantKey};
 use crate::observed::{Life, ProcessState};
+use crate::plan::Plan;
 use crate::platform::Platform as _;
 use crate::testing::{Agent, State, application_key, database_key, machine};
 
@@ -35,6 +37,8 @@ struct ApplicationModel {
     runs: bool,
     has_pre_deploy: bool,
     release: u8,
+    /// Whether it asks for what the platform does not do.
+    is_refused: bool,
     /// For each database whether it may be used, and whether only read.
     grants: [Option<bool>; EACH],
 }
@@ -82,18 +86,17 @@ fn database_model() -> impl Strategy<Value = DatabaseModel> {
 
 fn application_model() -> impl Strategy<Value = ApplicationModel> {
     let grant = || proptest::option::of(any::<bool>());
-    (
-        any::<bool>(),
-        any::<bool>(),
-        0..3_u8,
-        [grant(), grant(), grant()],
-    )
-        .prop_map(|(runs, has_pre_deploy, release, grants)| ApplicationModel {
+    let is_refused = prop::bool::weighted(0.2);
+    let grants = [grant(), grant(), grant()];
+    (any::<bool>(), any::<bool>(), 0..3_u8, is_refused, grants).prop_map(
+        |(runs, has_pre_deploy, release, is_refused, grants)| ApplicationModel {
             runs,
             has_pre_deploy,
             release,
+            is_refused,
             grants,
-        })
+        },
+    )
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -138,10 +141,12 @@ fn manifest(kind: &str, name: &str, spec: &str) -> String {
 
 impl Model {
     fn new() -> Self {
+        let mut world = World::new();
+        world.credentials = Arc::new(UniqueCredentials::default());
         Self {
             databases: [const { None }; EACH],
             applications: [const { None }; EACH],
-            world: World::new(),
+            world,
             ids: BTreeMap::new(),
         }
     }
@@ -188,6 +193,9 @@ impl Model {
             );
             if model.runs {
                 spec.push_str(", source: {command: [run]}");
+            }
+            if model.is_refused {
+                spec.push_str(", target: {replicas: 2}");
             }
             if model.has_pre_deploy {
                 spec.push_str(", preDeploy: migrate");
@@ -329,7 +337,9 @@ impl Model {
             problems.iter().filter(|problem| problem.is_error()).count(),
             0
         );
-        nobody_connects_without_a_grant(&catalog, &self.world.platform.state());
+        let state = self.world.platform.state();
+        nobody_connects_without_a_grant(&catalog, &state);
+        what_was_delivered_works(&result.left, &state);
     }
 }
 
@@ -351,6 +361,32 @@ fn nobody_connects_without_a_grant(catalog: &Catalog, state: &State) {
                 is_own && login.access <= grantee.grant.access
             });
             assert!(granted, "{} connects to {key} without a grant", login.role);
+        }
+    }
+}
+
+/// An environment that nothing stands in the way of holds the passwords that its databases know.
+fn what_was_delivered_works(left: &Plan, state: &State) {
+    for (key, application) in &state.applications {
+        let subject = Subject::from(key);
+        let is_hindered = left.blocked.iter().any(|one| one.subject == subject)
+            || left.waiting.iter().any(|one| one.subject() == subject);
+        let environment = application.environment.iter().filter(|_| !is_hindered);
+        for binding in environment.flat_map(|environment| &environment.bindings) {
+            let database = &state.databases[&binding.grant.database];
+            let logins = database
+                .converged()
+                .into_iter()
+                .flat_map(|spec| &spec.logins);
+            let known = logins.filter(|login| login.role == binding.credential.role);
+            let verifiers: Vec<_> = known.map(|login| login.verifier.as_ref()).collect();
+            let delivered = Some(&binding.credential.verifier);
+            assert_eq!(
+                verifiers,
+                [delivered],
+                "{} was given another password",
+                binding.grant
+            );
         }
     }
 }

@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use boma_instance::InstanceId;
+use boma_instance::{InstanceId, Secret};
 use boma_manifest::{Manifest, SourceFile, parse_file};
 use boma_problem::Problem;
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use crate::act::{Credentials, Surroundings};
+use crate::act::{CredentialError, Credentials, Surroundings};
 use crate::catalog::{Basis, Catalog};
 use crate::converge::{Converge, Convergence};
 use crate::plan::{Asked, Plan, WaitingOn, check, plan};
+use crate::platform::Credential;
 use crate::testing::{ForeseenCredentials, SimulatedPlatform, machine};
 
 /// Everything that a test of the engine needs.
@@ -25,6 +27,22 @@ pub(super) struct World {
     /// Kinds of steps and of waiting that plans have had.
     pub(super) kinds: BTreeSet<&'static str>,
     next_id: u128,
+}
+
+/// Passwords that are never the same twice, so that a lost one is noticed.
+#[derive(Default)]
+pub(super) struct UniqueCredentials(AtomicU64);
+
+impl Credentials for UniqueCredentials {
+    fn make(&self, role: &str, serial: u64) -> Result<Credential, CredentialError> {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Credential {
+            role: role.to_owned(),
+            password: Secret::new(format!("password-{number}")),
+            verifier: Secret::new(format!("verifier-{number}")),
+            serial,
+        })
+    }
 }
 
 /// Ids that a test can foresee.
