@@ -70,7 +70,13 @@ impl Shown {
     fn tell(&self, progress: &Progress) {
         let mut state = self.lock();
         match progress {
-            Progress::Started { .. } => {}
+            Progress::Started { step } => {
+                tracing::debug!(
+                    step = step.0,
+                    about = subject(&state.steps, *step),
+                    "step begun"
+                );
+            }
             Progress::Waiting { step, status } => {
                 let line = format!("{}  {:?}", subject(&state.steps, *step), status.phase);
                 if !self.terminal.is_interactive() {
@@ -85,6 +91,11 @@ impl Shown {
                 state.overwritable = true;
             }
             Progress::Done { step, took } => {
+                tracing::debug!(
+                    step = step.0,
+                    about = subject(&state.steps, *step),
+                    "step done"
+                );
                 let Some(view) = state.steps.steps.get(step.0 as usize) else {
                     return;
                 };

@@ -48,7 +48,8 @@ fn a_full_disk_is_told_of_and_with_space_everything_goes_on() -> Result<()> {
 
     let filler = boma.state().join("filler");
     let mut file = File::create(&filler)?;
-    while file.write_all(&[7; 1 << 16]).is_ok() {}
+    let block = vec![7; 1 << 16];
+    while file.write_all(&block).is_ok() {}
     boma.write(
         "report.yaml",
         &application("report", &[reads("orders")], ""),

@@ -1,6 +1,7 @@
 //! Trouble: sources with errors, things killed, a second server, passwords in the wrong place.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -133,6 +134,118 @@ fn an_apply_killed_again_and_again_gets_there_in_the_end() -> Result<()> {
     let said = boma.boma(["apply", "m"])?.code(0)?;
     ensure!(said.contains("Nothing to do"), "{said}");
     Ok(())
+}
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    Engine,
+    Agents,
+    Servers,
+    Everything,
+}
+
+/// Applies, and kills the victim when the `moment`th step begins or ends; says whether there was
+/// such a moment.
+fn kill_at(boma: &Installation, moment: usize, victim: Victim) -> Result<bool> {
+    let mut command = boma.command();
+    command.env("BOMA_LOG", "boma=debug").args(["apply", "m"]);
+    let mut apply = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let said = BufReader::new(apply.stderr.take().context("no standard error")?);
+    let mut steps = 0;
+    for line in said.lines() {
+        let line = line?;
+        if line.contains("step begun") || line.contains("step done") {
+            steps += 1;
+        }
+        if steps == moment + 1 {
+            let program =
+                |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            for pid in boma.processes() {
+                let is_engine = u32::try_from(pid).is_ok_and(|pid| pid == apply.id());
+                let hit = match victim {
+                    Victim::Engine => is_engine,
+                    Victim::Agents => !is_engine && program(pid).starts_with("boma"),
+                    Victim::Servers => program(pid).starts_with("postgres"),
+                    Victim::Everything => true,
+                };
+                if hit {
+                    kill_9(pid);
+                }
+            }
+            break;
+        }
+    }
+    match victim {
+        // What is left alive goes on, and may well get there by itself.
+        Victim::Agents | Victim::Servers => {}
+        Victim::Engine | Victim::Everything => drop(apply.kill()),
+    }
+    apply.wait()?;
+    Ok(steps == moment + 1)
+}
+
+/// Walks through all steps of the plan that makes everything, and of one that changes it.
+fn walk(victim: Victim) -> Result<()> {
+    for moment in 0.. {
+        let boma = shop()?;
+        let first = kill_at(&boma, moment, victim)?;
+        again(&boma)?;
+        boma.sql("web", "create table t as select 42 as x")?.ok()?;
+        boma.write(
+            "report.yaml",
+            &application("report", &[reads("orders")], ""),
+        )?;
+        let more = "parameters: {max_locks_per_transaction: '99'}";
+        boma.write("db.yaml", &database("orders", more))?;
+        let second = kill_at(&boma, moment, victim)?;
+        again(&boma)?;
+        assert_eq!(
+            boma.sql("report", "select x from t")?.ok()?,
+            "42\n",
+            "{victim:?} {moment}"
+        );
+        assert_eq!(
+            boma.sql("web", "show max_locks_per_transaction")?.ok()?,
+            "99\n"
+        );
+        assert_eq!(fs::read_dir(boma.state().join("instances"))?.count(), 1);
+        assert_eq!(boma.boma(["plan", "m"])?.code, 0, "{victim:?} {moment}");
+        if !first && !second {
+            ensure!(moment > 5, "too few steps to be true: {moment}");
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Applies until everything is so. An `initdb` that was killed is reported by the first apply, and
+/// tried again by its agent.
+fn again(boma: &Installation) -> Result<String> {
+    wait(|| boma.apply())
+}
+
+#[test]
+fn the_engine_killed_at_every_step_of_a_plan() -> Result<()> {
+    walk(Victim::Engine)
+}
+
+#[test]
+fn the_agents_killed_at_every_step_of_a_plan() -> Result<()> {
+    walk(Victim::Agents)
+}
+
+#[test]
+fn the_servers_killed_at_every_step_of_a_plan() -> Result<()> {
+    walk(Victim::Servers)
+}
+
+#[test]
+fn everything_killed_at_every_step_of_a_plan() -> Result<()> {
+    walk(Victim::Everything)
 }
 
 #[test]
