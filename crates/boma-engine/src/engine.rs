@@ -37,6 +37,10 @@ use backoff::Backoff;
 /// platform report most of what it reports; a pass for each report would be a pass too many.
 const UNDISTURBED: Duration = Duration::from_secs(1);
 
+/// How long steps may go on after the engine was asked to stop. Well below the 90 seconds after which
+/// systemd kills (`TimeoutStopSec`).
+const GRACE: Duration = Duration::from_secs(20);
+
 /// Orders that may wait; each is one person's command.
 const ORDERS: usize = 64;
 
@@ -166,7 +170,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Runs until `stop` becomes true, or its sender is gone. Steps that were begun are carried
-    /// to their end.
+    /// to their end, if that does not take too long.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         self.load();
         let mut woken = None;
@@ -189,7 +193,14 @@ impl<P: Platform> Engine<P> {
                 Wake::Platform | Wake::Time => {}
             }
         }
-        self.actor.finish().await;
+        // Most steps take less than a second; a migration may take an hour, and is ended in the
+        // middle then, as by a crash. The next engine repairs what that leaves.
+        if tokio::time::timeout(GRACE, self.actor.finish())
+            .await
+            .is_err()
+        {
+            tracing::warn!("steps that were going on are left unfinished");
+        }
     }
 
     /// Takes over what the source holds, unless there is an error in it.
