@@ -12,6 +12,7 @@ pub(super) struct Boma {
     binary: PathBuf,
     state: PathBuf,
     source: PathBuf,
+    end_processes: PathBuf,
 }
 
 /// `boma serve` in the background; stopped when dropped.
@@ -32,8 +33,12 @@ impl Boma {
             binary,
             state: scratch.join("s"),
             source: scratch.join("manifests"),
+            end_processes: root.join("scripts/end-processes.sh"),
         };
         fs::create_dir_all(&boma.source)?;
+        fs::create_dir_all(&boma.state)?;
+        // Names of a benchmark have no business in the machine's hosts file.
+        fs::write(boma.state.join("config.toml"), "hosts-file = ''\n")?;
         Ok(boma)
     }
 
@@ -81,6 +86,20 @@ impl Boma {
             .spawn()
             .context("start boma serve")?;
         Ok(Serving(child))
+    }
+}
+
+impl Drop for Boma {
+    /// Stops the servers, then ends what is left.
+    fn drop(&mut self) {
+        if !self.state.join("instances").exists() {
+            return;
+        }
+        let stopped = self.time(&["--quiet", "stop"]);
+        let ended = Command::new(&self.end_processes).arg(&self.state).status();
+        if let (Err(error), _) | (_, Err(error)) = (stopped, ended.map_err(anyhow::Error::from)) {
+            println!("{}: {error:#}", self.state.display());
+        }
     }
 }
 

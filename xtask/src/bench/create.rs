@@ -42,9 +42,7 @@ pub(super) fn run(root: &Path, effort: Effort) -> Result<String> {
 fn first_ever(root: &Path) -> Result<Duration> {
     let scratch = Scratch::make("first")?;
     let boma = Boma::install(root, scratch.path())?;
-    let time = create(root, &boma, "db-0");
-    boma.time(&["stop", "db-0"])?;
-    time
+    create(root, &boma, "db-0")
 }
 
 /// A server that has had the time to make its spares.
@@ -55,8 +53,6 @@ fn with_spare(root: &Path, round: usize) -> Result<Duration> {
     let name = format!("db-{round}");
     create(root, &boma, "warm-up")?;
     let time = create(root, &boma, &name);
-    boma.time(&["stop", &name])?;
-    boma.time(&["stop", "warm-up"])?;
     drop(serving);
     time
 }

@@ -30,11 +30,7 @@ pub(super) fn run(root: &Path, effort: Effort) -> Result<String> {
             &format!("{}---\n{application}", boma::database(&name)),
         )?;
     }
-    let result = measure(&boma, effort);
-    for number in 0..DATABASES {
-        boma.time(&["stop", &format!("db-{number}")])?;
-    }
-    result
+    measure(&boma, effort)
 }
 
 fn measure(boma: &Boma, effort: Effort) -> Result<String> {
