@@ -23,7 +23,7 @@ struct Account {
     gid: u32,
 }
 
-/// A server made by hand; stopped and removed when dropped.
+/// A server made by hand; stopped when dropped.
 pub(super) struct Server<'a> {
     programs: &'a Programs,
     directory: PathBuf,
@@ -49,6 +49,11 @@ impl Programs {
         parent.unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// psql itself.
+    pub(super) fn psql(&self) -> PathBuf {
+        self.directory.join("psql")
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.directory.join(program));
         if let Some(account) = self.account {
@@ -62,15 +67,14 @@ impl Programs {
     ///
     /// It has data checksums, as Boma's have, and one loopback address; passwords and TLS are left
     /// out, which is in its favour.
-    pub(super) fn create(&self, below: &Path) -> Result<(Server<'_>, Duration)> {
-        let directory = below.join("by-hand");
-        fs::create_dir(&directory)?;
+    pub(super) fn create(&self, directory: &Path) -> Result<(Server<'_>, Duration)> {
+        fs::create_dir(directory)?;
         if let Some(account) = self.account {
-            chown(&directory, Some(account.uid), Some(account.gid))?;
+            chown(directory, Some(account.uid), Some(account.gid))?;
         }
         let server = Server {
             programs: self,
-            directory,
+            directory: directory.to_owned(),
         };
         let port = TcpListener::bind("127.0.0.1:0")?
             .local_addr()?
@@ -132,7 +136,7 @@ impl Drop for Server<'_> {
                 .args(["stop", "-w", "-m", "immediate", "-D"])
                 .arg(self.data()),
         );
-        if let Err(error) = stop.and_then(|()| Ok(fs::remove_dir_all(&self.directory)?)) {
+        if let Err(error) = stop {
             println!("{}: {error:#}", self.directory.display());
         }
     }

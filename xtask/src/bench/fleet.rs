@@ -27,7 +27,7 @@ pub(super) fn run(root: &Path, effort: Effort) -> Result<String> {
         let application = boma::application(&format!("app-{number}"), &name, false);
         boma.write(
             &format!("{number}.yaml"),
-            &format!("{}---\n{application}", boma::database(&name)),
+            &format!("{}---\n{application}", boma::database(&name, "0.25")),
         )?;
     }
     measure(&boma, effort)

@@ -31,7 +31,7 @@ pub(super) fn run(root: &Path, effort: Effort) -> Result<String> {
             let writer = boma::application(&format!("writer-{number}"), &name, false);
             boma.write(
                 &format!("{number}.yaml"),
-                &format!("{}---\n{writer}", boma::database(&name)),
+                &format!("{}---\n{writer}", boma::database(&name, "0.25")),
             )?;
             boma.write(&format!("{number}-reader.yaml"), &reader)?;
         }

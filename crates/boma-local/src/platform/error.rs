@@ -189,7 +189,10 @@ impl IntoProblem for NotPossible {
                     .hint("`boma get applications` lists those that there are; `boma apply` makes new ones.")
             }
             Self::UnknownInstance { .. } => problem(Class::Internal, "instance-unknown"),
-            Self::OtherId { .. } => problem(Class::Internal, "instance-other-id"),
+            // `boma serve` and `boma apply` may see a new manifest at the same time; who comes
+            // second looks again and finds it made.
+            Self::OtherId { .. } => problem(Class::Transient, "instance-other-id")
+                .hint("Another process made it meanwhile. It is looked at again."),
             Self::LikeNamed { .. } => problem(Class::Transient, "instance-like-named")
                 .hint("Nothing was made. The next pass gives it another id."),
             Self::OlderGeneration { .. } => problem(Class::Transient, "spec-outdated")
