@@ -108,7 +108,8 @@ impl Boma {
 impl Drop for Boma {
     /// Stops the servers, then ends what is left.
     fn drop(&mut self) {
-        if !self.state.join("instances").exists() {
+        let instances = fs::read_dir(self.state.join("instances"));
+        if instances.map_or(0, Iterator::count) == 0 {
             return;
         }
         let stopped = self.time(&["--quiet", "stop"]);

@@ -44,6 +44,15 @@ fn measure(boma: &Boma, effort: Effort) -> Result<String> {
     ensure!(slept.success(), "sleep: {slept}");
     let after = processes(boma.state())?;
 
+    let agents = after
+        .values()
+        .filter(|process| process.role == Role::Agent)
+        .count();
+    ensure!(
+        agents == DATABASES as usize,
+        "{agents} agents in place of {DATABASES}"
+    );
+
     let mut table = format!(
         "### {DATABASES} databases on one machine\n\n\
         | | |\n|---|---|\n\
