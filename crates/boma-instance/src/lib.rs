@@ -12,10 +12,12 @@
 //! This crate is pure: it reads no clock, no file, no environment.
 
 pub mod api;
+pub mod backup;
 pub mod names;
 pub mod settings;
 mod spec;
 mod status;
+pub mod wal;
 
 pub use spec::{
     Access, Assignment, InstanceId, InstanceSpec, Listen, LoginSpec, MajorVersion, Placement,

@@ -1,0 +1,160 @@
+//! The key of a repository.
+
+use std::fmt::{self, Write as _};
+
+use boma_instance::Secret;
+use ring::{digest, hkdf};
+
+/// Bytes of a key.
+pub const KEY_BYTES: usize = 32;
+
+/// Prefix of an exported key: what it is, and the version of this form.
+const PREFIX: &str = "boma-key-1-";
+
+/// Hexadecimal digits of the check sum in an exported key: a slip of the pen is found.
+const CHECK_DIGITS: usize = 8;
+
+/// The key of one repository: 256 bits. Everything in it is sealed under keys derived from this
+/// one, so that whoever holds it can read the repository without any installation of Boma.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RepositoryKey([u8; KEY_BYTES]);
+
+impl fmt::Debug for RepositoryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RepositoryKey({})", self.id())
+    }
+}
+
+/// Says which key something is sealed under, without saying the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyId(pub [u8; 8]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hexadecimal(&self.0))
+    }
+}
+
+/// Text that is not an exported key. It never repeats the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseKeyError {
+    /// It does not look like one.
+    #[error("the text is not a repository key: it begins with `{PREFIX}` and has 72 digits")]
+    NotAKey,
+    /// It does, with a digit wrong.
+    #[error("the repository key has a wrong digit: its check sum does not fit")]
+    WrongCheck,
+}
+
+impl RepositoryKey {
+    /// Takes 256 random bits from the operating system.
+    pub fn new(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads an exported key.
+    pub fn parse(text: &str) -> Result<Self, ParseKeyError> {
+        let digits = text
+            .trim()
+            .strip_prefix(PREFIX)
+            .ok_or(ParseKeyError::NotAKey)?;
+        let (key, check) = digits
+            .split_at_checked(KEY_BYTES * 2)
+            .ok_or(ParseKeyError::NotAKey)?;
+        if check.len() != CHECK_DIGITS {
+            return Err(ParseKeyError::NotAKey);
+        }
+        let bytes = from_hexadecimal(key).ok_or(ParseKeyError::NotAKey)?;
+        let key = Self(bytes);
+        if key.check() == check.to_ascii_lowercase() {
+            Ok(key)
+        } else {
+            Err(ParseKeyError::WrongCheck)
+        }
+    }
+
+    /// The form in which a person keeps it.
+    pub fn export(&self) -> Secret<String> {
+        Secret::new(format!("{PREFIX}{}{}", hexadecimal(&self.0), self.check()))
+    }
+
+    /// Which key it is.
+    pub fn id(&self) -> KeyId {
+        let mut id = [0; 8];
+        self.derive(&[], b"id", &mut id);
+        KeyId(id)
+    }
+
+    /// Derives another key: HKDF-SHA256 (RFC 5869) with this one as input.
+    pub(super) fn derive(&self, salt: &[u8], info: &[u8], out: &mut [u8]) {
+        struct Length(usize);
+        impl hkdf::KeyType for Length {
+            fn len(&self) -> usize {
+                self.0
+            }
+        }
+        let info = [b"boma-repository-1\0".as_slice(), info];
+        hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
+            .extract(&self.0)
+            .expand(&info, Length(out.len()))
+            .and_then(|material| material.fill(out))
+            .expect("should be: HKDF-SHA256 gives up to 8160 bytes, and 32 at most are asked for");
+    }
+
+    fn check(&self) -> String {
+        let sum = digest::digest(&digest::SHA256, &self.0);
+        hexadecimal(&sum.as_ref()[..CHECK_DIGITS / 2])
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn from_hexadecimal(digits: &str) -> Option<[u8; KEY_BYTES]> {
+    let mut bytes = [0; KEY_BYTES];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        let pair = std::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exported_key_comes_back() {
+        let key = RepositoryKey::new([7; KEY_BYTES]);
+        let text = key.export().expose().clone();
+        assert_eq!(RepositoryKey::parse(&format!(" {text}\n")).unwrap(), key);
+        assert_eq!(text.len(), PREFIX.len() + 72);
+    }
+
+    #[test]
+    fn a_wrong_digit_is_found_and_the_text_not_repeated() {
+        let mut text = RepositoryKey::new([7; KEY_BYTES]).export().expose().clone();
+        text.replace_range(20..21, "f");
+        let error = RepositoryKey::parse(&text).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the repository key has a wrong digit: its check sum does not fit"
+        );
+        for text in ["", "boma-key-1-", "boma-key-1-äöü", "hunter2"] {
+            let error = RepositoryKey::parse(text).unwrap_err();
+            assert!(error.to_string().contains("not a repository key"));
+        }
+    }
+
+    #[test]
+    fn it_is_not_shown() {
+        let key = RepositoryKey::new([7; KEY_BYTES]);
+        assert!(!format!("{key:?}").contains("0707"));
+        assert_ne!(key.id(), RepositoryKey::new([8; KEY_BYTES]).id());
+    }
+}
