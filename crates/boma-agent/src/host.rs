@@ -20,7 +20,7 @@ use boma_problem::{Class, IntoProblem, Problem};
 use nix::unistd::{User, geteuid};
 
 use self::inquiry::Inquiry;
-use crate::ledger::{Ledger, store};
+use crate::ledger::{Ledger, store_all};
 use crate::plan::{ConfigFile, Data, FileName, Files, Observed, Paths, Server, Step};
 use crate::{AgentConfig, LOG};
 
@@ -59,6 +59,8 @@ pub(crate) struct Host {
     /// The programs, with inode and time of the file that they were seen in.
     installation: Option<(Stamp, Installation)>,
     running: Option<Running>,
+    /// Open while there is something to do.
+    inquiry: Option<Inquiry>,
     storage: Option<boma_instance::StorageStatus>,
 }
 
@@ -73,6 +75,7 @@ impl Host {
             bin_dir: config.bin_dir.clone(),
             installation: None,
             running: None,
+            inquiry: None,
             storage: None,
         }
     }
@@ -191,8 +194,18 @@ impl Host {
         Ok(installation)
     }
 
-    fn inquiry(&self, want: &Assignment) -> Inquiry {
-        Inquiry::new(&self.sockets, want)
+    fn inquiry(&mut self, want: &Assignment) -> &mut Inquiry {
+        let open = self
+            .inquiry
+            .take()
+            .filter(|inquiry| inquiry.is_of(&self.sockets, want));
+        self.inquiry
+            .insert(open.unwrap_or_else(|| Inquiry::new(&self.sockets, want)))
+    }
+
+    /// Closes the connections to the server: nothing is asked of it for a while.
+    pub(crate) fn hang_up(&mut self) {
+        self.inquiry = None;
     }
 
     fn look_at_data(&self, want: &Assignment) -> Data {
@@ -220,9 +233,10 @@ impl Host {
         let Some(running) = &self.running else {
             return Server::Down;
         };
+        let pid = running.pid();
         match running.state() {
             Ok(Some(file)) if file.state == ServerState::Ready => {
-                self.inquiry(want).ask(&want.spec, running.pid()).await
+                self.inquiry(want).ask(&want.spec, pid).await
             }
             Ok(_) => Server::Starting,
             Err(error) => Server::Silent(error.problem()),
@@ -286,16 +300,14 @@ impl Host {
     }
 
     fn write_files(&self, files: &[ConfigFile]) -> Result<(), Failure> {
-        for file in files {
-            let path = self.path_of(file.name);
-            write_file(&path, file.content.expose()).map_err(|source| {
-                failure(WriteFileError {
-                    path: path.clone(),
-                    source,
-                })
-            })?;
+        let files: Vec<_> = files
+            .iter()
+            .map(|file| (self.path_of(file.name), file.content.expose().as_bytes()))
+            .collect();
+        for directory in files.iter().filter_map(|(path, _)| path.parent()) {
+            fs::create_dir_all(directory).map_err(|source| not_written(directory, source))?;
         }
-        Ok(())
+        store_all(&files).map_err(|(path, source)| not_written(&path, source))
     }
 
     fn path_of(&self, name: FileName) -> PathBuf {
@@ -331,6 +343,7 @@ impl Host {
 
     async fn stop(&mut self) -> Result<(), Failure> {
         self.find_server()?;
+        self.hang_up();
         if let Some(running) = &self.running {
             running
                 .stop(StopMode::Fast, STOP_PATIENCE)
@@ -343,9 +356,10 @@ impl Host {
 
     /// Returns when the server has read its configuration: it says so by the fingerprint setting,
     /// which every session sees.
-    async fn reload(&self, want: &Assignment) -> Result<(), Failure> {
+    async fn reload(&mut self, want: &Assignment) -> Result<(), Failure> {
         if let Some(running) = &self.running {
             running.reload().map_err(failure)?;
+            self.hang_up();
             let wanted = crate::plan::files::wanted(want, &self.paths());
             self.inquiry(want)
                 .await_reload(wanted.fingerprint())
@@ -390,9 +404,7 @@ impl IntoProblem for WriteFileError {
     }
 }
 
-fn write_file(path: &Path, content: &str) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    store(path, content.as_bytes())
+fn not_written(path: &Path, source: io::Error) -> Failure {
+    let path = path.to_owned();
+    failure(WriteFileError { path, source })
 }

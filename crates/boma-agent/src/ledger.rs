@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use boma_instance::{Assignment, InstanceId};
 use boma_problem::{Class, IntoProblem, Problem};
@@ -189,7 +190,53 @@ impl Ledger {
 
 /// Replaces a file so that after a crash either the old or the new content is there, whole.
 pub(crate) fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
+    let beside = write_beside(path, bytes)?;
+    fs::rename(&beside, path)?;
+    match path.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Replaces several files like [`store`] does, in their order. They are synced at the same time,
+/// which the file system makes one write of its journal.
+pub(crate) fn store_all(files: &[(PathBuf, &[u8])]) -> Result<(), (PathBuf, io::Error)> {
+    let written: Vec<_> = thread::scope(|scope| {
+        let writing: Vec<_> = files
+            .iter()
+            .map(|(path, bytes)| scope.spawn(|| write_beside(path, bytes)))
+            .collect();
+        writing.into_iter().map(ended).collect()
+    });
+    // What is renamed later speaks for what is renamed earlier: no directory is behind another.
+    let mut behind = None;
+    for ((path, _), beside) in files.iter().zip(written) {
+        if behind != path.parent() {
+            sync_directory(behind)?;
+        }
+        behind = path.parent();
+        let renamed = beside.and_then(|beside| fs::rename(beside, path));
+        renamed.map_err(|error| (path.clone(), error))?;
+    }
+    sync_directory(behind)
+}
+
+fn sync_directory(path: Option<&Path>) -> Result<(), (PathBuf, io::Error)> {
+    let Some(path) = path else { return Ok(()) };
+    let synced = File::open(path).and_then(|open| open.sync_all());
+    synced.map_err(|error| (path.to_owned(), error))
+}
+
+fn ended<T>(thread: thread::ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -198,11 +245,7 @@ pub(crate) fn store(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&beside, path)?;
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
+    Ok(beside)
 }
 
 #[cfg(test)]

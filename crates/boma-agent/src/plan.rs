@@ -232,7 +232,13 @@ fn plan_on(want: &Assignment, seen: &Observed, paths: &Paths) -> Plan {
     }
     match &seen.server {
         Server::Down => match &seen.programs {
-            Ok(_) => steps.push(Step::Start),
+            Ok(_) => {
+                steps.push(Step::Start);
+                // What is in a new cluster is known without looking.
+                if seen.data == Data::Missing {
+                    steps.extend(access_step(want, &SeenDatabase::default()));
+                }
+            }
             Err(problem) => {
                 return Plan {
                     steps,
@@ -285,7 +291,7 @@ fn plan_up(
     // With a refused setting in its files the server would not start again, so it is not stopped;
     // what does not need a restart goes on.
     if !refused.is_empty() {
-        steps.extend(access_step(want, up));
+        steps.extend(access_step(want, &up.database));
         return Plan {
             steps,
             waiting: None,
@@ -311,12 +317,12 @@ fn plan_up(
         steps.push(Step::Restart(reasons));
         return Plan::steps(steps);
     }
-    steps.extend(access_step(want, up));
+    steps.extend(access_step(want, &up.database));
     Plan::steps(steps)
 }
 
-fn access_step(want: &Assignment, up: &Up) -> Option<Step> {
-    let steps = access::plan(&want.spec, &up.database);
+fn access_step(want: &Assignment, seen: &SeenDatabase) -> Option<Step> {
+    let steps = access::plan(&want.spec, seen);
     (!steps.is_empty()).then_some(Step::Access(steps))
 }
 

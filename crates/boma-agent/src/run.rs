@@ -107,6 +107,7 @@ impl Agent {
                 None => Some(LOOK_AGAIN),
             };
             let Some(wait) = wait else { continue };
+            self.host.hang_up();
             if let Woken::Exit = self.wait(wait).await {
                 return;
             }

@@ -281,6 +281,8 @@ impl<P: Platform> Actor<P> {
         let run = run.filter(|_| is_current);
         match ended.result {
             Ok(performed) => {
+                let kind = action.kind();
+                tracing::debug!(kind, subject = %action.subject(), took = ?ended.took, "step done");
                 self.audit.done(&action);
                 if let Some(run) = run {
                     run.learnt.add(&action, performed);

@@ -6,11 +6,11 @@
 //!                 └──► observe(&spec)   ─► SeenDatabase   roles, privileges, objects, extensions
 //!                                              │  boma-agent plans (pure)
 //!                                              ▼
-//!                 └──► act(&AccessStep) ◄── Vec<AccessStep>
+//!                 └──► act_all(&[AccessStep]) ◄── Vec<AccessStep>
 //! ```
 //!
 //! Nothing here decides: [`Controls::observe`] only reads, [`Controls::act`] is one match over
-//! steps that can each be repeated.
+//! steps that can each be repeated, and [`Controls::act_all`] puts steps into fewer transactions.
 //!
 //! # Guarantees
 //! - Applications cannot take control sessions over. These work over the Unix socket as the
@@ -32,6 +32,7 @@ mod roles;
 mod seen;
 mod server;
 mod step;
+mod together;
 
 use boma_instance::names::SUPERUSER;
 

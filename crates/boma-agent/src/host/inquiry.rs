@@ -1,5 +1,5 @@
-//! What is asked of, and told to, a server that answers. Connections are made for one look or one
-//! step and dropped with it, so that an idle server holds none.
+//! What is asked of, and told to, a server that answers. Connections are made when they are needed
+//! and kept while the agent works; an idle server holds none.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,16 +17,18 @@ const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
 const RELOAD_ASKED: Duration = Duration::from_millis(10);
 
 /// Control connections to one server.
+#[derive(Debug)]
 pub(super) struct Inquiry(Controls);
 
 impl Inquiry {
     /// Prepares; connects to nothing yet.
     pub(super) fn new(sockets: &Path, want: &Assignment) -> Self {
-        let socket = Socket {
-            directory: sockets.to_owned(),
-            port: want.placement.listen.port,
-        };
-        Self(Controls::open(socket, &want.spec.database))
+        Self(Controls::open(socket(sockets, want), &want.spec.database))
+    }
+
+    /// Whether it is about the server and the database that are wanted.
+    pub(super) fn is_of(&self, sockets: &Path, want: &Assignment) -> bool {
+        *self.0.socket() == socket(sockets, want) && self.0.groups().database == want.spec.database
     }
 
     /// Looks at everything that can be seen by SQL.
@@ -52,9 +54,8 @@ impl Inquiry {
     pub(super) async fn act(&mut self, steps: &[AccessStep]) -> Result<(), Failure> {
         for step in steps {
             tracing::info!(%step, "access");
-            self.0.act(step).await.map_err(failure)?;
         }
-        Ok(())
+        self.0.act_all(steps).await.map_err(failure)
     }
 
     /// Writes a checkpoint while queries are served.
@@ -80,5 +81,12 @@ impl Inquiry {
         tokio::time::timeout(RELOAD_PATIENCE, loaded)
             .await
             .unwrap_or(Ok(()))
+    }
+}
+
+fn socket(sockets: &Path, want: &Assignment) -> Socket {
+    Socket {
+        directory: sockets.to_owned(),
+        port: want.placement.listen.port,
     }
 }

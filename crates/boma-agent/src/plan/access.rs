@@ -145,9 +145,7 @@ impl Planner<'_> {
     fn database(&self, steps: &mut Vec<AccessStep>) {
         let wanted = self.database_privileges();
         let Some(database) = &self.seen.database else {
-            steps.push(AccessStep::MakeDatabase {
-                from_spare: self.seen.has_spare,
-            });
+            steps.push(AccessStep::MakeDatabase);
             steps.push(AccessStep::SetDatabase {
                 revoke_from: vec![None],
             });

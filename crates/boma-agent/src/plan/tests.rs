@@ -92,7 +92,7 @@ fn with(seen: Observed, change: impl FnOnce(&mut Up)) -> Observed {
 }
 
 #[test]
-fn the_first_plan_makes_everything_up_to_a_running_server() {
+fn the_first_plan_makes_everything() {
     let plan = plan(&assignment(1), &nothing(), &paths());
     assert_eq!(
         words(&plan),
@@ -100,7 +100,8 @@ fn the_first_plan_makes_everything_up_to_a_running_server() {
             "make data directory",
             "remember that the data directory was made",
             "write pg_hba.conf, pg_ident.conf, postgresql.conf",
-            "start server"
+            "start server",
+            "bring access up to date"
         ]
     );
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Context;
 use boma_agent::plan::access;
 use boma_instance::Access::{ReadOnly, ReadWrite};
-use boma_postgres::sql::AccessStep;
+use boma_postgres::sql::{AccessStep, SeenDatabase};
 
 use crate::server::{Server, on_each_version, on_oldest_and_newest, verifier};
 
@@ -365,17 +365,47 @@ async fn a_spare_database_is_renamed() -> anyhow::Result<()> {
         let begin = Instant::now();
         let steps = server.bring_access().await?;
         println!("converged in {:?}", begin.elapsed());
-        assert!(
-            steps.contains(&AccessStep::MakeDatabase { from_spare: true }),
-            "{steps:?}"
+        let as_planned_unseen = access::plan(&server.want.spec, &SeenDatabase::default());
+        assert_eq!(
+            steps, as_planned_unseen,
+            "a new cluster needs no look before its plan, and no second plan"
         );
-        let seen = server.observe().await?;
-        assert!(!seen.has_spare);
+        let spares = "SELECT FROM pg_database WHERE datname = 'boma_spare'";
+        assert!(by_hand.query(spares, &[]).await?.is_empty());
         server
             .connect("auth_api_1")
             .await?
             .batch_execute("CREATE TABLE t (id int)")
             .await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_step_that_fails_is_named_and_the_others_are_done() -> anyhow::Result<()> {
+    on_oldest_and_newest(async |server| {
+        server.grant("auth_api_1", ReadWrite);
+        server.converge().await?;
+        let by_hand = server.by_hand(&server.want.spec.database).await?;
+        by_hand
+            .batch_execute("ALTER SCHEMA public OWNER TO postgres")
+            .await?;
+        let maker = "nobody_1".to_owned();
+        let steps = [
+            AccessStep::OwnPublic,
+            AccessStep::SetDefaultPrivileges { maker },
+            AccessStep::CloseLargeObjects,
+        ];
+        let error = server.controls().act_all(&steps).await.unwrap_err();
+        let text = boma_problem::IntoProblem::problem(&error).to_string();
+        assert!(
+            text.contains("set privileges of what nobody_1 will make"),
+            "{text}"
+        );
+        let seen = server.observe().await?;
+        let owner = seen.objects.and_then(|objects| objects.public_owner);
+        assert_eq!(owner.as_deref(), Some("pg_database_owner"));
         Ok(())
     })
     .await

@@ -156,13 +156,8 @@ impl Server {
             if steps.is_empty() {
                 return Ok(taken);
             }
-            for step in steps {
-                controls
-                    .act(&step)
-                    .await
-                    .with_context(|| format!("{step}"))?;
-                taken.push(step);
-            }
+            controls.act_all(&steps).await?;
+            taken.extend(steps);
         }
         let seen = controls.observe(&self.want.spec).await?;
         anyhow::bail!(

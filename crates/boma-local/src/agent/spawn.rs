@@ -23,8 +23,10 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 /// same time; that one listens within this time.
 const OTHER_ONE: Duration = Duration::from_secs(1);
 
-/// How often is looked whether it listens: first and longest.
+/// How often is looked whether it listens: first and longest. In between, a look may be late by
+/// a sixteenth of what it has taken so far.
 const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+const LATE: u32 = 16;
 
 /// Lines of the log that tell why an agent did not start.
 const LAST_LINES: usize = 5;
@@ -241,8 +243,8 @@ async fn wait_until_it_listens(
         source,
     };
     let log = || launch.command.log.clone();
-    let (mut deadline, mut ended) = (Instant::now() + START_DEADLINE, None);
-    let mut pause = LOOK.0;
+    let begun = Instant::now();
+    let (mut deadline, mut ended) = (begun + START_DEADLINE, None);
     while Instant::now() < deadline {
         match listens(socket).await {
             Ok(true) => return Ok(()),
@@ -258,8 +260,7 @@ async fn wait_until_it_listens(
                 deadline
             };
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LOOK.1);
+        tokio::time::sleep((begun.elapsed() / LATE).clamp(LOOK.0, LOOK.1)).await;
     }
     match ended {
         None => Err(SpawnError::Deadline { log: log() }),

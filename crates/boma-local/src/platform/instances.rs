@@ -13,9 +13,9 @@ use nix::unistd::Uid;
 use tokio::time::Instant;
 
 use super::error::boxed;
-use super::place::Placed;
+use super::place::{Placed, check};
 use super::{LocalPlatform, NotPossible};
-use crate::agent::{self, AgentCommand, AgentError, Launch};
+use crate::agent::{self, Agent, AgentCommand, AgentError, Launch};
 use crate::layout::LayoutError;
 use crate::limits::Change;
 use crate::process::Identity;
@@ -39,8 +39,10 @@ impl LocalPlatform {
         let _one = self.one_at_a_time(spec.id).await;
         // Said before anything is made.
         let launch = self.launch(spec)?;
-        let Placed { placement, is_new } = self.place(key, spec).await?;
-        self.run_agent(spec, &launch).await?;
+        check(&self.row_of(key).await?, spec).map_err(boxed)?;
+        // Both take a while, and neither needs the other.
+        let (placed, agent) = tokio::join!(self.place(key, spec), self.run_agent(spec, &launch));
+        let (Placed { placement, is_new }, _agent) = self.both(spec.id, placed, agent).await?;
         let listen = placement.listen.clone();
         let assignment = Assignment {
             spec: spec.clone(),
@@ -59,6 +61,25 @@ impl LocalPlatform {
         }
         self.inner.registry.wake();
         Ok(listen)
+    }
+
+    /// A place and an agent for it; an agent that was started for nothing is ended.
+    async fn both(
+        &self,
+        id: InstanceId,
+        placed: Result<Placed, PlatformError>,
+        agent: Result<Agent, PlatformError>,
+    ) -> Result<(Placed, Agent), PlatformError> {
+        match (placed, agent) {
+            (Ok(placed), Ok(agent)) => Ok((placed, agent)),
+            (Err(error), Ok(Agent::Started)) => {
+                agent::exit(&self.inner.layout.agent_socket(id))
+                    .await
+                    .map_err(boxed)?;
+                Err(error)
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
     }
 
     pub(super) async fn await_generation(
@@ -144,8 +165,14 @@ impl LocalPlatform {
 
     /// Ends the agent of a stopped server, and makes sure that the server is stopped.
     pub(super) async fn end_agent(&self, row: &DatabaseRow) -> Result<(), PlatformError> {
-        let Some(spec) = &row.spec else { return Ok(()) };
         let socket = self.inner.layout.agent_socket(row.id);
+        let Some(spec) = &row.spec else {
+            // One may have been started by an engine that was killed before it said what to do.
+            return match agent::exit(&socket).await {
+                Ok(()) | Err(AgentError::Absent) => Ok(()),
+                Err(error) => Err(boxed(error)),
+            };
+        };
         let until = Instant::now() + STOP_PATIENCE;
         let mut after = 0;
         loop {
@@ -201,7 +228,7 @@ impl LocalPlatform {
         &self,
         spec: &InstanceSpec,
         launch: &Launch,
-    ) -> Result<(), PlatformError> {
+    ) -> Result<Agent, PlatformError> {
         let inner = &self.inner;
         inner
             .layout
@@ -211,7 +238,7 @@ impl LocalPlatform {
             .limits
             .set(spec.id, &spec.resources, Change::RaiseOnly)
             .map_err(boxed)?;
-        agent::ensure(launch).await.map(drop).map_err(boxed)
+        agent::ensure(launch).await.map_err(boxed)
     }
 
     /// How the agent of an instance is started.

@@ -84,7 +84,7 @@ impl LocalPlatform {
         };
         let revived = async {
             let launch = self.launch(spec)?;
-            self.run_agent(spec, &launch).await?;
+            let _agent = self.run_agent(spec, &launch).await?;
             self.inner
                 .limits
                 .set(spec.id, &spec.resources, Change::Exact)

@@ -38,7 +38,7 @@ pub(super) struct Placed {
 }
 
 /// Whether a spec fits the database that it is handed over for.
-fn check(row: &DatabaseRow, spec: &InstanceSpec) -> Result<(), NotPossible> {
+pub(super) fn check(row: &DatabaseRow, spec: &InstanceSpec) -> Result<(), NotPossible> {
     let key = row.key.clone();
     if row.id != spec.id {
         return Err(NotPossible::OtherId {

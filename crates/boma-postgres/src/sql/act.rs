@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use crate::cluster::SPARE_DATABASE;
 
-use super::control::{Control, Controls};
+use super::control::{Control, Controls, Parameters};
 use super::error::SqlError;
 use super::quote::{identifier, list, literal};
 use super::roles;
@@ -30,9 +30,7 @@ impl Controls {
             AccessStep::LockLogin { role } => roles::lock(self.cluster().await?, role).await,
             AccessStep::DropLogin { role } => roles::drop_login(self, role).await,
             AccessStep::SetGroups => set_groups(self.cluster().await?, &doing, &groups).await,
-            AccessStep::MakeDatabase { from_spare } => {
-                make_database(self.cluster().await?, &doing, &groups, *from_spare).await
-            }
+            AccessStep::MakeDatabase => make_database(self.cluster().await?, &doing, &groups).await,
             AccessStep::SetLogin(login) => {
                 set_login(self.cluster().await?, &doing, &groups, login).await
             }
@@ -103,6 +101,14 @@ async fn make_role(
 }
 
 async fn set_groups(control: &Control, doing: &str, groups: &Groups) -> Result<(), SqlError> {
+    let statements = groups_statements(control, groups).await?;
+    control.transaction(doing, &statements).await
+}
+
+pub(super) async fn groups_statements(
+    control: &Control,
+    groups: &Groups,
+) -> Result<Vec<String>, SqlError> {
     let mut statements = Vec::new();
     for (group, comment) in groups.names().into_iter().zip(groups.comments()) {
         make_role(control, group, &mut statements).await?;
@@ -111,38 +117,54 @@ async fn set_groups(control: &Control, doing: &str, groups: &Groups) -> Result<(
         statements.push(format!("ALTER ROLE {name} NOLOGIN PASSWORD NULL {PLAIN}"));
         statements.push(format!("COMMENT ON ROLE {name} IS {comment}"));
     }
-    control.transaction(doing, &statements).await
+    Ok(statements)
 }
 
-async fn make_database(
-    control: &Control,
-    doing: &str,
-    groups: &Groups,
-    from_spare: bool,
-) -> Result<(), SqlError> {
-    let query = "SELECT FROM pg_database WHERE datname = $1";
-    if !control
-        .rows(doing, query, &[(&groups.database, Type::TEXT)])
-        .await?
-        .is_empty()
-    {
-        return Ok(());
-    }
+/// How the database comes to be.
+pub(super) enum Making {
+    /// It is there.
+    Made,
+    /// These statements rename the spare one.
+    Rename(Vec<String>),
+    /// This one cannot be part of a transaction.
+    Create(String),
+}
+
+pub(super) async fn making(control: &Control, groups: &Groups) -> Result<Making, SqlError> {
+    let query = "SELECT datname::text FROM pg_database WHERE datname IN ($1, $2)";
+    let parameters: &Parameters<'_> = &[
+        (&groups.database, Type::TEXT),
+        (&SPARE_DATABASE, Type::TEXT),
+    ];
+    let rows = control
+        .rows("look for the database", query, parameters)
+        .await?;
+    let has = |name: &str| rows.iter().any(|row| row.get::<_, &str>(0) == name);
     let (database, owner) = (identifier(&groups.database), identifier(&groups.owner));
-    if from_spare {
+    if has(&groups.database) {
+        return Ok(Making::Made);
+    }
+    if has(SPARE_DATABASE) {
         let spare = identifier(SPARE_DATABASE);
-        let statements = [
+        return Ok(Making::Rename(vec![
             format!("ALTER DATABASE {spare} RENAME TO {database}"),
             format!("ALTER DATABASE {database} OWNER TO {owner}"),
-        ];
-        control.transaction(doing, &statements).await
-    } else {
-        let statement = format!("CREATE DATABASE {database} OWNER {owner} TEMPLATE template0");
-        control.statement(doing, &statement).await
+        ]));
+    }
+    Ok(Making::Create(format!(
+        "CREATE DATABASE {database} OWNER {owner} TEMPLATE template0"
+    )))
+}
+
+async fn make_database(control: &Control, doing: &str, groups: &Groups) -> Result<(), SqlError> {
+    match making(control, groups).await? {
+        Making::Made => Ok(()),
+        Making::Rename(statements) => control.transaction(doing, &statements).await,
+        Making::Create(statement) => control.statement(doing, &statement).await,
     }
 }
 
-fn set_database(groups: &Groups, revoke_from: &[Option<String>]) -> Vec<String> {
+pub(super) fn set_database(groups: &Groups, revoke_from: &[Option<String>]) -> Vec<String> {
     let (database, owner) = (identifier(&groups.database), identifier(&groups.owner));
     let (writer, reader) = (identifier(&groups.writer), identifier(&groups.reader));
     let mut statements = vec![
@@ -167,7 +189,7 @@ fn set_database(groups: &Groups, revoke_from: &[Option<String>]) -> Vec<String> 
     statements
 }
 
-fn revoke(membership: &SeenMembership) -> String {
+pub(super) fn revoke(membership: &SeenMembership) -> String {
     format!(
         "REVOKE {} FROM {} GRANTED BY {} CASCADE",
         identifier(&membership.group),
@@ -183,6 +205,15 @@ async fn set_login(
     groups: &Groups,
     login: &LoginSpec,
 ) -> Result<(), SqlError> {
+    let statements = login_statements(control, groups, login).await?;
+    control.transaction(doing, &statements).await
+}
+
+pub(super) async fn login_statements(
+    control: &Control,
+    groups: &Groups,
+    login: &LoginSpec,
+) -> Result<Vec<String>, SqlError> {
     let mut statements = Vec::new();
     make_role(control, &login.role, &mut statements).await?;
     let role = identifier(&login.role);
@@ -211,7 +242,7 @@ async fn set_login(
     statements.push(format!("COMMENT ON ROLE {role} IS {comment}"));
     statements.push(format!("GRANT {group} TO {role}"));
     statements.extend(settings);
-    control.transaction(doing, &statements).await
+    Ok(statements)
 }
 
 fn reassign(role: &str, groups: &Groups) -> Vec<String> {
@@ -222,11 +253,11 @@ fn reassign(role: &str, groups: &Groups) -> Vec<String> {
     )]
 }
 
-fn own_public() -> Vec<String> {
+pub(super) fn own_public() -> Vec<String> {
     vec!["ALTER SCHEMA public OWNER TO pg_database_owner".to_owned()]
 }
 
-fn close_large_objects(groups: &Groups) -> Vec<String> {
+pub(super) fn close_large_objects(groups: &Groups) -> Vec<String> {
     let functions = "pg_catalog.lo_creat(integer), pg_catalog.lo_create(oid), \
                      pg_catalog.lo_from_bytea(oid, bytea)";
     let writers = list([groups.owner.as_str(), groups.writer.as_str()]);
@@ -236,7 +267,7 @@ fn close_large_objects(groups: &Groups) -> Vec<String> {
     ]
 }
 
-fn default_privileges(groups: &Groups, maker: &str) -> Vec<String> {
+pub(super) fn default_privileges(groups: &Groups, maker: &str) -> Vec<String> {
     let (writer, reader) = (identifier(&groups.writer), identifier(&groups.reader));
     let all = list(groups.names().into_iter().filter(|group| *group != maker));
     let defaults = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}", identifier(maker));
@@ -266,7 +297,7 @@ fn default_privileges(groups: &Groups, maker: &str) -> Vec<String> {
 const WRITE_TABLES: &str = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE";
 const WRITE_SEQUENCES: &str = "SELECT, UPDATE, USAGE";
 
-fn own(object: &SeenObject, owner: &str) -> Vec<String> {
+pub(super) fn own(object: &SeenObject, owner: &str) -> Vec<String> {
     let kind = match object.kind {
         ObjectKind::Schema => "SCHEMA",
         // Views and foreign tables are taken as well.
@@ -278,7 +309,7 @@ fn own(object: &SeenObject, owner: &str) -> Vec<String> {
     vec![format!("ALTER {kind} {name} OWNER TO {owner}")]
 }
 
-fn privileges(object: &SeenObject, groups: &Groups, readers: &[String]) -> Vec<String> {
+pub(super) fn privileges(object: &SeenObject, groups: &Groups, readers: &[String]) -> Vec<String> {
     let (kind, for_writer, for_reader) = match object.kind {
         ObjectKind::Schema => ("SCHEMA", "USAGE", "USAGE"),
         ObjectKind::Table => ("TABLE", WRITE_TABLES, "SELECT"),

@@ -1,6 +1,6 @@
 //! Connections that Boma works with itself.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use boma_instance::names::SUPERUSER;
@@ -289,9 +289,9 @@ impl Controls {
         &self.groups
     }
 
-    /// Directory of the Unix socket.
-    pub fn socket_directory(&self) -> &Path {
-        &self.socket.directory
+    /// Where the server is.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// A connection for what concerns the whole cluster.
@@ -341,6 +341,16 @@ impl Controls {
             return self.the_database().await;
         }
         self.cluster().await
+    }
+
+    /// A connection that is open already, else one to whichever database there is.
+    pub(super) async fn at_hand(&mut self) -> Result<&Control, SqlError> {
+        let is_open =
+            |control: &Option<Control>| control.as_ref().is_some_and(|one| !one.is_closed());
+        if !is_open(&self.database) && is_open(&self.cluster) {
+            return self.cluster().await;
+        }
+        self.any().await
     }
 
     /// Like [`Self::database`], where the database must be there.

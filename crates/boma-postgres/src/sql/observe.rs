@@ -6,8 +6,6 @@ use boma_instance::InstanceSpec;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::cluster::SPARE_DATABASE;
-
 use super::control::{Control, Controls, Parameters};
 use super::error::SqlError;
 use super::objects;
@@ -53,11 +51,10 @@ const DATABASE_PRIVILEGES: &str = "
          LEFT JOIN pg_authid r ON r.oid = a.grantee
     WHERE d.datname = $1";
 
-const SPARE_AND_ORPHANS: &str = "
-    SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1),
-           (SELECT count(*) FROM pg_stat_activity a
-            WHERE a.usesysid IS NOT NULL
-              AND NOT EXISTS (SELECT FROM pg_authid r WHERE r.oid = a.usesysid))::int4";
+const ORPHANS: &str = "
+    SELECT count(*)::int4 FROM pg_stat_activity a
+    WHERE a.usesysid IS NOT NULL
+      AND NOT EXISTS (SELECT FROM pg_authid r WHERE r.oid = a.usesysid)";
 
 impl Controls {
     /// Looks at everything that a plan of access steps needs to know. Changes nothing.
@@ -81,25 +78,17 @@ impl Controls {
 }
 
 async fn see_cluster(control: &Control, want: &InstanceSpec) -> Result<SeenDatabase, SqlError> {
-    let (roles, memberships, database, rest) = tokio::try_join!(
+    let (roles, memberships, database, orphans) = tokio::try_join!(
         see_roles(control, want),
         see_memberships(control),
         see_database(control, &want.database),
-        control.rows(
-            "look for a spare database",
-            SPARE_AND_ORPHANS,
-            &[(&SPARE_DATABASE, Type::TEXT)],
-        ),
+        control.rows("look for connections without a role", ORPHANS, &[]),
     )?;
-    let (has_spare, orphans) = rest
-        .first()
-        .map_or((false, 0), |row| (row.get(0), count(row, 1)));
     Ok(SeenDatabase {
         database,
-        has_spare,
         roles,
         memberships,
-        orphans,
+        orphans: orphans.first().map_or(0, |row| count(row, 0)),
         objects: None,
     })
 }

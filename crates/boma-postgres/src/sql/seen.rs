@@ -31,8 +31,6 @@ pub struct SeenServer {
 pub struct SeenDatabase {
     /// The instance's database; none: it is not there.
     pub database: Option<TheDatabase>,
-    /// Whether the cluster has a spare database to rename.
-    pub has_spare: bool,
     /// All roles by name, but for PostgreSQL's own and the superuser.
     pub roles: BTreeMap<String, SeenRole>,
     /// Who is a member of whom, as far as Boma's roles or the spec's are concerned.

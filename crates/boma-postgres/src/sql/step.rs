@@ -89,10 +89,7 @@ pub enum AccessStep {
     SetGroups,
     /// Makes the database: renames the spare one, else makes an empty one. Safe to repeat because
     /// a database of that name is made once; a failure leaves none.
-    MakeDatabase {
-        /// Whether there is a spare one.
-        from_spare: bool,
-    },
+    MakeDatabase,
     /// Sets owner and privileges of the database, lets sessions in. Safe to repeat because it says
     /// how things should be.
     SetDatabase {
@@ -144,8 +141,7 @@ impl fmt::Display for AccessStep {
                 write!(f, "take {} out of {}", membership.member, membership.group)
             }
             Self::SetGroups => f.write_str("set groups"),
-            Self::MakeDatabase { from_spare: true } => f.write_str("make database from the spare"),
-            Self::MakeDatabase { from_spare: false } => f.write_str("make database"),
+            Self::MakeDatabase => f.write_str("make database"),
             Self::SetDatabase { .. } => f.write_str("set owner and privileges of the database"),
             Self::CloseLargeObjects => f.write_str("close large objects to those who only read"),
             Self::OwnPublic => f.write_str("give schema public to the owner"),
