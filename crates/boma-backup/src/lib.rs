@@ -11,5 +11,8 @@
 //! repository is ever read as if it were whole. A base backup exists when its manifest does;
 //! objects are never overwritten with other content.
 
+pub mod copy;
 pub mod format;
+pub mod meter;
+pub mod restore;
 pub mod store;

@@ -284,6 +284,17 @@ fn identify_wal(wal: &Path, old: u64, identity: &Identity) -> Result<(), Control
     Ok(())
 }
 
+/// Bytes of `global/pg_control` on disk; what is used of them fits one disk sector.
+const FILE_BYTES: usize = 8192;
+
+/// A copy of `global/pg_control` that is whole, also while a server runs.
+pub fn copy(data: &Path) -> Result<Vec<u8>, ControlError> {
+    let (bytes, _) = read_checked(&data.join("global/pg_control"))?;
+    let mut copy = bytes.to_vec();
+    copy.resize(FILE_BYTES, 0);
+    Ok(copy)
+}
+
 /// Reads and checks the file. A running server overwrites it in place, so a reader can see half of
 /// the old and half of the new: then the CRC is wrong, once.
 fn read_checked(path: &Path) -> Result<([u8; READ], Layout), ControlError> {

@@ -66,7 +66,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn failed(operation: Operation, name: &str, source: object_store::Error) -> Self {
+    pub(crate) fn failed(operation: Operation, name: &str, source: object_store::Error) -> Self {
         Self::Failed {
             operation,
             name: name.to_owned(),

@@ -202,7 +202,18 @@ impl Control {
         query: &str,
         parameters: &Parameters<'_>,
     ) -> Result<Vec<Row>, SqlError> {
-        within(doing, self.client.query_typed(query, parameters)).await
+        self.rows_within((doing, ANSWER_LIMIT), query, parameters)
+            .await
+    }
+
+    /// Runs a query that may take as long as `limit`.
+    pub(super) async fn rows_within(
+        &self,
+        (doing, limit): (&str, Duration),
+        query: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<Vec<Row>, SqlError> {
+        within((doing, limit), self.client.query_typed(query, parameters)).await
     }
 
     /// Runs statements as one transaction: all of them or none. `doing` is all that an error tells
@@ -223,7 +234,7 @@ impl Control {
     }
 
     async fn batch(&self, doing: &str, text: &str) -> Result<(), SqlError> {
-        within(doing, self.client.batch_execute(text)).await
+        within((doing, ANSWER_LIMIT), self.client.batch_execute(text)).await
     }
 }
 
@@ -234,17 +245,17 @@ impl Drop for Control {
 }
 
 async fn within<T>(
-    doing: &str,
+    (doing, limit): (&str, Duration),
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, SqlError> {
-    match timeout(ANSWER_LIMIT, answer).await {
+    match timeout(limit, answer).await {
         Ok(result) => result.map_err(|error| SqlError::Refused {
             doing: doing.to_owned(),
             source: error.into(),
         }),
         Err(_elapsed) => Err(SqlError::NoAnswer {
             doing: doing.to_owned(),
-            limit: ANSWER_LIMIT,
+            limit,
         }),
     }
 }

@@ -1,0 +1,5 @@
+//! Backups of real PostgreSQL servers of every major version.
+
+mod backup;
+mod flipped;
+mod server;
