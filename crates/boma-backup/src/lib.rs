@@ -11,8 +11,12 @@
 //! repository is ever read as if it were whole. A base backup exists when its manifest does;
 //! objects are never overwritten with other content.
 
+pub mod catalog;
 pub mod copy;
 pub mod format;
+pub mod frames;
 pub mod meter;
 pub mod restore;
+pub mod retention;
 pub mod store;
+pub mod timeline;

@@ -7,7 +7,7 @@ use crate::source::{self, Token};
 use crate::tree::{self, Tree};
 
 /// Crates and modules that decide, and therefore touch nothing.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "crates/boma-problem/src",
     "crates/boma-manifest/src",
     "crates/boma-instance/src",
@@ -16,6 +16,7 @@ const PURE: [&str; 8] = [
     "crates/boma-agent/src/plan",
     "crates/boma-backup/src/format",
     "crates/boma-backup/src/retention",
+    "crates/boma-backup/src/timeline",
 ];
 
 /// Modules of the standard library that act. Threads that only compute are pure enough.

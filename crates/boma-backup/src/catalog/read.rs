@@ -1,0 +1,387 @@
+//! Reads a catalog: two listings, and what the cache does not know yet.
+
+use std::collections::BTreeMap;
+
+use boma_instance::wal::{Segment, Timeline, WalFile};
+use boma_problem::{Class, IntoProblem as _, Problem};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{Backup, Catalog, Line, Origin, Remains, USUAL_SEGMENT, Unreadable};
+use crate::format::label::Label;
+use crate::format::manifest::Manifest;
+use crate::format::names::Prefix;
+use crate::frames::Frames;
+use crate::store::{Listed, Repository, StoreError};
+use crate::timeline::History;
+
+/// What was read once and never changes: manifests, histories and heads of segments. Belongs to
+/// one [`Prefix`]; may be thrown away at any time.
+#[derive(Debug, Default)]
+pub struct Cache {
+    manifests: BTreeMap<Label, Known>,
+    histories: BTreeMap<Timeline, (Listed, Origin)>,
+    times: BTreeMap<Segment, Option<Timestamp>>,
+}
+
+/// A manifest that was read, without what is large in it.
+#[derive(Clone, Debug)]
+struct Known {
+    /// As it was listed; another length or time is another manifest.
+    listed: Listed,
+    backup: Backup,
+    /// Whole names of all objects that it needs, with their bytes; a map's are not known.
+    objects: Vec<(String, Option<u64>)>,
+}
+
+/// What a folder of a base backup holds.
+#[derive(Default)]
+struct Folder {
+    manifest: Option<Listed>,
+    others: Vec<Listed>,
+}
+
+impl Catalog {
+    /// Reads what is in one instance's part of a repository.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. What is damaged is in the catalog, with its problem.
+    pub async fn read(
+        repository: &Repository,
+        prefix: &Prefix,
+        cache: &mut Cache,
+    ) -> Result<Self, StoreError> {
+        let mut catalog = Self::empty(*prefix);
+        // The backups first: of those that are seen, the log is archived already.
+        let listed = repository.list(&prefix.backups_folder()).await?;
+        let wal = repository.list(&prefix.wal_folder()).await?;
+        catalog.read_backups(repository, listed, cache).await?;
+        let mut sizes = catalog.backups.iter().map(|backup| backup.segment_size);
+        catalog.segment_size = sizes.next_back().unwrap_or(USUAL_SEGMENT);
+        let objects = catalog.sort_wal(wal);
+        catalog.read_histories(repository, &objects, cache).await?;
+        catalog.read_times(repository, &objects, cache).await?;
+        Ok(catalog)
+    }
+
+    async fn read_backups(
+        &mut self,
+        repository: &Repository,
+        listed: Vec<Listed>,
+        cache: &mut Cache,
+    ) -> Result<(), StoreError> {
+        let sizes: BTreeMap<_, _> = listed
+            .iter()
+            .map(|object| (object.name.clone(), object.bytes))
+            .collect();
+        let mut folders = self.sort_folders(listed);
+        // A listing that leaves a backup out would have its base expire: what was there is asked
+        // for by name.
+        for label in cache.manifests.keys() {
+            folders.entry(label.clone()).or_default();
+        }
+        cache
+            .manifests
+            .retain(|label, _| folders.contains_key(label));
+        for (label, folder) in folders {
+            match self.find_manifest(repository, &label, &folder).await? {
+                Some(listed) => {
+                    self.read_manifest(repository, (label, listed), &sizes, cache)
+                        .await?;
+                }
+                None if folder.others.is_empty() => {
+                    cache.manifests.remove(&label);
+                }
+                None => self.remains.push(Remains {
+                    label,
+                    bytes: folder.others.iter().map(|object| object.bytes).sum(),
+                    objects: folder.others.into_iter().map(|one| one.name).collect(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    fn sort_folders(&mut self, listed: Vec<Listed>) -> BTreeMap<Label, Folder> {
+        let mut folders: BTreeMap<Label, Folder> = BTreeMap::new();
+        let root = format!("{}/", self.prefix.backups_folder());
+        for object in listed {
+            let place = object
+                .name
+                .strip_prefix(&root)
+                .and_then(|rest| rest.split_once('/'));
+            let label = place.and_then(|(label, _rest)| label.parse::<Label>().ok());
+            match (label, place) {
+                (Some(label), Some((_, "manifest"))) => {
+                    folders.entry(label).or_default().manifest = Some(object);
+                }
+                (Some(label), Some(_)) => folders.entry(label).or_default().others.push(object),
+                _ => self.strangers.push(object.name),
+            }
+        }
+        folders
+    }
+
+    /// A backup whose manifest is not listed is asked for by name: listings may be behind.
+    async fn find_manifest(
+        &self,
+        repository: &Repository,
+        label: &Label,
+        folder: &Folder,
+    ) -> Result<Option<Listed>, StoreError> {
+        if let Some(listed) = &folder.manifest {
+            return Ok(Some(listed.clone()));
+        }
+        let name = self.prefix.manifest(label);
+        let size = repository.size(&name).await?;
+        Ok(size.map(|bytes| Listed {
+            name: name.to_string(),
+            bytes,
+            written_at: newest(&folder.others),
+        }))
+    }
+
+    async fn read_manifest(
+        &mut self,
+        repository: &Repository,
+        (label, listed): (Label, Listed),
+        sizes: &BTreeMap<String, u64>,
+        cache: &mut Cache,
+    ) -> Result<(), StoreError> {
+        let known = match cache.manifests.get(&label) {
+            Some(known) if known.listed == listed => Ok(known.clone()),
+            Some(_) | None => fetch_manifest(repository, &self.prefix, &label, listed).await?,
+        };
+        match known {
+            Ok(known) => {
+                let mut backup = known.backup.clone();
+                for (name, bytes) in &known.objects {
+                    let there = match sizes.get(name) {
+                        Some(size) => bytes.is_none_or(|bytes| bytes == *size),
+                        None => false,
+                    };
+                    if !there {
+                        backup.missing.push(name.clone());
+                    }
+                }
+                cache.manifests.insert(label, known);
+                self.backups.push(backup);
+            }
+            Err(problem) => self.unreadable.push(Unreadable { label, problem }),
+        }
+        Ok(())
+    }
+
+    /// Sorts the files of the write-ahead log into their timelines, and returns their objects.
+    fn sort_wal(&mut self, listed: Vec<Listed>) -> BTreeMap<WalFile, Listed> {
+        let mut objects = BTreeMap::new();
+        for object in listed {
+            let last = object.name.rsplit('/').next().unwrap_or_default();
+            let file = WalFile::parse(last, self.segment_size).ok();
+            let file = file
+                .filter(|file| self.prefix.wal(*file, self.segment_size).as_str() == object.name);
+            match file {
+                Some(file) => {
+                    objects.insert(file, object);
+                }
+                None => self.strangers.push(object.name),
+            }
+        }
+        let lines = &mut self.archive.lines;
+        for (file, object) in &objects {
+            let line: &mut Line = lines.entry(file.timeline()).or_default();
+            line.bytes += object.bytes;
+            match file {
+                WalFile::Segment(segment) => line.push(segment.number),
+                WalFile::Partial(_) | WalFile::Label(..) => {
+                    line.others.insert(*file);
+                }
+                WalFile::History(_) => {}
+            }
+        }
+        objects
+    }
+
+    async fn read_histories(
+        &mut self,
+        repository: &Repository,
+        objects: &BTreeMap<WalFile, Listed>,
+        cache: &mut Cache,
+    ) -> Result<(), StoreError> {
+        for (file, object) in objects {
+            let WalFile::History(timeline) = file else {
+                continue;
+            };
+            let cached = cache
+                .histories
+                .get(timeline)
+                .filter(|(listed, _)| listed == object);
+            let origin = match cached {
+                Some((_, origin)) => origin.clone(),
+                None => self.fetch_history(repository, *timeline, object).await?,
+            };
+            if matches!(origin, Origin::Known { .. }) {
+                cache
+                    .histories
+                    .insert(*timeline, (object.clone(), origin.clone()));
+            }
+            let line = self.archive.lines.entry(*timeline).or_default();
+            line.history = Some(origin);
+        }
+        Ok(())
+    }
+
+    async fn fetch_history(
+        &self,
+        repository: &Repository,
+        timeline: Timeline,
+        listed: &Listed,
+    ) -> Result<Origin, StoreError> {
+        let name = self
+            .prefix
+            .wal(WalFile::History(timeline), self.segment_size);
+        let read = async {
+            let mut frames = Frames::open(repository, &name, listed.bytes).await?;
+            let mut head = None;
+            let mut content = Vec::new();
+            while let Some(frame) = frames.next().await? {
+                if frame.index == 0 {
+                    head = Some(modified_at(frame.plain));
+                } else {
+                    content.extend_from_slice(frame.plain);
+                }
+            }
+            Ok((head.flatten(), content))
+        };
+        let (begun_at, content) = match damage(read.await)? {
+            Ok(read) => read,
+            Err(problem) => return Ok(Origin::Damaged(problem)),
+        };
+        let text = String::from_utf8_lossy(&content);
+        Ok(match History::parse(timeline, &text) {
+            Ok(history) => Origin::Known { history, begun_at },
+            Err(error) => Origin::Damaged(unreadable(name.as_str(), &error)),
+        })
+    }
+
+    /// Reads the heads of the segments whose times matter: the last of each run, and those at
+    /// which a timeline was left.
+    async fn read_times(
+        &mut self,
+        repository: &Repository,
+        objects: &BTreeMap<WalFile, Listed>,
+        cache: &mut Cache,
+    ) -> Result<(), StoreError> {
+        for segment in self.archive.segments_of_interest(self.segment_size) {
+            let Some(listed) = objects.get(&WalFile::Segment(segment)) else {
+                continue;
+            };
+            let time = match cache.times.get(&segment) {
+                Some(time) => *time,
+                None => self.fetch_time(repository, segment, listed).await?,
+            };
+            cache.times.insert(segment, time);
+            let line = self.archive.lines.entry(segment.timeline).or_default();
+            line.times.extend(time.map(|time| (segment.number, time)));
+        }
+        Ok(())
+    }
+
+    /// None: its head cannot be read; `verify` says why, and here its time is unknown.
+    async fn fetch_time(
+        &self,
+        repository: &Repository,
+        segment: Segment,
+        listed: &Listed,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let name = self
+            .prefix
+            .wal(WalFile::Segment(segment), self.segment_size);
+        let read = async {
+            let mut frames = Frames::open_head(repository, &name, listed.bytes).await?;
+            let head = frames.next().await?;
+            Ok(head.and_then(|frame| modified_at(frame.plain)))
+        };
+        Ok(damage(read.await)?.unwrap_or_default())
+    }
+}
+
+async fn fetch_manifest(
+    repository: &Repository,
+    prefix: &Prefix,
+    label: &Label,
+    listed: Listed,
+) -> Result<Result<Known, Problem>, StoreError> {
+    let name = prefix.manifest(label);
+    let sealed = match damage(repository.get(&name).await)? {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Err(unreadable(name.as_str(), &"it was deleted meanwhile"))),
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let manifest = match Manifest::decode(&sealed) {
+        Ok(manifest) => manifest,
+        Err(error) => return Ok(Err(unreadable(name.as_str(), &error))),
+    };
+    let ours = manifest.label == *label
+        && manifest.server.instance == prefix.instance
+        && manifest.server.system_identifier == prefix.system_identifier;
+    if !ours {
+        return Ok(Err(unreadable(name.as_str(), &"it is of another backup")));
+    }
+    Ok(Ok(Known {
+        backup: Backup {
+            label: label.clone(),
+            summary: manifest.summary(),
+            needs: manifest.needs(),
+            segment_size: manifest.server.segment_size,
+            written_at: listed.written_at,
+            missing: Vec::new(),
+        },
+        objects: objects(prefix, &manifest),
+        listed,
+    }))
+}
+
+/// Objects that restoring it needs, and its map.
+fn objects(prefix: &Prefix, manifest: &Manifest) -> Vec<(String, Option<u64>)> {
+    let packs = manifest.packs.iter().map(|pack| {
+        let name = prefix.pack(&pack.backup, pack.number).to_string();
+        (name, Some(pack.bytes))
+    });
+    packs.collect()
+}
+
+/// Sorts out what a store did not do, from objects that are damaged.
+fn damage<T>(result: Result<T, StoreError>) -> Result<Result<T, Problem>, StoreError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error @ (StoreError::Damaged { .. } | StoreError::Cut { .. })) => {
+            Ok(Err(error.problem()))
+        }
+        Err(error @ (StoreError::Failed { .. } | StoreError::NoRandomness)) => Err(error),
+    }
+}
+
+fn unreadable(name: &str, why: &impl std::fmt::Display) -> Problem {
+    let text = format!("`{name}` in the backup repository cannot be read: {why}");
+    Problem::new(Class::Config, "repository-damaged", text)
+        .hint("`boma backup verify` lists what is damaged and which backups are whole.")
+}
+
+fn newest(objects: &[Listed]) -> Timestamp {
+    let times = objects.iter().map(|object| object.written_at);
+    times.max().unwrap_or(Timestamp::MIN)
+}
+
+/// What the first frame of a file of the write-ahead log says, of which only the time is wanted.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    modified_at: Timestamp,
+}
+
+fn modified_at(head: &[u8]) -> Option<Timestamp> {
+    let head: Head = serde_json::from_slice(head).ok()?;
+    Some(head.modified_at)
+}
