@@ -7,10 +7,13 @@ mod marker;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
+use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use boma_instance::backup::RepositoryAccess;
+use boma_instance::backup::{RepositoryAccess, RepositoryLocation};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
@@ -35,6 +38,8 @@ pub use marker::RepositoryId;
 #[derive(Clone, Debug)]
 pub struct Repository {
     store: Arc<dyn ObjectStore>,
+    /// Where it is, when it is a directory.
+    directory: Option<PathBuf>,
     key: RepositoryKey,
     level: u8,
     id: RepositoryId,
@@ -74,7 +79,11 @@ impl Repository {
     pub async fn open(access: &RepositoryAccess) -> Result<Self, OpenError> {
         let store = location::connect(&access.location)?;
         let key = RepositoryKey::parse(access.key.expose()).map_err(OpenError::Key)?;
-        Self::open_store(store, key, access.compression_level).await
+        let mut repository = Self::open_store(store, key, access.compression_level).await?;
+        if let RepositoryLocation::Directory { path } = &access.location {
+            repository.directory = Some(path.into());
+        }
+        Ok(repository)
     }
 
     /// Opens a repository in a store.
@@ -86,6 +95,7 @@ impl Repository {
         let id = marker::claim(store.as_ref(), &key).await?;
         Ok(Self {
             store,
+            directory: None,
             key,
             level,
             id,
@@ -119,19 +129,19 @@ impl Repository {
     /// Seals `plain` and stores it, unless there is an object of this name already.
     pub async fn put_new(&self, name: &ObjectName, plain: &[u8]) -> Result<Put, StoreError> {
         let sealed = self.sealed(name, plain)?;
-        self.put_sealed_new(name, sealed.into()).await
+        self.put_sealed_new(name, sealed).await
     }
 
     /// Stores an object that is sealed already, unless there is one of this name.
     pub async fn put_sealed_new(
         &self,
         name: &ObjectName,
-        sealed: Bytes,
+        sealed: impl Into<PutPayload>,
     ) -> Result<Put, StoreError> {
         let options = PutOptions::from(PutMode::Create);
         let put = self
             .store
-            .put_opts(&path(name.as_str()), PutPayload::from(sealed), options)
+            .put_opts(&path(name.as_str()), sealed.into(), options)
             .await;
         match put {
             Ok(_) => Ok(Put::Stored),
@@ -143,11 +153,48 @@ impl Repository {
     /// Seals `plain` and stores it in place of what may be there.
     pub async fn replace(&self, name: &ObjectName, plain: &[u8]) -> Result<(), StoreError> {
         let sealed = self.sealed(name, plain)?;
+        self.replace_sealed(name, sealed).await
+    }
+
+    /// Stores an object that is sealed already in place of what may be there.
+    pub async fn replace_sealed(
+        &self,
+        name: &ObjectName,
+        sealed: impl Into<PutPayload>,
+    ) -> Result<(), StoreError> {
         self.store
-            .put(&path(name.as_str()), PutPayload::from(sealed))
+            .put(&path(name.as_str()), sealed.into())
             .await
             .map_err(|source| StoreError::failed(Operation::Write, name.as_str(), source))?;
         Ok(())
+    }
+
+    /// Makes sure that the repository is there and is the one that was opened. A bucket that was
+    /// deleted, or a network file system that is not mounted, has no objects either; only after
+    /// this has returned `Ok` does "not there" mean that.
+    pub async fn confirm(&self) -> Result<(), StoreError> {
+        if marker::id(self.store.as_ref()).await? == Some(self.id) {
+            Ok(())
+        } else {
+            Err(StoreError::Gone { id: self.id })
+        }
+    }
+
+    /// Makes sure that an object that was found is on disk. Object stores answer only with what
+    /// is durable; a directory also shows what was linked by a process that has ended since.
+    pub async fn settle(&self, name: &ObjectName) -> Result<(), StoreError> {
+        let Some(directory) = &self.directory else {
+            return Ok(());
+        };
+        let file = directory.join(name.as_str());
+        let synced = tokio::task::spawn_blocking(move || settle_file(&file));
+        synced
+            .await
+            .unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+            .map_err(|source| StoreError::NotSettled {
+                name: name.to_string(),
+                source,
+            })
     }
 
     fn sealed(&self, name: &ObjectName, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -272,6 +319,12 @@ impl Repository {
             .try_for_each_concurrent(8, |object| self.delete(&object.name))
             .await
     }
+}
+
+fn settle_file(file: &std::path::Path) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    file.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn path(name: &str) -> Path {

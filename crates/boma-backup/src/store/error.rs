@@ -4,6 +4,7 @@ use std::fmt;
 
 use boma_problem::{Class, IntoProblem, Problem};
 
+use super::marker::RepositoryId;
 use crate::format::frame::FrameError;
 use crate::format::key::{KeyId, ParseKeyError};
 
@@ -60,6 +61,21 @@ pub enum StoreError {
         /// Which object.
         name: String,
     },
+    /// It is not the repository that was opened, or none any more.
+    #[error("the backup repository {id} is not there any more")]
+    Gone {
+        /// Which was opened.
+        id: RepositoryId,
+    },
+    /// It cannot be made sure that it is on disk.
+    #[error("write `{name}` in the backup repository to disk")]
+    NotSettled {
+        /// Which object.
+        name: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The operating system gives no random numbers.
     #[error("the operating system gives no random numbers")]
     NoRandomness,
@@ -78,7 +94,9 @@ impl StoreError {
 impl IntoProblem for StoreError {
     fn problem(&self) -> Problem {
         match self {
-            Self::Failed { .. } => Problem::from_error(Class::Transient, "repository-failed", self)
+            Self::Gone { .. } => Problem::from_error(Class::Transient, "repository-gone", self)
+                .hint("See that its disk is mounted, or that its bucket is there. Nothing is written to another place meanwhile."),
+            Self::Failed { .. } | Self::NotSettled { .. } => Problem::from_error(Class::Transient, "repository-failed", self)
                 .hint("It is tried again by itself. See that the repository can be reached, has room, and allows this."),
             Self::Damaged { .. } | Self::Cut { .. } => {
                 Problem::from_error(Class::Config, "repository-damaged", self)

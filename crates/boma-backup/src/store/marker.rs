@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
@@ -65,15 +66,28 @@ pub(super) async fn claim(
     }
 }
 
+/// Which repository is there; none: none, or nothing of Boma's.
+pub(super) async fn id(store: &dyn ObjectStore) -> Result<Option<RepositoryId>, StoreError> {
+    let bytes = bytes(store).await?;
+    let marker = bytes.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
+    Ok(marker.map(|marker| marker.id))
+}
+
+async fn bytes(store: &dyn ObjectStore) -> Result<Option<Bytes>, StoreError> {
+    let failed = |source| StoreError::failed(Operation::Read, REPOSITORY, source);
+    match store.get(&Path::from(REPOSITORY)).await {
+        Ok(found) => found.bytes().await.map(Some).map_err(failed),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(source) => Err(failed(source)),
+    }
+}
+
 async fn read(
     store: &dyn ObjectStore,
     key: &RepositoryKey,
 ) -> Result<Option<RepositoryId>, OpenError> {
-    let failed = |source| StoreError::failed(Operation::Read, REPOSITORY, source);
-    let bytes = match store.get(&Path::from(REPOSITORY)).await {
-        Ok(found) => found.bytes().await.map_err(failed)?,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(source) => return Err(failed(source).into()),
+    let Some(bytes) = bytes(store).await? else {
+        return Ok(None);
     };
     let marker: Marker =
         serde_json::from_slice(&bytes).map_err(|_not_json| OpenError::NotOurs {

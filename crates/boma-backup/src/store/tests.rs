@@ -1,6 +1,5 @@
 //! A repository in a directory.
 
-use boma_instance::backup::RepositoryLocation;
 use boma_instance::wal::{Timeline, WalFile};
 use boma_instance::{InstanceId, Secret};
 use boma_problem::IntoProblem as _;
