@@ -5,6 +5,7 @@
 
 mod audit;
 mod credential;
+mod drain;
 mod graph;
 mod perform;
 mod progress;

@@ -147,6 +147,14 @@ pub struct ObservedLogin {
     pub verifier: Verifier,
 }
 
+impl ObservedLogin {
+    /// When its password was made.
+    pub fn since(&self) -> Option<Timestamp> {
+        let made = i64::try_from(self.serial).ok()?;
+        Timestamp::from_millisecond(made).ok()
+    }
+}
+
 /// The stored credentials of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedGrant {
@@ -154,6 +162,11 @@ pub struct ObservedGrant {
     pub active: Turn,
     /// Logins that have a password; a grant starts with one, the other comes with rotation.
     pub logins: BTreeMap<Turn, ObservedLogin>,
+    /// The least number that the password should have: a person asked for another one. 0: nobody.
+    pub asked: u64,
+    /// Since when it is the active login's turn while the other one is still open; none: the other
+    /// one is to be locked.
+    pub draining: Option<Timestamp>,
 }
 
 /// A registered application.

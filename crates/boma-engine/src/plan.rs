@@ -23,6 +23,7 @@ mod draft;
 mod join;
 mod refusal;
 mod removal;
+mod rotation;
 mod view;
 mod waiting;
 mod words;
@@ -36,7 +37,8 @@ use jiff::Timestamp;
 
 pub use crate::fingerprint::{Digests, Fingerprint, Fingerprints};
 pub use action::{
-    Action, PlannedLogin, PlannedVerifier, PutInstance, StartReason, Step, StepId, StopReason,
+    Action, PlannedLogin, PlannedVerifier, PutInstance, RestartedBy, Roles, StartReason, Step,
+    StepId, StopReason,
 };
 pub use change::{AgainReason, Change, Effect};
 pub use check::{Violation, check};
@@ -44,6 +46,7 @@ pub use deployment::{Deployment, PlannedBinding, Reach};
 pub(crate) use display::words_of;
 pub(crate) use draft::role;
 pub use refusal::{ApplicationRefusal, DatabaseRefusal, RemovalRefusal};
+pub use rotation::{GRACE, GRACE_ELSEWHERE, Rotation};
 pub use view::{BlockedView, PlanView, StepView, SubjectView, WaitingView};
 pub use waiting::{Stopped, WaitingOn};
 
@@ -84,6 +87,8 @@ pub struct Plan {
     pub blocked: Vec<Blocked>,
     /// What is done all the same, and a person should know.
     pub warnings: Vec<Problem>,
+    /// When there is something to do next by a schedule, though nothing waits for it; none: never.
+    pub next: Option<Timestamp>,
 }
 
 /// Something that cannot be done as asked; what depends on it is not done either.
@@ -101,9 +106,10 @@ impl Plan {
         self.steps.is_empty() && self.waiting.is_empty() && self.blocked.is_empty()
     }
 
-    /// When something that is waited for is due by the clock; none: nothing is.
+    /// When something that is waited for or scheduled is due by the clock; none: nothing is.
     pub fn look_again(&self) -> Option<Timestamp> {
-        self.waiting.iter().filter_map(WaitingOn::due).min()
+        let due = self.waiting.iter().filter_map(WaitingOn::due);
+        due.chain(self.next).min()
     }
 }
 

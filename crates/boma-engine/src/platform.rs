@@ -28,6 +28,17 @@ pub struct Credential {
     pub serial: u64,
 }
 
+/// A login whose turn begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveLogin {
+    /// Which of the two.
+    pub turn: Turn,
+    /// The number of its password.
+    pub serial: u64,
+    /// When its turn begins.
+    pub since: Timestamp,
+}
+
 /// One database as an application reaches it.
 #[derive(Clone, Debug)]
 pub struct Binding {
@@ -155,8 +166,15 @@ pub trait Platform: Send + Sync + 'static {
         id: InstanceId,
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
 
+    /// Looks at an instance anew, and tells what was seen.
+    fn look(
+        &self,
+        id: InstanceId,
+    ) -> impl Future<Output = Result<InstanceStatus, PlatformError>> + Send;
+
     /// Stores a credential, replacing the login's former one. The first one of a grant becomes
-    /// the active one.
+    /// the active one. Refuses to replace a password that is in use: the active login's, and both
+    /// while the former login is still kept.
     fn store_credential(
         &self,
         grant: &GrantKey,
@@ -170,6 +188,20 @@ pub trait Platform: Send + Sync + 'static {
         grant: &GrantKey,
         turn: Turn,
     ) -> impl Future<Output = Result<Credential, PlatformError>> + Send;
+
+    /// Makes the login with this password the active one, and notes that the former one is kept
+    /// from this moment on. Refuses when another password than this one is stored.
+    fn activate_login(
+        &self,
+        grant: &GrantKey,
+        login: ActiveLogin,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+
+    /// Notes that nobody needs the former login of a grant any more.
+    fn release_login(
+        &self,
+        grant: &GrantKey,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
 
     /// Forgets the credentials of a grant whose logins are gone from the server.
     fn forget_grant(

@@ -14,7 +14,7 @@ use boma_instance::{Secret, Verifier};
 use boma_problem::{Class, Problem};
 use jiff::{SignedDuration, Timestamp};
 
-pub use state::{Agent, SimulatedApplication, SimulatedDatabase, State};
+pub use state::{Agent, SimulatedApplication, SimulatedDatabase, SimulatedRotation, State};
 
 use crate::act::{CredentialError, Credentials};
 use crate::keys::{ApplicationKey, DatabaseKey};

@@ -44,6 +44,6 @@ pub use limits::LimitsError;
 pub use locks::{Holder, LockError};
 pub use platform::{LocalPlatform, NotPossible, OpenError, Pass, Serving};
 pub use seal::SealError;
-pub use store::{ApplicationSecrets, RecordedEvent, StoreError};
+pub use store::{ApplicationSecrets, AskedRotation, RecordedEvent, StoreError};
 pub use tls::TlsError;
 pub use user::UserError;

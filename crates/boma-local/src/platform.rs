@@ -17,18 +17,19 @@ use std::time::Duration;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::{Capabilities, DatabaseRecord, Life, Observed, ProcessState};
 use boma_engine::platform::{
-    AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
+    ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
 };
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, MajorVersion};
 use boma_problem::Problem;
+use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::applications::Applications;
 use crate::config::LocalConfig;
 use crate::layout::Layout;
 use crate::limits::Limits;
-use crate::store::{ApplicationSecrets, RecordedEvent, Store};
+use crate::store::{ApplicationSecrets, AskedRotation, RecordedEvent, Store};
 use crate::tls::Authority;
 use crate::user::SystemUser;
 use crate::wakes::Waker;
@@ -123,6 +124,24 @@ impl LocalPlatform {
     /// Takes `hold_application` back.
     pub async fn release_application(&self, key: &ApplicationKey) -> Result<(), PlatformError> {
         self.set_application_held(key, false).await
+    }
+
+    /// Remembers that a person asks for another password of a grant; the next pass exchanges it.
+    pub async fn ask_rotation(
+        &self,
+        grant: &GrantKey,
+        now: Timestamp,
+    ) -> Result<AskedRotation, PlatformError> {
+        let grant = grant.clone();
+        let at_least = u64::try_from(now.as_millisecond()).unwrap_or_default();
+        let asked = self
+            .inner
+            .store
+            .write(move |state| state.ask_rotation(&grant, at_least))
+            .await
+            .map_err(boxed)?;
+        self.inner.waker.wake();
+        Ok(asked)
     }
 
     /// The newest events, oldest first; of one subject, or of all.
@@ -265,11 +284,39 @@ impl Platform for LocalPlatform {
         credential: &Credential,
     ) -> Result<(), PlatformError> {
         let (grant, credential) = (grant.clone(), credential.clone());
-        let write = self
-            .inner
+        let write = self.inner.store.write(move |state| {
+            let is_stored = state.store_credential(&grant, turn, &credential)?;
+            Ok(is_stored.then_some(()).ok_or(grant))
+        });
+        let stored = write.await.map_err(boxed)?;
+        stored.map_err(|grant| boxed(NotPossible::PasswordInUse { grant }))
+    }
+
+    async fn look(&self, id: InstanceId) -> Result<InstanceStatus, PlatformError> {
+        self.look_at(id).await
+    }
+
+    async fn activate_login(
+        &self,
+        grant: &GrantKey,
+        login: ActiveLogin,
+    ) -> Result<(), PlatformError> {
+        let grant = grant.clone();
+        let write = self.inner.store.write(move |state| {
+            let is_it = state.activate_login(&grant, login)?;
+            Ok(is_it.then_some(()).ok_or(grant))
+        });
+        let active = write.await.map_err(boxed)?;
+        active.map_err(|grant| boxed(NotPossible::OtherPassword { grant }))
+    }
+
+    async fn release_login(&self, grant: &GrantKey) -> Result<(), PlatformError> {
+        let grant = grant.clone();
+        self.inner
             .store
-            .write(move |state| state.store_credential(&grant, turn, &credential));
-        write.await.map_err(boxed)
+            .write(move |state| state.release_login(&grant))
+            .await
+            .map_err(boxed)
     }
 
     async fn credential(&self, grant: &GrantKey, turn: Turn) -> Result<Credential, PlatformError> {

@@ -32,6 +32,7 @@ use crate::seal::{SealError, Sealer};
 pub use applications::ApplicationSecrets;
 pub(crate) use applications::{ApplicationRow, ProcessRow, Role};
 pub(crate) use databases::{CertificateRow, DatabaseRow, PlacementRow};
+pub use grants::AskedRotation;
 pub use journal::RecordedEvent;
 
 /// How long a write waits for another process that is writing.

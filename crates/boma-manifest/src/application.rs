@@ -200,6 +200,8 @@ pub struct DatabaseGrant {
     pub read_only: bool,
     /// The variable that receives the connection string.
     pub env_var: VariableName,
+    /// After how many days the password is exchanged; none: when a person asks for it.
+    pub rotation_days: Option<u16>,
 }
 
 impl DatabaseGrant {
@@ -210,10 +212,13 @@ impl DatabaseGrant {
 /// As it is written: the variable within `secretSource`.
 impl Serialize for DatabaseGrant {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(3))?;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("name", &self.name)?;
         map.serialize_entry("readOnly", &self.read_only)?;
         map.serialize_entry("secretSource", &BTreeMap::from([("envVar", &self.env_var)]))?;
+        if let Some(days) = self.rotation_days {
+            map.serialize_entry("rotationDays", &days)?;
+        }
         map.end()
     }
 }
@@ -230,6 +235,10 @@ struct GrantShape {
     read_only: Option<bool>,
     /// Where the connection string goes.
     secret_source: Option<SecretSourceShape>,
+    /// After how many days the password is exchanged for another one, without a pause; when a
+    /// person asks for it (`boma rotate`) where this is left out.
+    #[schemars(range(min = 1, max = 3650))]
+    rotation_days: Option<u16>,
 }
 
 /// Where the connection string goes.

@@ -40,6 +40,9 @@ pub(crate) const RETENTION_DAYS: RangeInclusive<u16> = 1..=365;
 /// Seconds between two archived WAL segments.
 pub(crate) const ARCHIVE_INTERVAL: RangeInclusive<u16> = 1..=3600;
 
+/// Days until a password is exchanged.
+pub(crate) const ROTATION_DAYS: RangeInclusive<u16> = 1..=3650;
+
 /// Number of replicas of an application.
 pub(crate) const REPLICAS: RangeInclusive<u16> = 0..=1000;
 

@@ -125,6 +125,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run an application's `preDeploy`, then restart it
     Deploy(NameArgs),
+    /// Exchange the passwords of an application, without a pause
+    Rotate(RotateArgs),
     /// Open psql on a database, as one of its applications or as the superuser
     Psql(PsqlArgs),
     /// Show the log of a database or an application
@@ -297,6 +299,22 @@ pub(crate) struct RunArgs {
 pub(crate) struct NameArgs {
     /// Name of the application
     pub(crate) name: String,
+}
+
+/// Arguments of `rotate`.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    /// Name of the application
+    pub(crate) application: String,
+    /// Only the password for this database
+    #[arg(long, value_name = "DATABASE")]
+    pub(crate) database: Option<String>,
+    /// Wait until it is over, and say how far it is
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Seconds to wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "wait")]
+    pub(crate) patience: u64,
 }
 
 /// Arguments of `psql`.

@@ -15,6 +15,7 @@ mod plan;
 mod postgres;
 mod psql;
 mod purge;
+mod rotate;
 mod schema;
 mod serve;
 mod stop;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         | Command::Env(_)
         | Command::Run(_)
         | Command::Deploy(_)
+        | Command::Rotate(_)
         | Command::Psql(_)
         | Command::Logs(_)
         | Command::Stop(_)
@@ -78,6 +80,7 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         Command::Env(args) => env::env(&args, global, terminal).await,
         Command::Run(args) => env::run(&args, global).await,
         Command::Deploy(args) => stop::deploy(&args, global, terminal).await,
+        Command::Rotate(args) => rotate::run(&args, global, terminal).await,
         Command::Psql(args) => psql::run(&args, global).await,
         Command::Logs(args) => logs::run(&args, global, terminal).await,
         Command::Stop(args) => stop::stop(&args, global, terminal).await,

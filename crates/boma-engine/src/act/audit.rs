@@ -81,10 +81,14 @@ fn event_of(action: &Action, entry: &AuditEntry) -> Option<Event> {
         Action::RestartApplication { .. } => "Started",
         Action::StopApplication { .. } => "Stopped",
         Action::ForgetApplication { .. } => "Removed",
+        Action::IssueCredential { replaces: true, .. } => "RotationBegun",
+        Action::ActivateLogin { .. } => "RotationSwitched",
+        Action::ReleaseLogin { .. } => "RotationDone",
         Action::RecordSource { .. }
         | Action::RecordDatabase { .. }
         | Action::IssueCredential { .. }
         | Action::AwaitConverged { .. }
+        | Action::AwaitDrained { .. }
         | Action::DeliverEnvironment { .. }
         | Action::ForgetGrant { .. } => return None,
     };

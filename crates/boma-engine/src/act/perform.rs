@@ -13,7 +13,9 @@ use crate::catalog::Variables;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{DatabaseRecord, Life};
 use crate::plan::{Action, Deployment, Fingerprints, PlannedBinding, Reach, StepId};
-use crate::platform::{Binding, Environment, Platform, Program};
+use crate::platform::{ActiveLogin, Binding, Environment, Platform, Program};
+
+use super::drain::Draining;
 
 /// How often a waiting step tells what it waits for.
 const TELL_EVERY: Duration = Duration::from_secs(2);
@@ -71,6 +73,13 @@ pub(super) enum Work {
         program: Program,
     },
     Stop(ApplicationKey),
+    Activate {
+        grant: GrantKey,
+        turn: Turn,
+        serial: u64,
+    },
+    Drain(Draining),
+    Release(GrantKey),
     ForgetGrant(GrantKey),
     ForgetApplication(ApplicationKey),
 }
@@ -136,6 +145,7 @@ impl Learnt {
                 turn,
                 role,
                 serial,
+                ..
             } => Work::Issue {
                 grant,
                 turn,
@@ -185,6 +195,20 @@ impl Learnt {
                 program,
             },
             Action::StopApplication { application, .. } => Work::Stop(application),
+            Action::ActivateLogin {
+                grant,
+                turn,
+                serial,
+                ..
+            } => Work::Activate {
+                grant,
+                turn,
+                serial,
+            },
+            Action::AwaitDrained {
+                id, roles, until, ..
+            } => Work::Drain(Draining { id, roles, until }),
+            Action::ReleaseLogin { grant, .. } => Work::Release(grant),
             Action::ForgetGrant { grant } => Work::ForgetGrant(grant),
             Action::ForgetApplication { application } => Work::ForgetApplication(application),
         })
@@ -230,12 +254,8 @@ pub(super) async fn perform<P: Platform>(
             role,
             serial,
         } => {
-            let made = around
-                .credentials
-                .make(&role, serial)
-                .map_err(|error| error.problem())?;
-            platform.store_credential(&grant, turn, &made).await?;
-            return Ok(Performed::Issued(made.verifier));
+            let login = (turn, role.as_str(), serial);
+            return issue(platform, around, &grant, login).await;
         }
         Work::Put(key, spec) => {
             return Ok(Performed::Placed(platform.put_instance(&key, &spec).await?));
@@ -268,12 +288,9 @@ pub(super) async fn perform<P: Platform>(
             deployment,
             program,
         } => {
-            let failure = platform
-                .run_pre_deploy(&application, &deployment, &program)
-                .await?;
-            if let Some(problem) = failure {
-                return Err(Box::new(problem));
-            }
+            let ran = platform.run_pre_deploy(&application, &deployment, &program);
+            ran.await?
+                .map_or(Ok(()), |problem| Err(Box::new(problem)))?;
         }
         Work::Restart {
             application,
@@ -285,10 +302,37 @@ pub(super) async fn perform<P: Platform>(
                 .await?;
         }
         Work::Stop(application) => platform.stop_application(&application).await?,
+        Work::Activate {
+            grant,
+            turn,
+            serial,
+        } => {
+            let login = ActiveLogin {
+                turn,
+                serial,
+                since: (around.clock)(),
+            };
+            platform.activate_login(&grant, login).await?;
+        }
+        Work::Drain(draining) => draining.until_drained(id, platform, around).await?,
+        Work::Release(grant) => platform.release_login(&grant).await?,
         Work::ForgetGrant(grant) => platform.forget_grant(&grant).await?,
         Work::ForgetApplication(application) => platform.forget_application(&application).await?,
     }
     Ok(Performed::Nothing)
+}
+
+/// Makes a password and stores it, before anybody is given it or its verifier.
+async fn issue<P: Platform>(
+    platform: &P,
+    around: &Surroundings,
+    grant: &GrantKey,
+    (turn, role, serial): (Turn, &str, u64),
+) -> Result<Performed, Box<Problem>> {
+    let made = around.credentials.make(role, serial);
+    let made = made.map_err(|error| error.problem())?;
+    platform.store_credential(grant, turn, &made).await?;
+    Ok(Performed::Issued(made.verifier))
 }
 
 impl Delivery {

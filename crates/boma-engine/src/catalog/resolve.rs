@@ -271,6 +271,7 @@ impl Resolver {
                 Access::ReadWrite
             },
             env_var: grant.env_var.to_string(),
+            rotation_days: grant.rotation_days,
         }
     }
 

@@ -9,6 +9,7 @@ use boma_problem::Place;
 
 use crate::fingerprint::Digests;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use crate::plan::RestartedBy;
 use crate::platform::Program;
 use boma_manifest::Origin;
 
@@ -121,6 +122,8 @@ pub struct Grant {
     pub access: Access,
     /// The variable that receives the connection string.
     pub env_var: String,
+    /// After how many days its password is exchanged; none: when a person asks for it.
+    pub rotation_days: Option<u16>,
 }
 
 impl Database {
@@ -134,6 +137,15 @@ impl Application {
     /// Where in the manifests a field stands; the nearest field around it where it is left out.
     pub fn place(&self, field: &str) -> Place {
         self.origin.place(field)
+    }
+
+    /// Who restarts it when its environment changes.
+    pub(crate) fn restarted_by(&self) -> RestartedBy {
+        if self.commands.run.is_some() {
+            RestartedBy::Boma
+        } else {
+            RestartedBy::Owner
+        }
     }
 
     /// Names one of its grants.

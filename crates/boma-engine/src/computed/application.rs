@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::in_sync;
 use crate::catalog::{Application, RunsAs};
 use crate::keys::{ApplicationKey, DatabaseKey};
-use crate::observed::{Observed, ObservedApplication, ProcessState};
-use crate::plan::Plan;
+use crate::observed::{Observed, ObservedApplication, ObservedLogin, ProcessState};
+use crate::plan::{Plan, Rotation};
 
 /// What an application is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -66,6 +66,10 @@ pub struct GrantComputed {
     pub env_var: String,
     /// The role that it connects as; none: no password was made yet.
     pub role: Option<String>,
+    /// When its password was made.
+    pub password_since: Option<Timestamp>,
+    /// How far the exchange of its password is.
+    pub rotation: Option<Rotation>,
 }
 
 /// The process of an application.
@@ -98,13 +102,14 @@ pub fn application(
     want: Option<&Application>,
     seen: &Observed,
     plan: Option<&Plan>,
+    now: Timestamp,
 ) -> ApplicationComputed {
     let known = seen.applications.get(key);
     let pre_deploy = known.and_then(|known| known.pre_deploy.as_ref());
     ApplicationComputed {
         phase: phase(want, known),
         conditions: vec![in_sync(&key.into(), plan, known.is_some())],
-        grants: want.map(|want| grants(want, seen)).unwrap_or_default(),
+        grants: want.map(|want| grants(want, seen, now)).unwrap_or_default(),
         environment: want.map(variables).unwrap_or_default(),
         process: known.and_then(process),
         pre_deploy: pre_deploy.map(|run| PreDeployComputed {
@@ -131,7 +136,7 @@ fn phase(want: Option<&Application>, known: Option<&ObservedApplication>) -> App
     }
 }
 
-fn grants(want: &Application, seen: &Observed) -> Vec<GrantComputed> {
+fn grants(want: &Application, seen: &Observed, now: Timestamp) -> Vec<GrantComputed> {
     let grants = want.grants.iter().map(|grant| {
         let stored = seen.grants.get(&want.grant_key(grant));
         let active = stored.and_then(|stored| stored.logins.get(&stored.active));
@@ -140,6 +145,8 @@ fn grants(want: &Application, seen: &Observed) -> Vec<GrantComputed> {
             access: grant.access,
             env_var: grant.env_var.clone(),
             role: active.map(|login| login.role.clone()),
+            password_since: active.and_then(ObservedLogin::since),
+            rotation: stored.and_then(|stored| Rotation::of(stored, grant.rotation_days, now)),
         }
     });
     grants.collect()

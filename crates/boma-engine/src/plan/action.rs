@@ -74,6 +74,8 @@ pub enum Action {
         role: String,
         /// The password's number.
         serial: u64,
+        /// Whether it is to replace the password of the grant's other login.
+        replaces: bool,
     },
     /// Hands a spec to the platform. Safe to repeat: the spec carries its generation.
     PutInstance(Box<PutInstance>),
@@ -122,6 +124,42 @@ pub enum Action {
         /// Why, for people.
         why: StopReason,
     },
+    /// Makes a login whose password the server knows the active one; the former one stays open.
+    /// Safe to repeat: it names the password.
+    ActivateLogin {
+        /// Of which grant.
+        grant: GrantKey,
+        /// Which of its two logins.
+        turn: Turn,
+        /// Its password's number.
+        serial: u64,
+        /// Its role, and the role whose turn is over.
+        roles: Roles,
+        /// Who restarts the application.
+        restarts: RestartedBy,
+    },
+    /// Waits until an application has sessions on its new login and none on its former one.
+    /// Changes nothing.
+    AwaitDrained {
+        /// Of which grant.
+        grant: GrantKey,
+        /// The database's instance.
+        id: InstanceId,
+        /// Its role, and the role whose turn is over.
+        roles: Roles,
+        /// When the wait is over.
+        until: Timestamp,
+    },
+    /// Notes that nobody needs the former login any more, so that it is locked. Safe to repeat:
+    /// it writes one value.
+    ReleaseLogin {
+        /// Of which grant.
+        grant: GrantKey,
+        /// Its role, and the role whose turn is over.
+        roles: Roles,
+        /// When it is let go at the latest; none: it is not in use.
+        until: Option<Timestamp>,
+    },
     /// Forgets credentials whose logins are gone from the server. Safe to repeat.
     ForgetGrant {
         /// Which grant.
@@ -169,6 +207,24 @@ pub enum PlannedVerifier {
     Stored(Verifier),
     /// Made by the step that issues this credential, earlier in the plan.
     Issued(GrantKey, Turn),
+}
+
+/// The roles of a grant's two logins during a rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Whose turn begins.
+    pub next: String,
+    /// Whose turn is over.
+    pub former: String,
+}
+
+/// Who restarts an application so that it uses its new environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartedBy {
+    /// Boma, which runs it.
+    Boma,
+    /// Whoever runs it elsewhere.
+    Owner,
 }
 
 /// Why an application's process is started.
@@ -228,9 +284,11 @@ impl Action {
             | Self::SetLife { key, .. }
             | Self::AwaitConverged { key, .. } => key.into(),
             Self::PutInstance(put) => (&put.key).into(),
-            Self::IssueCredential { grant, .. } | Self::ForgetGrant { grant } => {
-                (&grant.application).into()
-            }
+            Self::IssueCredential { grant, .. }
+            | Self::ActivateLogin { grant, .. }
+            | Self::AwaitDrained { grant, .. }
+            | Self::ReleaseLogin { grant, .. }
+            | Self::ForgetGrant { grant } => (&grant.application).into(),
             Self::DeliverEnvironment { application, .. }
             | Self::RunPreDeploy { application, .. }
             | Self::RestartApplication { application, .. }
@@ -261,6 +319,9 @@ impl Action {
             Self::RunPreDeploy { .. } => "run-pre-deploy",
             Self::RestartApplication { .. } => "restart-application",
             Self::StopApplication { .. } => "stop-application",
+            Self::ActivateLogin { .. } => "activate-login",
+            Self::AwaitDrained { .. } => "await-drained",
+            Self::ReleaseLogin { .. } => "release-login",
             Self::ForgetGrant { .. } => "forget-grant",
             Self::ForgetApplication { .. } => "forget-application",
         }
@@ -268,6 +329,9 @@ impl Action {
 
     /// Whether it only waits for something to become so.
     pub fn is_passive(&self) -> bool {
-        matches!(self, Self::AwaitConverged { .. })
+        matches!(
+            self,
+            Self::AwaitConverged { .. } | Self::AwaitDrained { .. }
+        )
     }
 }

@@ -1,5 +1,7 @@
 //! Applications that have a manifest.
 
+mod drain;
+
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -42,8 +44,12 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize) {
         deployment: OnceCell::new(),
         bindings: reached.bindings,
     };
+    let before = draft.plan.steps.len();
     let delivered = deliver(draft, &app, reached.needs);
     run_it(draft, &app, delivered, reached.stopped);
+    if draft.plan.steps.len() == before {
+        drain::plan(draft, &app);
+    }
 }
 
 /// An application, what is known of it and what it should become.
@@ -174,6 +180,7 @@ fn reached<'a>(draft: &mut Draft<'a>, place: usize) -> Option<Reached<'a>> {
         };
         let database = &catalog.databases()[target];
         reached.needs.extend(drafted.settled_by);
+        reached.needs.extend(login.begins);
         if let Some(stopped) = drafted.stopped {
             reached.stopped.get_or_insert((&database.key, stopped));
         }

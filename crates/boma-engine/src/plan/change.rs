@@ -77,8 +77,13 @@ pub enum Change {
         /// What it may do from now on.
         access: Access,
     },
-    /// A login's password changes, or it is locked or unlocked.
+    /// A login's password changes, or it is opened again.
     LoginPassword {
+        /// Role name.
+        role: String,
+    },
+    /// A login is locked, and its connections are ended.
+    LoginLocked {
         /// Role name.
         role: String,
     },
@@ -223,7 +228,11 @@ pub(super) fn logins(from: &InstanceSpec, to: &[WantedLogin<'_>]) -> Vec<Change>
             });
         }
         if !login.keeps(old.verifier.as_ref()) {
-            changes.push(Change::LoginPassword { role: role() });
+            changes.push(if login.is_locked() {
+                Change::LoginLocked { role: role() }
+            } else {
+                Change::LoginPassword { role: role() }
+            });
         }
     }
     for old in &from.logins {
@@ -259,7 +268,7 @@ impl Change {
     pub fn mark(&self) -> char {
         match self {
             Self::Create { .. } | Self::ExtensionAdded(_) | Self::LoginAdded { .. } => '+',
-            Self::ExtensionDropped(_) | Self::LoginRemoved { .. } => '-',
+            Self::ExtensionDropped(_) | Self::LoginRemoved { .. } | Self::LoginLocked { .. } => '-',
             Self::Again(_)
             | Self::Cpu { .. }
             | Self::Memory { .. }
@@ -322,6 +331,9 @@ impl fmt::Display for Change {
                 write!(f, "login {role} becomes {}", access_word(*access))
             }
             Self::LoginPassword { role } => write!(f, "login {role}: another password"),
+            Self::LoginLocked { role } => {
+                write!(f, "login {role} is locked: its connections end")
+            }
             Self::LoginRemoved { role, comment } => {
                 write!(f, "login {role} of {comment}: its connections end")
             }

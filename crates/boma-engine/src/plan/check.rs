@@ -4,10 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use boma_instance::names::Turn;
 use boma_instance::{InstanceId, Power};
 
-use super::action::{Action, PutInstance, Step, StepId};
+use super::action::{Action, PlannedVerifier, PutInstance, Step, StepId};
 use super::change::Change;
+use super::draft::is_settled;
 use super::{Plan, PlanView};
 use crate::catalog::Catalog;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
@@ -118,15 +120,12 @@ impl Check<'_> {
                 let has_manifest = self.catalog.database(key).is_some();
                 self.must(has_manifest, "only a manifest brings a database back", key);
             }
-            Action::IssueCredential { grant, .. } => {
+            Action::IssueCredential { grant, turn, .. } => self.issue(grant, *turn),
+            Action::ActivateLogin { grant, .. } => self.activate(step, grant),
+            Action::ReleaseLogin { grant, .. } => {
                 let stored = self.seen.grants.get(grant);
-                let is_used = stored.is_some_and(|one| one.logins.contains_key(&one.active));
-                self.must(!is_used, "a password in use is not replaced", grant);
-                self.must(
-                    self.catalog.has_grant(grant),
-                    "no login without a grant",
-                    grant,
-                );
+                let is_kept = stored.is_some_and(|one| one.draining.is_some());
+                self.must(is_kept, "only what is kept is released", grant);
             }
             Action::ForgetGrant { grant } => self.forget_grant(step, grant),
             Action::ForgetApplication { application } => {
@@ -157,10 +156,36 @@ impl Check<'_> {
             }
             Action::RecordSource { .. }
             | Action::AwaitConverged { .. }
+            | Action::AwaitDrained { .. }
             | Action::RunPreDeploy { .. }
             | Action::RestartApplication { .. }
             | Action::StopApplication { .. } => {}
         }
+    }
+
+    fn issue(&mut self, grant: &GrantKey, turn: Turn) {
+        let stored = self.seen.grants.get(grant);
+        let is_used = stored.is_some_and(|one| {
+            one.logins.contains_key(&turn) && (one.active == turn || one.draining.is_some())
+        });
+        self.must(!is_used, "a password in use is not replaced", grant);
+        let is_granted = self.catalog.has_grant(grant);
+        self.must(is_granted, "no login without a grant", grant);
+    }
+
+    fn activate(&mut self, step: &Step, grant: &GrantKey) {
+        let seen = self.seen.databases.get(&grant.database);
+        let is_settled = seen.is_some_and(|seen| {
+            let spec = seen.spec.as_ref();
+            spec.is_some_and(|spec| is_settled(seen, spec.generation))
+                && puts(self.plan).all(|put| put.key != grant.database)
+        });
+        let is_known = is_settled || self.awaits(step, &grant.database);
+        self.must(
+            is_known,
+            "a turn begins when the server knows the login",
+            grant,
+        );
     }
 
     fn put(&mut self, put: &PutInstance) {
@@ -206,9 +231,26 @@ impl Check<'_> {
             })
             .map(|(grant, _)| grant)
             .collect();
+        self.locked(put);
         for grant in taken {
             let is_gone = !self.catalog.has_grant(grant);
             self.must(is_gone, "a granted login is not dropped", grant);
+        }
+    }
+
+    /// No login is locked that its application may need.
+    fn locked(&mut self, put: &PutInstance) {
+        let locked = put.logins.iter();
+        let locked = locked.filter(|login| login.verifier == PlannedVerifier::Locked);
+        let roles: HashSet<&str> = locked.map(|login| login.role.as_str()).collect();
+        let seen = self.seen;
+        for (grant, stored) in &seen.grants {
+            let needed = stored.logins.iter().filter(|(turn, login)| {
+                let is_needed = **turn == stored.active || stored.draining.is_some();
+                is_needed && roles.contains(login.role.as_str())
+            });
+            let is_needed = grant.database == put.key && needed.count() > 0;
+            self.must(!is_needed, "a login in use is not locked", grant);
         }
     }
 

@@ -8,7 +8,8 @@ use boma_instance::{InstanceId, InstanceSpec, MajorVersion, Power, Resources};
 use super::action::{Action, PutInstance, StepId};
 use super::change::{self, AgainReason, Change, Effect};
 use super::draft::{
-    DatabaseDraft, Draft, WantedLogin, WantedVerifier, Whose, await_step, is_settled,
+    DatabaseDraft, Draft, GrantLogins, MayRotate, WantedLogin, WantedVerifier, Whose, await_step,
+    is_settled,
 };
 use super::refusal;
 use super::waiting::{Stopped, WaitingOn};
@@ -48,10 +49,11 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
             [],
         ));
     }
-    let mut logins = Vec::new();
+    let mut drafted = GrantLogins::default();
     for grantee in catalog.grantees_at(place) {
-        draft.logins_of(key, grantee, &mut logins, &mut needs);
+        draft.logins_of(key, grantee, may_rotate(want, seen), &mut drafted);
     }
+    needs.extend(drafted.issues);
     let stopped = stopped(want, seen);
     let shape = Shape {
         id,
@@ -71,11 +73,31 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
     let target = Target {
         seen,
         shape,
-        logins,
+        logins: drafted.wanted,
         needs,
         stopped,
     };
-    draft.databases[place] = Some(settle(draft, key, target));
+    let settled = settle(draft, key, target);
+    draft.begin_turns(key, drafted.next, settled.settled_by);
+    draft.databases[place] = Some(settled);
+}
+
+/// Passwords are exchanged on a server that runs and is as its spec says, and so no former login
+/// has a session any more; what was begun goes on.
+fn may_rotate(want: &Database, seen: Option<&ObservedDatabase>) -> MayRotate {
+    let is_ready = seen.is_some_and(|seen| {
+        let generation = seen.spec.as_ref().map(|spec| spec.generation);
+        let is_on = seen
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.power == Power::On);
+        is_on && !seen.held && generation.is_some_and(|generation| is_settled(seen, generation))
+    });
+    if is_ready && !want.suspended {
+        MayRotate::Now
+    } else {
+        MayRotate::Later
+    }
 }
 
 /// What a database should become.
@@ -198,10 +220,11 @@ pub(super) fn narrow<'a>(
     (seen, spec): (&'a ObservedDatabase, &'a InstanceSpec),
     kept: Vec<Grantee<'a>>,
 ) -> DatabaseDraft<'a> {
-    let mut logins = Vec::new();
+    let mut drafted = GrantLogins::default();
     for grantee in kept {
-        draft.logins_of(key, grantee, &mut logins, &mut Vec::new());
+        draft.logins_of(key, grantee, MayRotate::No, &mut drafted);
     }
+    let mut logins = drafted.wanted;
     logins.retain_mut(|login| {
         let in_force = spec.logins.iter().find(|old| old.role == login.role);
         if let Some(old) = in_force {

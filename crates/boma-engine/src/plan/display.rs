@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use boma_problem::Problem;
+use jiff::Timestamp;
 
-use super::action::{Action, StartReason, StopReason};
+use super::action::{Action, RestartedBy, Roles, StartReason, StopReason};
 use super::change::Change;
 use super::deployment::Deployment;
 use super::{Plan, WaitingOn};
@@ -59,6 +60,18 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
             '-',
             format!("retire: stopped, its data kept at least until {until}"),
         ),
+        Action::IssueCredential {
+            grant,
+            role,
+            replaces: true,
+            ..
+        } => one(
+            '+',
+            format!(
+                "another password for Database {}, as user {role}",
+                grant.database.name
+            ),
+        ),
         Action::IssueCredential { grant, .. } => one(
             '+',
             format!("user and password for Database {}", grant.database.name),
@@ -77,6 +90,11 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
         }
         Action::RestartApplication { program, why, .. } => one('~', start(*why, program)),
         Action::StopApplication { why, .. } => one('-', stop(*why).to_owned()),
+        Action::ActivateLogin {
+            roles, restarts, ..
+        } => one('~', takes_over(roles, *restarts)),
+        Action::AwaitDrained { roles, until, .. } => one('~', drains(roles, *until)),
+        Action::ReleaseLogin { roles, until, .. } => one('-', let_go(roles, *until)),
         Action::ForgetGrant { grant } => one(
             '-',
             format!("user and password for Database {}", grant.database.name),
@@ -152,6 +170,30 @@ fn start(why: StartReason, program: &Program) -> String {
         StartReason::Changed => format!("restart, its environment or command changed: {command}"),
         StartReason::Exited(at) => format!("start again, it ended at {at}: {command}"),
         StartReason::Asked => format!("restart, as asked: {command}"),
+    }
+}
+
+fn takes_over(roles: &Roles, restarts: RestartedBy) -> String {
+    let Roles { next, former } = roles;
+    match restarts {
+        RestartedBy::Boma => format!("user {next} takes over from {former}, which stays open"),
+        RestartedBy::Owner => format!(
+            "user {next} takes over from {former}, which stays open until the application was \
+             restarted with its new environment"
+        ),
+    }
+}
+
+fn drains(Roles { next, former }: &Roles, until: Timestamp) -> String {
+    format!("wait until it connects as {next} and no more as {former}, at most until {until}")
+}
+
+fn let_go(Roles { next, former }: &Roles, until: Option<Timestamp>) -> String {
+    match until {
+        None => format!("user {former} is let go"),
+        Some(until) => format!(
+            "user {former} is let go once {next} is in use and it is not, at the latest at {until}"
+        ),
     }
 }
 
@@ -319,6 +361,9 @@ impl Fate {
             | Action::RunPreDeploy { .. }
             | Action::RestartApplication { .. }
             | Action::StopApplication { .. }
+            | Action::ActivateLogin { .. }
+            | Action::AwaitDrained { .. }
+            | Action::ReleaseLogin { .. }
             | Action::ForgetGrant { .. } => Self::Changed,
         }
     }

@@ -7,14 +7,15 @@ use boma_instance::{Access, InstanceId, Listen, Verifier};
 use boma_problem::Problem;
 use jiff::Timestamp;
 
-use super::action::{Action, PlannedLogin, PlannedVerifier, Step, StepId};
+use super::action::{Action, PlannedLogin, PlannedVerifier, Roles, Step, StepId};
 use super::join::Join;
 use super::refusal::Notes;
+use super::rotation::{self, Rotation};
 use super::waiting::{Stopped, WaitingOn};
 use super::{Asked, Blocked, Plan};
 use crate::catalog::{Catalog, Grantee, Subject};
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use crate::observed::{AgentState, Observed, ObservedDatabase};
+use crate::observed::{AgentState, Observed, ObservedDatabase, ObservedGrant};
 
 /// The plan so far, what it is made from, and what later parts need to know of earlier ones.
 pub(super) struct Draft<'a> {
@@ -54,6 +55,48 @@ pub(super) struct LoginDraft<'a> {
     pub(super) serial: u64,
     /// Its role; none: it is the one that [`role`] names.
     pub(super) role: Option<&'a str>,
+    /// The step that lets its turn begin; none: it has.
+    pub(super) begins: Option<StepId>,
+    /// The other login, as long as it is kept.
+    pub(super) former: Option<Former<'a>>,
+}
+
+/// A login that an application may still need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Former<'a> {
+    pub(super) role: &'a str,
+    /// Since when it is the other one's turn.
+    pub(super) since: Timestamp,
+}
+
+/// Whether passwords of a database's logins may be exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MayRotate {
+    /// Its server is as its spec says.
+    Now,
+    /// It will be; what was begun goes on.
+    Later,
+    /// Access is only taken away.
+    No,
+}
+
+/// The logins of a database while they are drafted.
+#[derive(Debug, Default)]
+pub(super) struct GrantLogins<'a> {
+    pub(super) wanted: Vec<WantedLogin<'a>>,
+    /// Steps that make their passwords.
+    pub(super) issues: Vec<StepId>,
+    /// Logins whose turn begins.
+    pub(super) next: Vec<Next<'a>>,
+}
+
+/// A login whose turn begins once the server knows its password.
+#[derive(Debug)]
+pub(super) struct Next<'a> {
+    grantee: Grantee<'a>,
+    turn: Turn,
+    serial: u64,
+    former: &'a str,
 }
 
 /// A login that a database should have.
@@ -137,65 +180,161 @@ impl<'a> Draft<'a> {
         self.plan.waiting.push(on);
     }
 
-    /// Adds the logins of one grant, and a step that issues a password where there is none yet.
+    /// Adds the logins of one grant, with steps that issue passwords where one is missing or due.
     pub(super) fn logins_of(
         &mut self,
         database: &DatabaseKey,
         grantee: Grantee<'a>,
-        logins: &mut Vec<WantedLogin<'a>>,
-        issues: &mut Vec<StepId>,
+        may: MayRotate,
+        drafted: &mut GrantLogins<'a>,
+    ) {
+        let stored = self.join.grants[grantee.link];
+        let days = grantee.grant.rotation_days;
+        let stage = stored.and_then(|stored| {
+            let active = stored.logins.get(&stored.active)?;
+            Some((stored, active, Rotation::of(stored, days, self.now)?))
+        });
+        let Some((stored, active, stage)) = stage else {
+            return self.first_login(database, grantee, drafted);
+        };
+        let access = grantee.grant.access;
+        let whose = Whose::Application(&grantee.application.key);
+        let next = match (stage, may) {
+            (Rotation::Due { serial, turn }, MayRotate::Now) => {
+                Some(self.issue(database, grantee, (turn, serial), drafted))
+            }
+            (Rotation::Opening { turn }, MayRotate::Now | MayRotate::Later) => {
+                let login = stored.logins.get(&turn);
+                login.map(|login| (turn, login.serial, WantedVerifier::Stored(&login.verifier)))
+            }
+            (Rotation::Due { .. }, MayRotate::Later) => {
+                let (application, database) = (grantee.application.key.clone(), database.clone());
+                self.wait(WaitingOn::RotationDue {
+                    application,
+                    database,
+                });
+                None
+            }
+            (Rotation::Steady { due }, _) => {
+                self.plan.next = self.plan.next.into_iter().chain(due).min();
+                None
+            }
+            (Rotation::Draining { .. }, _) | (_, MayRotate::No) => None,
+        };
+        let (turn, serial) = match &next {
+            Some((turn, serial, _)) => (*turn, *serial),
+            None => (stored.active, active.serial),
+        };
+        if next.is_some() {
+            drafted.next.push(Next {
+                grantee,
+                turn,
+                serial,
+                former: &active.role,
+            });
+        }
+        self.logins[grantee.link] = Some(LoginDraft {
+            turn,
+            serial,
+            role: stored.logins.get(&turn).map(|login| login.role.as_str()),
+            begins: None,
+            former: former(stored, stage),
+        });
+        let is_kept = matches!(stage, Rotation::Draining { .. });
+        for one in Turn::BOTH {
+            let login = stored.logins.get(&one);
+            let verifier = match (&next, login) {
+                (Some((next, _, verifier)), _) if *next == one => *verifier,
+                // The login whose turn it is not stays locked, but while it is still needed.
+                (_, Some(login)) if one == stored.active || is_kept => {
+                    WantedVerifier::Stored(&login.verifier)
+                }
+                (_, Some(_)) => WantedVerifier::Locked,
+                (_, None) => continue,
+            };
+            let role = login.map_or_else(
+                || role(database, &grantee.application.key, one).into(),
+                |login| login.role.as_str().into(),
+            );
+            drafted.wanted.push(WantedLogin {
+                role,
+                access,
+                whose,
+                verifier,
+            });
+        }
+    }
+
+    /// The first password of a grant.
+    fn first_login(
+        &mut self,
+        database: &DatabaseKey,
+        grantee: Grantee<'a>,
+        drafted: &mut GrantLogins<'a>,
     ) {
         let application = &grantee.application.key;
-        let access = grantee.grant.access;
-        let whose = Whose::Application(application);
-        let stored = self.join.grants[grantee.link];
-        let active = stored.and_then(|stored| Some((stored, stored.logins.get(&stored.active)?)));
-        let Some((stored, active)) = active else {
-            let (turn, serial) = (Turn::First, serial(self.now));
-            let role = role(database, application, turn);
-            self.logins[grantee.link] = Some(LoginDraft {
-                turn,
-                serial,
-                role: None,
-            });
-            let grant = GrantKey {
-                application: application.clone(),
-                database: database.clone(),
-            };
-            let action = Action::IssueCredential {
-                grant,
-                turn,
-                role: role.clone(),
-                serial,
-            };
-            issues.push(self.step(action, []));
-            let verifier = WantedVerifier::Issued(application, turn);
-            return logins.push(WantedLogin {
-                role: role.into(),
-                access,
-                whose,
-                verifier,
-            });
-        };
+        let (turn, serial) = (Turn::First, rotation::serial_of(self.now));
+        let (turn, serial, verifier) = self.issue(database, grantee, (turn, serial), drafted);
         self.logins[grantee.link] = Some(LoginDraft {
-            turn: stored.active,
-            serial: active.serial,
-            role: Some(&active.role),
+            turn,
+            serial,
+            role: None,
+            begins: None,
+            former: None,
         });
-        logins.extend(stored.logins.iter().map(|(turn, login)| {
-            // The login whose turn it is not stays locked until a rotation unlocks it.
-            let verifier = if *turn == stored.active {
-                WantedVerifier::Stored(&login.verifier)
-            } else {
-                WantedVerifier::Locked
+        drafted.wanted.push(WantedLogin {
+            role: role(database, application, turn).into(),
+            access: grantee.grant.access,
+            whose: Whose::Application(application),
+            verifier,
+        });
+    }
+
+    /// A step that makes a password and stores it.
+    fn issue(
+        &mut self,
+        database: &DatabaseKey,
+        grantee: Grantee<'a>,
+        (turn, serial): (Turn, u64),
+        drafted: &mut GrantLogins<'a>,
+    ) -> (Turn, u64, WantedVerifier<'a>) {
+        let application = &grantee.application.key;
+        let action = Action::IssueCredential {
+            grant: grant_key(application, database),
+            turn,
+            role: role(database, application, turn),
+            serial,
+            replaces: self.join.grants[grantee.link].is_some(),
+        };
+        drafted.issues.push(self.step(action, []));
+        (turn, serial, WantedVerifier::Issued(application, turn))
+    }
+
+    /// Lets the turns of new logins begin, once the server knows them.
+    pub(super) fn begin_turns(
+        &mut self,
+        database: &DatabaseKey,
+        next: Vec<Next<'a>>,
+        settled_by: Option<StepId>,
+    ) {
+        for one in next {
+            let application = one.grantee.application;
+            let roles = Roles {
+                next: role(database, &application.key, one.turn),
+                former: one.former.to_owned(),
             };
-            WantedLogin {
-                role: login.role.as_str().into(),
-                access,
-                whose,
-                verifier,
+            let action = Action::ActivateLogin {
+                grant: grant_key(&application.key, database),
+                turn: one.turn,
+                serial: one.serial,
+                roles,
+                restarts: application.restarted_by(),
+            };
+            let step = self.step(action, settled_by);
+            if let Some(login) = &mut self.logins[one.grantee.link] {
+                login.begins = Some(step);
             }
-        }));
+        }
     }
 }
 
@@ -207,6 +346,11 @@ impl WantedLogin<'_> {
             WantedVerifier::Stored(stored) => verifier == Some(stored),
             WantedVerifier::Issued(..) => false,
         }
+    }
+
+    /// Whether nobody may connect with it.
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self.verifier, WantedVerifier::Locked)
     }
 
     /// What the role's comment says: whose it is.
@@ -223,14 +367,7 @@ impl WantedLogin<'_> {
             WantedVerifier::Locked => PlannedVerifier::Locked,
             WantedVerifier::Stored(verifier) => PlannedVerifier::Stored(verifier.clone()),
             WantedVerifier::Issued(application, turn) => {
-                let (application, database) = (application.clone(), database.clone());
-                PlannedVerifier::Issued(
-                    GrantKey {
-                        application,
-                        database,
-                    },
-                    turn,
-                )
+                PlannedVerifier::Issued(grant_key(application, database), turn)
             }
         };
         PlannedLogin {
@@ -242,11 +379,21 @@ impl WantedLogin<'_> {
     }
 }
 
-/// The number of a password made now. It stands for the password in fingerprints, so no other
-/// password may ever have it, not even after the credentials were forgotten in between: an
-/// environment that still holds the forgotten one would pass for up to date.
-fn serial(now: Timestamp) -> u64 {
-    u64::try_from(now.as_millisecond()).unwrap_or_default()
+/// The login whose turn is over, as long as it is kept.
+fn former(stored: &ObservedGrant, stage: Rotation) -> Option<Former<'_>> {
+    let Rotation::Draining { former, since } = stage else {
+        return None;
+    };
+    let role = &stored.logins.get(&former)?.role;
+    Some(Former { role, since })
+}
+
+/// Names a grant.
+fn grant_key(application: &ApplicationKey, database: &DatabaseKey) -> GrantKey {
+    GrantKey {
+        application: application.clone(),
+        database: database.clone(),
+    }
 }
 
 /// Role name of a grant's login.

@@ -31,6 +31,24 @@ pub enum WaitingOn {
         /// By whom it is stopped.
         stopped: Stopped,
     },
+    /// A password is to be exchanged, and its server is not as its spec says.
+    RotationDue {
+        /// Whose password.
+        application: ApplicationKey,
+        /// For what.
+        database: DatabaseKey,
+    },
+    /// An application that runs elsewhere has a new password and still needs the former one.
+    PickUp {
+        /// Who waits.
+        application: ApplicationKey,
+        /// For what.
+        database: DatabaseKey,
+        /// Sessions on its new login, and on its former one.
+        sessions: (u32, u32),
+        /// When sessions on the former login are ended; none: not before there is one on the new.
+        until: Option<Timestamp>,
+    },
     /// An application ended by itself too often to be started again at once.
     Backoff {
         /// Which one.
@@ -58,6 +76,8 @@ impl WaitingOn {
             Self::Held { subject } => subject.clone(),
             Self::BlockedDatabase { application, .. }
             | Self::StoppedDatabase { application, .. }
+            | Self::RotationDue { application, .. }
+            | Self::PickUp { application, .. }
             | Self::Backoff { application, .. } => application.into(),
         }
     }
@@ -66,7 +86,11 @@ impl WaitingOn {
     pub fn due(&self) -> Option<Timestamp> {
         match self {
             Self::Backoff { until, .. } => Some(*until),
-            Self::Held { .. } | Self::BlockedDatabase { .. } | Self::StoppedDatabase { .. } => None,
+            Self::PickUp { until, .. } => *until,
+            Self::Held { .. }
+            | Self::BlockedDatabase { .. }
+            | Self::StoppedDatabase { .. }
+            | Self::RotationDue { .. } => None,
         }
     }
 
@@ -76,6 +100,8 @@ impl WaitingOn {
             Self::Held { .. } => "held",
             Self::BlockedDatabase { .. } => "blocked-database",
             Self::StoppedDatabase { .. } => "stopped-database",
+            Self::RotationDue { .. } => "rotation-due",
+            Self::PickUp { .. } => "pick-up",
             Self::Backoff { .. } => "backoff",
         }
     }
@@ -106,6 +132,25 @@ impl fmt::Display for WaitingOn {
                     "waits for Database {}, which is {stopped}",
                     database.name
                 )
+            }
+            Self::RotationDue { database, .. } => write!(
+                f,
+                "another password is due; waits until Database {} is as its manifest says",
+                database.name
+            ),
+            Self::PickUp {
+                database,
+                sessions: (new, former),
+                until,
+                ..
+            } => {
+                write!(
+                    f,
+                    "waits for the application to pick up its new environment: Database {} has \
+                     {new} of its sessions with the new password and {former} with the former one",
+                    database.name
+                )?;
+                until.map_or(Ok(()), |until| write!(f, ", which end at {until}"))
             }
             Self::Backoff {
                 failures, until, ..

@@ -11,7 +11,7 @@ use super::{SimulatedPlatform, died, refused};
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{DatabaseRecord, Life, Observed, PreDeployRun, ProcessState};
 use crate::platform::{
-    AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
+    ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
 };
 
 impl Platform for SimulatedPlatform {
@@ -140,6 +140,11 @@ impl Platform for SimulatedPlatform {
     ) -> Result<(), PlatformError> {
         self.may("store_credential", &grant.application.name)?;
         self.write(|state| {
+            let active = state.credentials.get(grant).map(|(active, _)| *active);
+            let rotation = state.rotations.get(grant).copied().unwrap_or_default();
+            if active == Some(turn) || rotation.draining.is_some() {
+                return Err(refused(format!("the password of {grant} is in use")));
+            }
             let stored = state.credentials.entry(grant.clone());
             let (_, logins) = stored.or_insert_with(|| (turn, [].into()));
             logins.insert(turn, credential.clone());
@@ -164,6 +169,48 @@ impl Platform for SimulatedPlatform {
             .ok_or_else(|| refused(format!("no credential for {grant}")))
     }
 
+    async fn look(&self, id: InstanceId) -> Result<InstanceStatus, PlatformError> {
+        self.may("look", "")?;
+        let state = self.state();
+        let key = state.owners.get(&id).cloned();
+        let found = key.and_then(|key| Some((state.databases.get(&key)?, key)));
+        let (database, key) = found.ok_or_else(|| refused(format!("there is no instance {id}")))?;
+        let mut status = database.status(state.now).ok_or_else(died)?;
+        state.count_sessions(&key, &mut status);
+        Ok(status)
+    }
+
+    async fn activate_login(
+        &self,
+        grant: &GrantKey,
+        login: ActiveLogin,
+    ) -> Result<(), PlatformError> {
+        self.may("activate_login", &grant.application.name)?;
+        self.write(|state| {
+            let stored = state.credentials.get_mut(grant);
+            let (active, logins) = stored.ok_or_else(|| refused("there is no such grant"))?;
+            let is_it = logins
+                .get(&login.turn)
+                .is_some_and(|one| one.serial == login.serial);
+            if !is_it {
+                return Err(refused(format!("another password of {grant} is stored")));
+            }
+            if *active != login.turn {
+                *active = login.turn;
+                state.rotations.entry(grant.clone()).or_default().draining = Some(login.since);
+            }
+            Ok(())
+        })
+    }
+
+    async fn release_login(&self, grant: &GrantKey) -> Result<(), PlatformError> {
+        self.may("release_login", &grant.application.name)?;
+        self.write(|state| {
+            state.rotations.entry(grant.clone()).or_default().draining = None;
+            Ok(())
+        })
+    }
+
     async fn forget_grant(&self, grant: &GrantKey) -> Result<(), PlatformError> {
         self.may("forget_grant", &grant.application.name)?;
         self.write(|state| {
@@ -182,6 +229,7 @@ impl Platform for SimulatedPlatform {
                 return Err(refused(format!("{grant} still has its login")));
             }
             state.credentials.remove(grant);
+            state.rotations.remove(grant);
             if let Some(granted) = state.granted.get_mut(&grant.database) {
                 granted.remove(grant);
             }
@@ -253,6 +301,14 @@ impl Platform for SimulatedPlatform {
             };
             known.process = Some(running.clone());
             known.starts += 1;
+            let environment = known.environment.clone();
+            known.runs_with.clone_from(&environment);
+            state.sessions_end(application);
+            for binding in environment.iter().flat_map(|one| &one.bindings) {
+                let role = binding.credential.role.clone();
+                let place = (binding.grant.database.clone(), role);
+                state.connections.insert(place, 1);
+            }
             Ok(running)
         })
     }
@@ -261,6 +317,7 @@ impl Platform for SimulatedPlatform {
         self.may("stop_application", &application.name)?;
         self.write(|state| {
             known(state, application)?.process = Some(ProcessState::NotRunning);
+            state.sessions_end(application);
             Ok(())
         })
     }

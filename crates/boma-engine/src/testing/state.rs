@@ -31,6 +31,10 @@ pub struct State {
     pub databases: BTreeMap<DatabaseKey, SimulatedDatabase>,
     /// Stored credentials, after the turn of the active one.
     pub credentials: BTreeMap<GrantKey, (Turn, BTreeMap<Turn, Credential>)>,
+    /// How far the exchange of passwords is, where one was ever asked for.
+    pub rotations: BTreeMap<GrantKey, SimulatedRotation>,
+    /// Sessions on a login, by database and role; what is not here has none.
+    pub connections: BTreeMap<(DatabaseKey, String), u32>,
     /// Applications.
     pub applications: BTreeMap<ApplicationKey, SimulatedApplication>,
     /// Events.
@@ -75,6 +79,15 @@ pub struct SimulatedDatabase {
     pub slow: bool,
 }
 
+/// The exchange of a grant's password.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SimulatedRotation {
+    /// The least number that a person asked for.
+    pub asked: u64,
+    /// Since when the former login is kept.
+    pub draining: Option<Timestamp>,
+}
+
 /// An agent, and the server beside it.
 #[derive(Clone, Debug)]
 pub enum Agent {
@@ -106,6 +119,8 @@ pub struct SimulatedApplication {
     pub pre_deploy_fails: Option<Problem>,
     /// Its process.
     pub process: Option<ProcessState>,
+    /// What its process was started with.
+    pub runs_with: Option<Environment>,
     /// How often its process was started.
     pub starts: u64,
     /// Stopped by a person.
@@ -120,6 +135,8 @@ impl State {
             source: None,
             databases: BTreeMap::new(),
             credentials: BTreeMap::new(),
+            rotations: BTreeMap::new(),
+            connections: BTreeMap::new(),
             applications: BTreeMap::new(),
             events: Vec::new(),
             audit: Vec::new(),
@@ -138,7 +155,13 @@ impl State {
     /// What the engine may know of it.
     pub fn observed(&self) -> Observed {
         let databases = self.databases.iter();
-        let databases = databases.map(|(key, one)| (key.clone(), one.observed(self.now)));
+        let databases = databases.map(|(key, one)| {
+            let mut observed = one.observed(self.now);
+            if let AgentState::Answering(status) = &mut observed.agent {
+                self.count_sessions(key, status);
+            }
+            (key.clone(), observed)
+        });
         let grants = self.credentials.iter().map(|(key, (active, logins))| {
             let logins = logins
                 .iter()
@@ -149,6 +172,8 @@ impl State {
                 ObservedGrant {
                     active: *active,
                     logins,
+                    asked: self.rotations.get(key).map_or(0, |one| one.asked),
+                    draining: self.rotations.get(key).and_then(|one| one.draining),
                 },
             )
         });
@@ -160,6 +185,26 @@ impl State {
             databases: databases.collect(),
             grants: grants.collect(),
             applications: applications.collect(),
+        }
+    }
+
+    /// Fills in how many sessions each login has.
+    pub(super) fn count_sessions(&self, key: &DatabaseKey, status: &mut InstanceStatus) {
+        for login in &mut status.logins {
+            let place = (key.clone(), login.role.clone());
+            login.connections = self.connections.get(&place).copied().unwrap_or_default();
+        }
+    }
+
+    /// The sessions of an application are over, whichever login they were on.
+    pub(super) fn sessions_end(&mut self, application: &ApplicationKey) {
+        let granted = self.credentials.iter();
+        let granted = granted.filter(|(grant, _)| grant.application == *application);
+        for (grant, (_, logins)) in granted {
+            for login in logins.values() {
+                let place = (grant.database.clone(), login.role.clone());
+                self.connections.remove(&place);
+            }
         }
     }
 

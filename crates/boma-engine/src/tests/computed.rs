@@ -32,7 +32,7 @@ fn both(world: &World, plan: Option<&Plan>) -> String {
     let key = application_key("auth-api");
     let database = computed::database(&database_key("accounts-db"), &seen, plan);
     let want = catalog.application(&key).map(|want| &**want);
-    let application = computed::application(&key, want, &seen, plan);
+    let application = computed::application(&key, want, &seen, plan, world.platform.now());
     let database = serde_json::to_string_pretty(&database).unwrap();
     let application = serde_json::to_string_pretty(&application).unwrap();
     format!("{database}\n{application}")
@@ -93,7 +93,12 @@ async fn everything_that_was_measured_is_shown() {
           "database": "fincorp/retail-banking/development/login-svc/accounts-db",
           "access": "read-write",
           "envVar": "DATABASE_URL",
-          "role": "auth_api_1"
+          "role": "auth_api_1",
+          "passwordSince": "2026-11-21T10:00:00.1Z",
+          "rotation": {
+            "stage": "steady",
+            "due": null
+          }
         }
       ],
       "environment": [
@@ -156,7 +161,9 @@ fn what_nothing_is_known_of_is_unknown() {
           "database": "fincorp/retail-banking/development/login-svc/accounts-db",
           "access": "read-write",
           "envVar": "DATABASE_URL",
-          "role": null
+          "role": null,
+          "passwordSince": null,
+          "rotation": null
         }
       ],
       "environment": [

@@ -58,6 +58,7 @@ enum Happening {
     Advance(u32),
     Purge(usize),
     Deploy(usize),
+    Rotate(usize),
     Apply,
     ApplyAndDie(u8),
 }
@@ -117,6 +118,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..2_000_000_u32).prop_map(Happening::Advance),
         1 => one().prop_map(Happening::Purge),
         1 => one().prop_map(Happening::Deploy),
+        2 => one().prop_map(Happening::Rotate),
         4 => Just(Happening::Apply),
         4 => (0..40_u8).prop_map(Happening::ApplyAndDie),
     ]
@@ -263,6 +265,17 @@ impl Model {
                 let mut asked = self.world.asked();
                 asked.deploy.insert(app(one), platform.now());
                 self.apply(asked).await;
+            }
+            Happening::Rotate(one) => {
+                let mut state = platform.state();
+                let asked = state.now.as_millisecond().unsigned_abs();
+                let granted: Vec<GrantKey> = state.credentials.keys().cloned().collect();
+                for grant in granted
+                    .into_iter()
+                    .filter(|grant| grant.application == app(one))
+                {
+                    state.rotations.entry(grant).or_default().asked = asked;
+                }
             }
             Happening::Apply => self.apply(self.world.asked()).await,
             Happening::ApplyAndDie(effect) => {

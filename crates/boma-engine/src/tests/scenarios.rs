@@ -74,8 +74,10 @@ async fn every_scenario_prints_what_its_script_says() {
 }
 
 /// All kinds of steps and of waiting.
-const ALL_KINDS: [&str; 16] = [
+const ALL_KINDS: [&str; 21] = [
+    "activate-login",
     "await-converged",
+    "await-drained",
     "backoff",
     "blocked-database",
     "deliver-environment",
@@ -83,10 +85,13 @@ const ALL_KINDS: [&str; 16] = [
     "forget-grant",
     "held",
     "issue-credential",
+    "pick-up",
     "put-instance",
     "record-database",
     "record-source",
+    "release-login",
     "restart-application",
+    "rotation-due",
     "run-pre-deploy",
     "set-life",
     "stop-application",
@@ -252,6 +257,12 @@ async fn happen(world: &World, words: &[&str]) -> String {
         }
         ["stop", name] => hold(&mut platform.state(), name, true),
         ["start", name] => hold(&mut platform.state(), name, false),
+        ["rotate", name] => rotate(&mut platform.state(), name),
+        ["sessions", name, role, count] => {
+            let place = (database_key(name), (*role).to_owned());
+            let count = count.parse().unwrap();
+            platform.state().connections.insert(place, count);
+        }
         ["exits", name] => exits(&mut platform.state(), name),
         ["agent-dies", name] => database(&mut platform.state(), name).agent = Agent::Absent,
         ["agent-hangs", name] => database(&mut platform.state(), name).agent = Agent::Silent,
@@ -287,14 +298,8 @@ async fn happen(world: &World, words: &[&str]) -> String {
         ["has", "memory", bytes] => {
             platform.state().capabilities.memory_bytes = Some(bytes.parse().unwrap());
         }
-        ["pre-deploy-fails", name] => {
-            pre_deploy(
-                &mut platform.state(),
-                name,
-                Some("npm run migrate ended with status 1"),
-            );
-        }
-        ["pre-deploy-works", name] => pre_deploy(&mut platform.state(), name, None),
+        ["pre-deploy-fails", name] => pre_deploy_of(&mut platform.state(), name, false),
+        ["pre-deploy-works", name] => pre_deploy_of(&mut platform.state(), name, true),
         ["database-fails", name] => {
             let problem = Problem::new(Class::User, "disk-full", "there is no space on the disk")
                 .hint("Make room, then it goes on by itself.");
@@ -334,6 +339,21 @@ fn hold(state: &mut State, name: &str, held: bool) {
             .unwrap()
             .held = held;
     }
+}
+
+fn rotate(state: &mut State, name: &str) {
+    let now = state.now.as_millisecond().unsigned_abs();
+    let granted: Vec<_> = state.credentials.keys().cloned().collect();
+    for grant in granted {
+        if grant.application == application_key(name) {
+            state.rotations.entry(grant).or_default().asked = now;
+        }
+    }
+}
+
+fn pre_deploy_of(state: &mut State, name: &str, works: bool) {
+    let why = (!works).then_some("npm run migrate ended with status 1");
+    pre_deploy(state, name, why);
 }
 
 fn exits(state: &mut State, name: &str) {
@@ -390,6 +410,9 @@ fn show_database(key: &DatabaseKey, one: &crate::testing::SimulatedDatabase) -> 
     .unwrap();
     for login in &spec.logins {
         write!(text, "\n  login {} {:?}", login.role, login.access).unwrap();
+        if login.verifier.is_none() {
+            text.push_str(", locked");
+        }
     }
     text
 }

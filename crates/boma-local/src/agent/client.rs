@@ -111,6 +111,16 @@ pub(crate) async fn put_assignment(
     .await
 }
 
+/// Asks an agent to look at its server now.
+pub(crate) async fn look(socket: &Path) -> Result<(), AgentError> {
+    within(
+        ACCEPT_DEADLINE,
+        send(socket, Method::POST, api::LOOK, None::<&()>),
+    )
+    .await
+    .map(drop)
+}
+
 /// Asks an agent to end; the server goes on as it is.
 pub(crate) async fn exit(socket: &Path) -> Result<(), AgentError> {
     within(

@@ -161,6 +161,18 @@ pub enum NotPossible {
         /// Which grant.
         grant: GrantKey,
     },
+    /// It is in use, so another one may not take its place.
+    #[error("the password of {grant} is in use and not replaced")]
+    PasswordInUse {
+        /// Which grant.
+        grant: GrantKey,
+    },
+    /// Another password than the one whose turn begins is stored.
+    #[error("another password than expected is stored for {grant}")]
+    OtherPassword {
+        /// Which grant.
+        grant: GrantKey,
+    },
     /// Nothing was delivered.
     #[error("application `{key}` has no environment yet")]
     NoEnvironment {
@@ -207,6 +219,11 @@ impl IntoProblem for NotPossible {
                 .hint("Take its manifest away, with `deletionProtection: false` applied before, and apply; then purge it."),
             Self::NotStopped { .. } => problem(Class::Transient, "not-stopped"),
             Self::NoCredential { .. } => problem(Class::Internal, "credential-missing"),
+            // Two processes exchange it at the same time; who comes second looks again.
+            Self::PasswordInUse { .. } => problem(Class::Transient, "password-in-use")
+                .hint("Another process exchanged it meanwhile. It is looked at again."),
+            Self::OtherPassword { .. } => problem(Class::Transient, "password-other")
+                .hint("Another process exchanged it meanwhile. It is looked at again."),
             Self::Files { .. } => problem(Class::Transient, "files-not-removed")
                 .hint("The database is already taken out of use; `boma purge` once more goes on where it stopped."),
         }

@@ -27,6 +27,9 @@ const ONE_WAIT: Duration = Duration::from_secs(30);
 /// How long a server may take to stop before that is a problem.
 const STOP_PATIENCE: Duration = Duration::from_mins(2);
 
+/// How long an agent may take to look at its server: it finishes the step that it is at first.
+const LOOK_PATIENCE: Duration = Duration::from_secs(90);
+
 /// Between two looks at an agent that has not ended yet, or has nothing to tell yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -122,6 +125,24 @@ impl LocalPlatform {
             if is_there || (is_known && is_stuck) || Instant::now() >= until {
                 return Ok(status.clone());
             }
+        }
+    }
+
+    /// Lets the agent look now, and tells what it saw.
+    pub(super) async fn look_at(&self, id: InstanceId) -> Result<InstanceStatus, PlatformError> {
+        let socket = self.inner.layout.agent_socket(id);
+        let asked_at = jiff::Timestamp::now();
+        agent::look(&socket).await.map_err(boxed)?;
+        let until = Instant::now() + LOOK_PATIENCE;
+        loop {
+            let status = agent::ask_status(&socket).await.map_err(boxed)?.status;
+            if status.observed_at >= asked_at {
+                return Ok(status);
+            }
+            if Instant::now() >= until {
+                return Err(boxed(AgentError::Deadline(LOOK_PATIENCE)));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 

@@ -26,6 +26,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// added to it.
 const READ_AGAIN: Duration = Duration::from_mins(1);
 
+/// How often is looked whether a person has asked for something: a person does not notice the
+/// delay, and a look is one row out of memory.
+const WISHES_AGAIN: Duration = Duration::from_millis(500);
+
 /// The one server of an installation, until this is dropped.
 #[derive(Debug)]
 pub struct Serving {
@@ -66,6 +70,8 @@ impl LocalPlatform {
         let mut tasks = JoinSet::new();
         let this = self.clone();
         tasks.spawn(async move { this.watch_all().await });
+        let this = self.clone();
+        tasks.spawn(async move { this.watch_wishes().await });
         Ok(Serving {
             waker: self.inner.waker.clone(),
             _tasks: tasks,
@@ -109,6 +115,31 @@ impl LocalPlatform {
                 () = self.inner.registry.woken() => {}
                 () = tokio::time::sleep(READ_AGAIN) => {}
             }
+        }
+    }
+
+    /// Whether another process is the one server of the installation.
+    ///
+    /// # Errors
+    /// When that cannot be known.
+    pub fn is_served(&self) -> Result<bool, PlatformError> {
+        let held = locks::try_hold(&self.inner.layout.lock("serve")).map_err(boxed)?;
+        Ok(held.is_err())
+    }
+
+    /// Wakes the engine when a person has asked for something in another process.
+    async fn watch_wishes(&self) {
+        let mut known = None;
+        loop {
+            match self.inner.store.read(|state| state.wishes()).await {
+                Ok(wishes) => {
+                    if known.replace(wishes).is_some_and(|known| known != wishes) {
+                        self.inner.waker.wake();
+                    }
+                }
+                Err(error) => tracing::debug!(problem = %error.problem(), "cannot read wishes"),
+            }
+            tokio::time::sleep(WISHES_AGAIN).await;
         }
     }
 

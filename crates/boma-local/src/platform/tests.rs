@@ -4,9 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use boma_engine::observed::AgentState;
-use boma_instance::{Power, Resources};
+use boma_instance::{Power, Resources, Secret};
 use boma_problem::IntoProblem;
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::*;
@@ -491,4 +490,49 @@ async fn fifty_databases_are_observed_quickly_and_placed_without_meeting() {
         assert!(addresses.insert((listen.address, listen.port)));
     }
     assert_eq!(platform.observe().await.unwrap().databases.len(), 50);
+}
+
+#[tokio::test]
+async fn who_exchanges_a_password_second_is_told_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = open(dir.path()).await;
+    let grant = GrantKey {
+        application: ApplicationKey::new("a/b/c/d", "api"),
+        database: key("login", "accounts"),
+    };
+    let made = |serial| Credential {
+        role: "api_1".to_owned(),
+        password: Secret::new("p".to_owned()),
+        verifier: Secret::new("v".to_owned()),
+        serial,
+    };
+    let (first, second) = (made(1), made(2));
+    let put = platform.store_credential(&grant, Turn::First, &first);
+    put.await.unwrap();
+    let put = platform.store_credential(&grant, Turn::First, &second);
+    let problem = put.await.unwrap_err();
+    assert_eq!(problem.code, "password-in-use");
+    assert_eq!(
+        problem.message,
+        format!("the password of {grant} is in use and not replaced")
+    );
+    let login = ActiveLogin {
+        turn: Turn::Second,
+        serial: 2,
+        since: Timestamp::now(),
+    };
+    let problem = platform.activate_login(&grant, login).await.unwrap_err();
+    assert_eq!(problem.code, "password-other");
+    assert_eq!(
+        problem.message,
+        format!("another password than expected is stored for {grant}")
+    );
+    assert_eq!(
+        platform
+            .credential(&grant, Turn::First)
+            .await
+            .unwrap()
+            .serial,
+        1
+    );
 }

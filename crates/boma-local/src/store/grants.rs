@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use boma_engine::keys::GrantKey;
 use boma_engine::observed::{ObservedGrant, ObservedLogin};
-use boma_engine::platform::Credential;
+use boma_engine::platform::{ActiveLogin, Credential};
 use boma_instance::Secret;
 use boma_instance::names::Turn;
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,15 @@ use super::{Access, StoreError};
 struct Sealed {
     password: String,
     verifier: String,
+}
+
+/// What became of the wish for another password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedRotation {
+    /// It is remembered.
+    Begins,
+    /// An exchange is going on already; the two are one.
+    GoesOn,
 }
 
 /// The row that a secret belongs to. The serial is part of it, so that an older password of the
@@ -53,7 +63,8 @@ impl Access<'_> {
         let mut query = self
             .db
             .prepare_cached(
-                "SELECT g.application, g.database, g.active, l.turn, l.role, l.serial, l.secret \
+                "SELECT g.application, g.database, g.active, l.turn, l.role, l.serial, l.secret, \
+                 g.asked, g.draining \
                  FROM grants g JOIN logins l USING (application, database)",
             )
             .map_err(&sql)?;
@@ -68,6 +79,10 @@ impl Access<'_> {
             let (turn, serial) = (turn_of(&text(3)?), serial(row.get(5).map_err(&sql)?));
             let sealed: Vec<u8> = row.get(6).map_err(&sql)?;
             let secret = self.open_login(&grant, turn, serial, &sealed)?;
+            let asked = self::serial(row.get(7).map_err(&sql)?);
+            let draining: Option<String> = row.get(8).map_err(&sql)?;
+            let draining = draining.map(|at| at.parse().map_err(StoreError::form(doing)));
+            let draining: Option<Timestamp> = draining.transpose()?;
             let login = ObservedLogin {
                 role: text(4)?,
                 serial,
@@ -78,6 +93,8 @@ impl Access<'_> {
                 .or_insert_with(|| ObservedGrant {
                     active: turn,
                     logins: BTreeMap::new(),
+                    asked,
+                    draining,
                 })
                 .logins
                 .insert(turn, login);
@@ -89,14 +106,18 @@ impl Access<'_> {
         Ok(grants)
     }
 
-    /// Stores a credential; the first one of a grant becomes the active one.
+    /// Stores a credential; the first one of a grant becomes the active one. Answers whether it
+    /// was stored: a password that is in use is not replaced.
     pub(crate) fn store_credential(
         &self,
         grant: &GrantKey,
         turn: Turn,
         credential: &Credential,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let doing = "store a credential";
+        if self.is_in_use(grant, turn)? {
+            return Ok(false);
+        }
         let secret = Sealed {
             password: credential.password.expose().clone(),
             verifier: credential.verifier.expose().clone(),
@@ -124,7 +145,84 @@ impl Access<'_> {
                 credential.serial.cast_signed(),
                 sealed
             ],
+        )?;
+        Ok(true)
+    }
+
+    /// Whether somebody may be connected with the password of a login.
+    fn is_in_use(&self, grant: &GrantKey, turn: Turn) -> Result<bool, StoreError> {
+        self.db
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM grants g JOIN logins l USING (application, database) \
+                 WHERE g.application = ?1 AND g.database = ?2 AND l.turn = ?3 \
+                 AND (g.active = ?3 OR g.draining IS NOT NULL))",
+            )
+            .and_then(|mut query| {
+                let (application, database) =
+                    (grant.application.to_string(), grant.database.to_string());
+                query.query_row(params![application, database, word(turn)], |row| row.get(0))
+            })
+            .map_err(StoreError::sql("look whether a password is in use"))
+    }
+
+    /// Lets a login's turn begin; answers whether this password is the one that is stored.
+    pub(crate) fn activate_login(
+        &self,
+        grant: &GrantKey,
+        login: ActiveLogin,
+    ) -> Result<bool, StoreError> {
+        // The one whose turn it is already is left as it is, and counts as found.
+        self.changed(
+            "let a login's turn begin",
+            "UPDATE grants SET draining = CASE WHEN active = ?3 THEN draining ELSE ?5 END, \
+             active = ?3 WHERE application = ?1 AND database = ?2 AND EXISTS \
+             (SELECT 1 FROM logins l WHERE l.application = ?1 AND l.database = ?2 \
+              AND l.turn = ?3 AND l.serial = ?4)",
+            params![
+                grant.application.to_string(),
+                grant.database.to_string(),
+                word(login.turn),
+                login.serial.cast_signed(),
+                login.since.to_string()
+            ],
         )
+    }
+
+    /// Notes that the former login of a grant is kept no more.
+    pub(crate) fn release_login(&self, grant: &GrantKey) -> Result<(), StoreError> {
+        self.run(
+            "let a former login go",
+            "UPDATE grants SET draining = NULL WHERE application = ?1 AND database = ?2",
+            params![grant.application.to_string(), grant.database.to_string()],
+        )
+    }
+
+    /// Remembers that a person asks for a password with at least this number. One that is asked
+    /// for while an exchange goes on is the one that is under way.
+    pub(crate) fn ask_rotation(
+        &self,
+        grant: &GrantKey,
+        at_least: u64,
+    ) -> Result<AskedRotation, StoreError> {
+        let begun = self.changed(
+            "remember that a password is to be exchanged",
+            "UPDATE grants SET asked = max(?3, 1 + (SELECT max(serial) FROM logins l \
+              WHERE l.application = ?1 AND l.database = ?2)) \
+             WHERE application = ?1 AND database = ?2 AND draining IS NULL \
+             AND asked <= (SELECT serial FROM logins l WHERE l.application = ?1 \
+              AND l.database = ?2 AND l.turn = grants.active)",
+            params![
+                grant.application.to_string(),
+                grant.database.to_string(),
+                at_least.cast_signed()
+            ],
+        )?;
+        self.note_wish()?;
+        Ok(if begun {
+            AskedRotation::Begins
+        } else {
+            AskedRotation::GoesOn
+        })
     }
 
     /// Reads a credential.

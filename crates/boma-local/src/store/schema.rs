@@ -8,7 +8,7 @@ use super::{Access, StoreError};
 
 /// One script per format, in order; `user_version` says how many were applied. A script that was
 /// ever released is never changed: the next format is a further script.
-const MIGRATIONS: &[&str] = &[FORMAT_1];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2];
 
 /// The newest format. (There is no `try_from` in constants; the list is short.)
 #[expect(
@@ -119,6 +119,12 @@ CREATE TABLE audit (
 ) STRICT;
 ";
 
+/// Rotation: what a person asked for, and since when the former login is kept.
+const FORMAT_2: &str = "
+ALTER TABLE grants ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE grants ADD COLUMN draining TEXT;
+";
+
 /// Brings the tables to the newest format, in one transaction.
 pub(super) fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |source| StoreError::Open {
@@ -180,6 +186,21 @@ impl Access<'_> {
     /// Remembers where manifests come from.
     pub(crate) fn set_source(&self, source: &str) -> Result<(), StoreError> {
         set_meta(self.db, "source", source.as_bytes()).map_err(StoreError::sql("record the source"))
+    }
+
+    /// Notes that a person wants something, so that a `boma serve` in another process looks.
+    pub(crate) fn note_wish(&self) -> Result<(), StoreError> {
+        let wishes = self.wishes()?.wrapping_add(1);
+        set_meta(self.db, "wishes", &wishes.to_le_bytes())
+            .map_err(StoreError::sql("note that something is wanted"))
+    }
+
+    /// How often a person wanted something.
+    pub(crate) fn wishes(&self) -> Result<u64, StoreError> {
+        let value =
+            meta(self.db, "wishes").map_err(StoreError::sql("look whether something is wanted"))?;
+        let bytes = value.and_then(|value| value.try_into().ok());
+        Ok(bytes.map_or(0, u64::from_le_bytes))
     }
 
     /// Certificate and key of the installation's authority, PEM.

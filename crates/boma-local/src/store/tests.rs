@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::{DatabaseRecord, Life};
-use boma_engine::platform::{AuditEntry, Binding, Credential, Environment, Event};
+use boma_engine::platform::{ActiveLogin, AuditEntry, Binding, Credential, Environment, Event};
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, Secret};
 use jiff::{SignedDuration, Timestamp};
@@ -335,7 +335,7 @@ async fn a_newer_format_and_a_damaged_file_are_told() {
     assert!(
         problem
             .message
-            .ends_with("has format 99, and this version of Boma knows formats up to 1"),
+            .ends_with("has format 99, and this version of Boma knows formats up to 2"),
         "{problem}"
     );
 
@@ -437,4 +437,67 @@ async fn what_was_acknowledged_survives_a_kill() {
         found.parse::<u32>().unwrap() >= last,
         "{found} is older than {last}"
     );
+}
+
+#[tokio::test]
+async fn a_password_in_use_is_not_replaced_and_turns_follow_what_is_stored() {
+    let dir = scratch();
+    let store = open(&dir);
+    let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let put = |turn, serial| {
+        let store = store.clone();
+        async move {
+            let write = store.write(move |state| {
+                state.store_credential(&grant(), turn, &credential("p", serial))
+            });
+            write.await.unwrap()
+        }
+    };
+    let turn = |turn, serial| {
+        let (store, since) = (store.clone(), now);
+        let login = ActiveLogin {
+            turn,
+            serial,
+            since,
+        };
+        async move {
+            let write = store.write(move |state| state.activate_login(&grant(), login));
+            write.await.unwrap()
+        }
+    };
+    assert!(put(Turn::First, 1).await);
+    assert!(!put(Turn::First, 2).await, "it is in use");
+    assert!(put(Turn::Second, 3).await && put(Turn::Second, 4).await);
+    assert!(!turn(Turn::Second, 3).await, "another one is stored");
+    assert!(turn(Turn::Second, 4).await && turn(Turn::Second, 4).await);
+    assert!(!put(Turn::First, 5).await, "the former one is kept");
+    let seen = store.read(|state| state.grants()).await.unwrap();
+    let seen = &seen[&grant()];
+    assert_eq!((seen.active, seen.draining), (Turn::Second, Some(now)));
+    store
+        .write(|state| state.release_login(&grant()))
+        .await
+        .unwrap();
+    assert!(!put(Turn::Second, 6).await && put(Turn::First, 7).await);
+}
+
+#[tokio::test]
+async fn two_who_ask_for_another_password_ask_for_one() {
+    let dir = scratch();
+    let store = open(&dir);
+    let ask = |at_least| {
+        let store = store.clone();
+        async move {
+            let write = store.write(move |state| state.ask_rotation(&grant(), at_least));
+            write.await.unwrap()
+        }
+    };
+    let write =
+        store.write(|state| state.store_credential(&grant(), Turn::First, &credential("p", 10)));
+    assert!(write.await.unwrap());
+    assert_eq!(ask(5).await, AskedRotation::Begins, "the clock went back");
+    assert_eq!(ask(30).await, AskedRotation::GoesOn);
+    let seen = store.read(|state| state.grants()).await.unwrap();
+    assert_eq!(seen[&grant()].asked, 11);
+    assert_eq!(store.read(|state| state.wishes()).await.unwrap(), 2);
 }

@@ -209,6 +209,7 @@ impl Decode for DatabaseGrant {
         let name = fields.required("name", "accounts-db");
         let read_only = fields.optional("readOnly").unwrap_or(false);
         let variable = fields.with("secretSource", secret_source);
+        let rotation_days = fields.with("rotationDays", |days| days.number(&limits::ROTATION_DAYS));
         fields.finish();
         if input.context.errors() > errors {
             // What is wrong is not what is left out: with defaults in its place, this grant could
@@ -224,6 +225,7 @@ impl Decode for DatabaseGrant {
             name: name?,
             read_only,
             env_var,
+            rotation_days,
         })
     }
 }

@@ -256,19 +256,22 @@ fn application_spec() -> impl Strategy<Value = ApplicationSpec> {
         0..4,
     );
     // Databases and variables of their own, so that no two grants meet.
-    let grants = vec((reference::<String>(), any::<bool>()), 0..4).prop_map(|grants| {
-        let databases = grants
-            .into_iter()
-            .enumerate()
-            .map(|(index, (name, read_only))| {
-                let name = format!("{name}{index}").parse().unwrap();
-                let env_var = VariableName::new(format!("database_{index}")).unwrap();
-                DatabaseGrant {
-                    name,
-                    read_only,
-                    env_var,
-                }
-            });
+    let days = proptest::option::of(1..=3650_u16);
+    let grants = vec((reference::<String>(), any::<bool>(), days), 0..4).prop_map(|grants| {
+        let databases =
+            grants
+                .into_iter()
+                .enumerate()
+                .map(|(index, (name, read_only, rotation_days))| {
+                    let name = format!("{name}{index}").parse().unwrap();
+                    let env_var = VariableName::new(format!("database_{index}")).unwrap();
+                    DatabaseGrant {
+                        name,
+                        read_only,
+                        env_var,
+                        rotation_days,
+                    }
+                });
         AccessControl {
             databases: databases.collect(),
         }

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use boma_engine::computed::{ApplicationComputed, DatabaseComputed};
+use boma_engine::computed::{ApplicationComputed, DatabaseComputed, GrantComputed};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
+use boma_engine::plan::Rotation;
 use boma_instance::{Access, Condition, Truth};
 use boma_problem::Problem;
+use jiff::Timestamp;
 
 use crate::cli::{DescribeArgs, Global};
 use crate::commands::get::{Inventory, mebibytes};
@@ -165,6 +167,9 @@ fn application(page: &mut Page, key: &ApplicationKey, one: &ApplicationComputed)
             "{}  {may}, as {role}, in {}",
             grant.database, grant.env_var
         ));
+        if let Some(line) = rotation(grant) {
+            page.line(&format!("  {line}"));
+        }
     }
     if let Some(run) = &one.pre_deploy {
         page.heading("preDeploy");
@@ -177,4 +182,26 @@ fn application(page: &mut Page, key: &ApplicationKey, one: &ApplicationComputed)
         }
     }
     page.conditions(&one.conditions);
+}
+
+/// How old a password is, and how far its exchange.
+fn rotation(grant: &GrantComputed) -> Option<String> {
+    let day = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let since = grant.password_since.map(day).unwrap_or_default();
+    let role = grant.role.as_deref().unwrap_or_default();
+    Some(match grant.rotation? {
+        Rotation::Steady { due: None } => format!("password since {since}"),
+        Rotation::Steady { due: Some(due) } => {
+            format!("password since {since}, exchanged at {}", day(due))
+        }
+        Rotation::Due { .. } => format!("password since {since}, being exchanged: to be made"),
+        Rotation::Opening { .. } => {
+            format!("password since {since}, being exchanged: the new user is being opened")
+        }
+        Rotation::Draining { since, .. } => format!(
+            "being exchanged: {role} took over at {}, the former user stays open until the \
+             application uses the new one",
+            day(since)
+        ),
+    })
 }

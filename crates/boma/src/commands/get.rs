@@ -76,7 +76,8 @@ impl Inventory {
             .loaded
             .as_ref()
             .and_then(|loaded| loaded.catalog.application(key));
-        computed::application(key, want.map(AsRef::as_ref), &self.seen, self.plan.as_ref())
+        let want = want.map(AsRef::as_ref);
+        computed::application(key, want, &self.seen, self.plan.as_ref(), Timestamp::now())
     }
 }
 

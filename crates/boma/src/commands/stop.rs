@@ -74,6 +74,16 @@ fn named(seen: &Observed, names: &[String]) -> Result<Vec<Named>> {
 
 /// Converges to the manifests that were last applied.
 async fn again(session: &Session, asked: Asked, command: &str, terminal: Terminal) -> Result {
+    let loaded = last_applied(session).await?;
+    if loaded.has_errors() {
+        terminal.problems(&loaded.problems);
+        return Ok(Exit::Problem);
+    }
+    converge(session, &loaded, asked, PATIENCE, command, terminal).await
+}
+
+/// The manifests that were last applied, as they are now.
+pub(crate) async fn last_applied(session: &Session) -> Result<Loaded> {
     let Some(source) = session.platform.observe().await?.source else {
         return Err(
             Problem::new(Class::User, "nothing-applied", "nothing was applied yet")
@@ -81,10 +91,5 @@ async fn again(session: &Session, asked: Asked, command: &str, terminal: Termina
                 .into(),
         );
     };
-    let loaded: Loaded = load(Path::new(&source), |root| session.basis(root))?;
-    if loaded.has_errors() {
-        terminal.problems(&loaded.problems);
-        return Ok(Exit::Problem);
-    }
-    converge(session, &loaded, asked, PATIENCE, command, terminal).await
+    load(Path::new(&source), |root| session.basis(root))
 }

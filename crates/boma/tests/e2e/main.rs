@@ -6,4 +6,5 @@ mod full_disk;
 mod installation;
 mod life;
 mod manifests;
+mod rotation;
 mod trouble;

@@ -19,7 +19,7 @@ fn shop() -> Result<Installation> {
 }
 
 /// A `boma serve` that is killed at the end.
-struct Serving(Child);
+pub(crate) struct Serving(Child);
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -28,7 +28,7 @@ impl Drop for Serving {
     }
 }
 
-fn serve(boma: &Installation) -> Result<Serving> {
+pub(crate) fn serve(boma: &Installation) -> Result<Serving> {
     let log = fs::File::create(boma.path("serve.log"))?;
     let mut command = boma.command();
     command
@@ -138,7 +138,7 @@ fn an_apply_killed_again_and_again_gets_there_in_the_end() -> Result<()> {
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug)]
-enum Victim {
+pub(crate) enum Victim {
     Engine,
     Agents,
     Servers,
@@ -148,8 +148,19 @@ enum Victim {
 /// Applies, and kills the victim when the `moment`th step begins or ends; says whether there was
 /// such a moment.
 fn kill_at(boma: &Installation, moment: usize, victim: Victim) -> Result<bool> {
+    kill_during(boma, &["apply", "m"], moment, victim)
+}
+
+/// Runs a command, and kills the victim when the `moment`th step begins or ends; says whether
+/// there was such a moment.
+pub(crate) fn kill_during(
+    boma: &Installation,
+    args: &[&str],
+    moment: usize,
+    victim: Victim,
+) -> Result<bool> {
     let mut command = boma.command();
-    command.env("BOMA_LOG", "boma=debug").args(["apply", "m"]);
+    command.env("BOMA_LOG", "boma=debug").args(args);
     let mut apply = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -224,7 +235,7 @@ fn walk(victim: Victim) -> Result<()> {
 
 /// Applies until everything is so. An `initdb` that was killed is reported by the first apply, and
 /// tried again by its agent.
-fn again(boma: &Installation) -> Result<String> {
+pub(crate) fn again(boma: &Installation) -> Result<String> {
     wait(|| boma.apply())
 }
 
