@@ -20,6 +20,5 @@ pub mod owner;
 pub mod restore;
 pub mod retention;
 pub mod store;
-pub mod store;
 pub mod timeline;
 pub mod wal;

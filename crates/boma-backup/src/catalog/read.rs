@@ -359,7 +359,12 @@ fn damage<T>(result: Result<T, StoreError>) -> Result<Result<T, Problem>, StoreE
         Err(error @ (StoreError::Damaged { .. } | StoreError::Cut { .. })) => {
             Ok(Err(error.problem()))
         }
-        Err(error @ (StoreError::Failed { .. } | StoreError::NoRandomness)) => Err(error),
+        Err(
+            error @ (StoreError::Failed { .. }
+            | StoreError::Gone { .. }
+            | StoreError::NotSettled { .. }
+            | StoreError::NoRandomness),
+        ) => Err(error),
     }
 }
 
