@@ -56,6 +56,7 @@ pub(crate) struct Host {
     sockets: PathBuf,
     store: Store,
     bin_dir: PathBuf,
+    boma: PathBuf,
     /// The programs, with inode and time of the file that they were seen in.
     installation: Option<(Stamp, Installation)>,
     running: Option<Running>,
@@ -73,6 +74,7 @@ impl Host {
             sockets: config.run_dir.clone(),
             store: Store::new(&config.store),
             bin_dir: config.bin_dir.clone(),
+            boma: config.boma.clone(),
             installation: None,
             running: None,
             inquiry: None,
@@ -88,6 +90,7 @@ impl Host {
                 data: text(&self.data),
                 sockets: text(&self.sockets),
                 tls: text(&self.dir.join(TLS)),
+                boma: text(&self.boma),
             },
             system_user: system_user(),
         }

@@ -50,6 +50,8 @@ pub struct AgentConfig {
     pub store: PathBuf,
     /// The PostgreSQL programs to run.
     pub bin_dir: PathBuf,
+    /// The `boma` program, which PostgreSQL runs to hand over WAL files.
+    pub boma: PathBuf,
 }
 
 /// Why an agent could not serve.

@@ -26,6 +26,8 @@ pub(crate) fn assignment(generation: u64) -> Assignment {
             parameters: BTreeMap::new(),
             extensions: BTreeSet::new(),
             logins: Vec::new(),
+            backup: None,
+            origin: None,
         },
         placement: Placement {
             listen: Listen {
@@ -34,6 +36,7 @@ pub(crate) fn assignment(generation: u64) -> Assignment {
                 names: Vec::new(),
             },
             tls: None,
+            repositories: BTreeMap::new(),
         },
     }
 }

@@ -14,6 +14,7 @@
 
 mod action;
 mod application;
+mod backup;
 mod change;
 mod check;
 mod database;
@@ -45,7 +46,7 @@ pub use check::{Violation, check};
 pub use deployment::{Deployment, PlannedBinding, Reach};
 pub(crate) use display::words_of;
 pub(crate) use draft::role;
-pub use refusal::{ApplicationRefusal, DatabaseRefusal, RemovalRefusal};
+pub use refusal::{ApplicationRefusal, DatabaseRefusal, RemovalRefusal, RestoreRefusal};
 pub use rotation::{GRACE, GRACE_ELSEWHERE, Rotation};
 pub use view::{BlockedView, PlanView, StepView, SubjectView, WaitingView};
 pub use waiting::{Stopped, WaitingOn};

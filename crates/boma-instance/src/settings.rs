@@ -15,6 +15,7 @@
 //!
 //! The tables of all of this, for people, are in `docs/settings.md`; a test keeps them complete.
 
+mod archive;
 mod conf;
 mod derive;
 mod hba;

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::backup::{BackupSpec, Origin, Repositories};
+
 /// Identity of an instance: given once, never reused, whatever the database is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -199,6 +201,12 @@ pub struct InstanceSpec {
     /// Login roles, sorted by name. A role of Boma's that is not here is removed: its connections
     /// ended, what it owns reassigned to the owner group.
     pub logins: Vec<LoginSpec>,
+    /// How it is backed up; none: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupSpec>,
+    /// Where its first data comes from; none: it begins empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// Where the server listens.
@@ -243,6 +251,9 @@ pub struct Placement {
     pub listen: Listen,
     /// What it proves its identity with; none: TLS is off (never on one machine or in a pod).
     pub tls: Option<TlsMaterial>,
+    /// The repositories that the spec names.
+    #[serde(default, skip_serializing_if = "Repositories::is_empty")]
+    pub repositories: Repositories,
 }
 
 /// What the agent is given: the engine's spec and the platform's placement.

@@ -6,6 +6,7 @@ use boma_problem::Problem;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::backup::BackupStatus;
 use crate::{Access, InstanceId, Listen};
 
 /// Where a server is in its life, in one word for people.
@@ -121,6 +122,9 @@ pub struct InstanceStatus {
     pub storage: Option<StorageStatus>,
     /// Login roles of grants.
     pub logins: Vec<LoginStatus>,
+    /// Backups; none: not measured yet.
+    #[serde(default)]
+    pub backup: Option<BackupStatus>,
     /// Statements about it.
     pub conditions: Vec<Condition>,
     /// What hinders it, most important first; each with what to do.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::metadata::{DatabaseId, Metadata, ProjectIdentity};
 use crate::names::{
     EnvironmentName, ExtensionName, OrganizationName, OrganizationalUnitName, ParameterName,
-    PlanName, ProjectName, StorageClassName,
+    PlanName, ProjectName, RepositoryName, StorageClassName,
 };
 use crate::origin::Origin;
 use crate::quantity::{CpuCount, Quantity};
@@ -200,6 +200,10 @@ pub struct BackupConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600), extend("default" = 300))]
     pub archive_interval_seconds: Option<u16>,
+    /// Which of the platform's repositories backups go to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "default"))]
+    pub repository: Option<RepositoryName>,
 }
 
 /// What a database is made from.

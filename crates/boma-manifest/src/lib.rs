@@ -43,8 +43,8 @@ pub use manifest::{API_VERSIONS, Kind, Manifest};
 pub use metadata::{ApplicationId, DatabaseId, Metadata, ProjectIdentity};
 pub use names::{
     EnvironmentName, ExtensionName, NameError, NameFault, OrganizationName, OrganizationalUnitName,
-    ParameterName, PlanName, ProjectName, ResourceName, SecretName, StorageClassName, VariableName,
-    WorkloadName,
+    ParameterName, PlanName, ProjectName, RepositoryName, ResourceName, SecretName,
+    StorageClassName, VariableName, WorkloadName,
 };
 pub use origin::{Origin, SourceFile};
 pub use parse::{Parsed, may_hold_manifest, parse, parse_all, parse_file};

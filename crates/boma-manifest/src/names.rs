@@ -325,6 +325,16 @@ name_types! {
         inner: label_inner,
         last: label_edge,
     };
+    /// Name of a repository of backups: an RFC 1123 label.
+    RepositoryName: Rule {
+        what: "repository",
+        words: LABEL_RULE,
+        pattern: LABEL_PATTERN,
+        longest: LABEL,
+        first: label_edge,
+        inner: label_inner,
+        last: label_edge,
+    };
     /// Name of a secret: an RFC 1123 subdomain.
     SecretName: Rule {
         what: "secret",

@@ -80,6 +80,8 @@ impl Machine {
             parameters: BTreeMap::new(),
             extensions: BTreeSet::new(),
             logins: Vec::new(),
+            backup: None,
+            origin: None,
         }
     }
 

@@ -49,6 +49,7 @@ pub fn report(
         server: server(seen),
         storage: seen.storage,
         logins: logins(want, seen),
+        backup: None,
         conditions: conditions(want, seen, phase),
         problems,
     }

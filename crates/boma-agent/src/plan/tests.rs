@@ -10,6 +10,7 @@ fn paths() -> Paths {
             data: "/i/data".into(),
             sockets: "/run/i".into(),
             tls: "/i/tls".into(),
+            boma: "/b/boma".into(),
         },
         system_user: "postgres".into(),
     }

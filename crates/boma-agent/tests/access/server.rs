@@ -268,6 +268,8 @@ fn assignment(version: MajorVersion, id: InstanceId, listen: std::net::SocketAdd
             parameters: BTreeMap::new(),
             extensions: BTreeSet::new(),
             logins: Vec::new(),
+            backup: None,
+            origin: None,
         },
         placement: Placement {
             listen: Listen {
@@ -276,6 +278,7 @@ fn assignment(version: MajorVersion, id: InstanceId, listen: std::net::SocketAdd
                 names: Vec::new(),
             },
             tls: None,
+            repositories: BTreeMap::new(),
         },
     }
 }
@@ -291,6 +294,7 @@ fn write_files(
         data: data.display().to_string(),
         sockets: scratch.path().display().to_string(),
         tls: scratch.path().display().to_string(),
+        boma: "/b/boma".to_owned(),
     };
     let conf = format!(
         "{}boma.configuration = '{serial}'\n",

@@ -56,6 +56,7 @@ impl Place {
             run_dir: scratch.path().join("r"),
             store: scratch.path().join("t"),
             bin_dir: build.bin.clone(),
+            boma: "/nowhere/boma".into(),
         };
         let address = free_loopback_address()?;
         let assignment = Assignment {
@@ -74,6 +75,8 @@ impl Place {
                 parameters: BTreeMap::new(),
                 extensions: BTreeSet::new(),
                 logins: Vec::new(),
+                backup: None,
+                origin: None,
             },
             placement: Placement {
                 listen: Listen {
@@ -82,6 +85,7 @@ impl Place {
                     names: Vec::new(),
                 },
                 tls: None,
+                repositories: BTreeMap::new(),
             },
         };
         Ok(Self {

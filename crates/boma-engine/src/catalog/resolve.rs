@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use boma_instance::backup::{BackupSpec, RecoveryTarget};
 use boma_instance::settings::{self, ServerParameters};
 use boma_instance::{Access, MajorVersion, Resources, names};
 use boma_manifest::{
     ApplicationSpec, Command, DatabaseGrant, DatabaseId, EnvValue, Manifest, Origin,
-    ProjectIdentity, ResolvedDatabase, Source, Version,
+    ProjectIdentity, ResolvedBackup, ResolvedDatabase, Source, Version,
 };
 use boma_problem::{IntoProblem, Problem};
 
 use super::{
-    Application, BackupPolicy, Basis, Commands, Database, Entry, Grant, RunsAs, Variables, order,
+    Application, BackupPolicy, Basis, Commands, Database, Entry, Grant, RestoreFrom, RunsAs,
+    Variables, order,
 };
 use crate::fingerprint::Digests;
 use crate::keys::{ApplicationKey, DatabaseKey};
@@ -193,7 +195,7 @@ impl Resolver {
             storage_class: resolved.storage_class.as_ref().map(ToString::to_string),
             cluster_size: u32::from(resolved.cluster_size),
             backup: BackupPolicy {
-                enabled: backup.enabled,
+                spec: backup.enabled.then(|| backup_spec(backup)),
                 is_explicit: config.is_some_and(|config| config.enabled == Some(true)),
                 retention_days: backup.retention_days,
             },
@@ -203,7 +205,13 @@ impl Resolver {
                 .collect(),
             suspended: resolved.suspended,
             deletion_protection: resolved.deletion_protection,
-            restores: resolved.restore.is_some(),
+            restore: resolved.restore.as_ref().map(|restore| RestoreFrom {
+                database: self.database_key(&restore.database.resolve(&manifest.metadata.project)),
+                target: match restore.target_time {
+                    Some(time) => RecoveryTarget::Time(time),
+                    None => RecoveryTarget::Latest,
+                },
+            }),
             parameters,
             extensions: resolved
                 .extensions
@@ -344,6 +352,16 @@ fn placed(
         let place = origin.place(&format!("spec.parameters.{}", refused.name));
         refused.problem().at(place)
     })
+}
+
+fn backup_spec(backup: &ResolvedBackup) -> BackupSpec {
+    BackupSpec {
+        repository: backup.repository.clone(),
+        schedule: backup.schedule.to_string(),
+        retention_days: backup.retention_days,
+        point_in_time: backup.point_in_time_recovery,
+        archive_interval_seconds: u32::from(backup.archive_interval_seconds),
+    }
 }
 
 fn texts<N: ToString>(map: &BTreeMap<N, String>) -> BTreeMap<String, String> {

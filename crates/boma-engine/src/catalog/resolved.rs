@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use boma_instance::backup::{BackupSpec, RecoveryTarget};
 use boma_instance::{Access, MajorVersion, Resources};
 use boma_problem::Place;
 
@@ -30,7 +31,7 @@ pub struct Database {
     pub storage_class: Option<String>,
     /// Instances: one primary, the rest replicas.
     pub cluster_size: u32,
-    /// What to keep, and how often.
+    /// How it is backed up, and how long it is kept.
     pub backup: BackupPolicy,
     /// Settings that the user asked for.
     pub parameters: BTreeMap<String, String>,
@@ -40,8 +41,8 @@ pub struct Database {
     pub suspended: bool,
     /// Whether taking the manifest away is refused.
     pub deletion_protection: bool,
-    /// Made from another database's backups.
-    pub restores: bool,
+    /// The backups that it is first made from.
+    pub restore: Option<RestoreFrom>,
     /// Other projects whose applications may ask for access, by identity.
     pub admitted_projects: Vec<Arc<str>>,
     /// Where its manifest is.
@@ -51,12 +52,21 @@ pub struct Database {
 /// `backupConfig`, resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupPolicy {
-    /// Whether to back up at all.
-    pub enabled: bool,
-    /// Whether the manifest itself says so; a default does not deserve a warning.
+    /// How it is backed up; none: not at all.
+    pub spec: Option<BackupSpec>,
+    /// Whether the manifest itself says so; where it does not, a platform may have no backups.
     pub is_explicit: bool,
     /// Days to keep backups and a retired database.
     pub retention_days: u16,
+}
+
+/// `bootstrap.restore`, resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreFrom {
+    /// Whose backups.
+    pub database: DatabaseKey,
+    /// The moment.
+    pub target: RecoveryTarget,
 }
 
 /// An application as it should be.

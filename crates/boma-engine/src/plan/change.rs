@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use boma_instance::backup::{BackupSpec, Origin};
 use boma_instance::{Access, InstanceSpec, MajorVersion, Power, Resources, settings};
 
+use super::backup;
 use super::database::Shape;
 use super::draft::WantedLogin;
 use super::words::{Bytes, Cpu};
@@ -17,6 +19,8 @@ pub enum Change {
         version: MajorVersion,
         /// What it may use.
         resources: Resources,
+        /// Where its data comes from; none: it begins empty.
+        origin: Option<Box<Origin>>,
     },
     /// The agent is gone, does not answer or lags behind: the same spec again.
     Again(AgainReason),
@@ -61,6 +65,13 @@ pub enum Change {
     Restart(Vec<String>),
     /// The server is started or stopped.
     Power(Power),
+    /// How it is backed up.
+    Backup {
+        /// Before; none: not at all.
+        from: Option<BackupSpec>,
+        /// From now on; none: not at all.
+        to: Option<BackupSpec>,
+    },
     /// A login is made.
     LoginAdded {
         /// Role name.
@@ -135,6 +146,12 @@ pub(super) fn between(
     changes.extend(resources(from.resources, to.resources));
     if from.parameters != *to.parameters {
         changes.extend(parameters(from, &to.spec(from.generation), &effect));
+    }
+    if from.backup.as_ref() != to.backup {
+        changes.push(Change::Backup {
+            from: from.backup.clone(),
+            to: to.backup.cloned(),
+        });
     }
     if from.extensions != *to.extensions {
         let added = to.extensions.difference(&from.extensions);
@@ -276,6 +293,7 @@ impl Change {
             | Self::Parameter { .. }
             | Self::Restart(_)
             | Self::Power(_)
+            | Self::Backup { .. }
             | Self::LoginAccess { .. }
             | Self::LoginPassword { .. } => '~',
         }
@@ -285,13 +303,23 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create { version, resources } => write!(
-                f,
-                "PostgreSQL {version} with {}, {} memory, {} storage",
-                Cpu(resources.cpu_millis),
-                Bytes(resources.memory_bytes),
-                Bytes(resources.storage_bytes),
-            ),
+            Self::Create {
+                version,
+                resources,
+                origin,
+            } => {
+                write!(
+                    f,
+                    "PostgreSQL {version} with {}, {} memory, {} storage",
+                    Cpu(resources.cpu_millis),
+                    Bytes(resources.memory_bytes),
+                    Bytes(resources.storage_bytes),
+                )?;
+                match origin {
+                    Some(origin) => write!(f, ", {}", backup::words_of(origin)),
+                    None => Ok(()),
+                }
+            }
             Self::Again(reason) => write!(f, "{reason}"),
             Self::Cpu { from, to } => write!(f, "{} → {}", Cpu(*from), Cpu(*to)),
             Self::Memory { from, to } => write!(f, "memory {} → {}", Bytes(*from), Bytes(*to)),
@@ -322,6 +350,7 @@ impl fmt::Display for Change {
             Self::Power(Power::Off) => {
                 f.write_str("stop the server: connections end, the data is kept")
             }
+            Self::Backup { from, to } => backup::change(f, from.as_ref(), to.as_ref()),
             Self::LoginAdded {
                 role,
                 access,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use boma_instance::backup::{BackupSpec, Origin};
 use boma_instance::settings::ParameterContext;
 use boma_instance::{InstanceId, InstanceSpec, MajorVersion, Power, Resources};
 
@@ -15,7 +16,7 @@ use super::refusal;
 use super::waiting::{Stopped, WaitingOn};
 use crate::catalog::{Database, Grantee};
 use crate::keys::DatabaseKey;
-use crate::observed::{AgentState, DatabaseRecord, Life, Observed, ObservedDatabase};
+use crate::observed::{AgentState, DatabaseRecord, Feature, Life, Observed, ObservedDatabase};
 
 /// Plans the database at a place of the catalog.
 pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() -> InstanceId) {
@@ -24,7 +25,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
     let key = &want.key;
     let seen = draft.join.databases[place];
     draft.notes.database(want, draft.seen);
-    let refused = refusal::of_database(want, seen, draft.seen);
+    let refused = refusal::of_database(want, seen, draft.seen, draft.now);
     if !refused.is_empty() {
         for problem in refused {
             draft.block(key.into(), problem);
@@ -55,6 +56,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
     }
     needs.extend(drafted.issues);
     let stopped = stopped(want, seen);
+    let origin = origin(want, seen, draft.seen);
     let shape = Shape {
         id,
         identity: &want.identity,
@@ -69,6 +71,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
         resources: want.resources,
         parameters: &want.parameters,
         extensions: &want.extensions,
+        backup: want.backup.spec.as_ref().filter(|_| backs_up(draft.seen)),
+        origin: origin.as_ref(),
     };
     let target = Target {
         seen,
@@ -101,9 +105,9 @@ fn may_rotate(want: &Database, seen: Option<&ObservedDatabase>) -> MayRotate {
 }
 
 /// What a database should become.
-pub(super) struct Target<'a> {
+pub(super) struct Target<'a, 's> {
     pub(super) seen: Option<&'a ObservedDatabase>,
-    pub(super) shape: Shape<'a>,
+    pub(super) shape: Shape<'s>,
     pub(super) logins: Vec<WantedLogin<'a>>,
     /// Steps that go before it.
     pub(super) needs: Vec<StepId>,
@@ -122,6 +126,8 @@ pub(super) struct Shape<'a> {
     pub(super) resources: Resources,
     pub(super) parameters: &'a BTreeMap<String, String>,
     pub(super) extensions: &'a BTreeSet<String>,
+    pub(super) backup: Option<&'a BackupSpec>,
+    pub(super) origin: Option<&'a Origin>,
 }
 
 impl<'a> From<&'a InstanceSpec> for Shape<'a> {
@@ -135,6 +141,8 @@ impl<'a> From<&'a InstanceSpec> for Shape<'a> {
             resources: spec.resources,
             parameters: &spec.parameters,
             extensions: &spec.extensions,
+            backup: spec.backup.as_ref(),
+            origin: spec.origin.as_ref(),
         }
     }
 }
@@ -153,6 +161,8 @@ impl Shape<'_> {
             parameters: self.parameters.clone(),
             extensions: self.extensions.clone(),
             logins: Vec::new(),
+            backup: self.backup.cloned(),
+            origin: self.origin.cloned(),
         }
     }
 }
@@ -161,7 +171,7 @@ impl Shape<'_> {
 pub(super) fn settle<'a>(
     draft: &mut Draft<'a>,
     key: &'a DatabaseKey,
-    target: Target<'a>,
+    target: Target<'a, '_>,
 ) -> DatabaseDraft<'a> {
     let Target {
         seen,
@@ -335,7 +345,28 @@ fn version(
             .map(|build| build.major)
             .max()
     };
-    fixed.or(want.version).or_else(newest)
+    let inherited = || refusal::restored_version(want, world);
+    fixed.or(want.version).or_else(inherited).or_else(newest)
+}
+
+fn backs_up(world: &Observed) -> bool {
+    world.capabilities.features.contains(&Feature::Backups)
+}
+
+/// Where the first data of a database comes from: settled when it is made, and the same for ever.
+fn origin(want: &Database, seen: Option<&ObservedDatabase>, world: &Observed) -> Option<Origin> {
+    if let Some(spec) = seen.and_then(|seen| seen.spec.as_ref()) {
+        return spec.origin.clone();
+    }
+    let restore = want.restore.as_ref()?;
+    let source = world.databases.get(&restore.database)?;
+    let spec = source.spec.as_ref()?;
+    Some(Origin {
+        repository: spec.backup.as_ref()?.repository.clone(),
+        instance: source.id,
+        database: spec.database.clone(),
+        target: restore.target.clone(),
+    })
 }
 
 /// What a put would change; nothing: no put is needed.
@@ -347,7 +378,12 @@ fn changes(
 ) -> Vec<Change> {
     let Some((seen, current)) = seen.and_then(|seen| Some((seen, seen.spec.as_ref()?))) else {
         let (version, resources) = (shape.version, shape.resources);
-        let create = Change::Create { version, resources };
+        let origin = shape.origin.cloned().map(Box::new);
+        let create = Change::Create {
+            version,
+            resources,
+            origin,
+        };
         return std::iter::once(create)
             .chain(logins.iter().map(change::added))
             .collect();

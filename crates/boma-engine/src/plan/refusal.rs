@@ -4,6 +4,7 @@
 mod application;
 mod database;
 mod notes;
+mod restore;
 
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
@@ -14,8 +15,9 @@ use crate::keys::DatabaseKey;
 pub use application::ApplicationRefusal;
 pub(super) use application::{of_application, pre_deploy_failed};
 pub use database::DatabaseRefusal;
-pub(super) use database::of_database;
+pub(super) use database::{of_database, restored_version};
 pub(super) use notes::Notes;
+pub use restore::RestoreRefusal;
 
 /// How many names a message lists before it says "and N more".
 const LISTED: usize = 5;

@@ -279,6 +279,7 @@ impl SimulatedDatabase {
             }),
             storage: None,
             logins: logins.collect(),
+            backup: None,
             conditions: Vec::new(),
             problems: self.problem.clone().into_iter().collect(),
         })

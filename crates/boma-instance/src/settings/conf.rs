@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::archive;
 use super::derive::derive;
 use super::owned::owned;
 use super::parameters::{Name, is_safe_value};
@@ -18,6 +19,8 @@ pub struct Paths {
     pub sockets: String,
     /// Directory of `server.crt` and `server.key`.
     pub tls: String,
+    /// The `boma` program, which carries WAL files between the server and its agent.
+    pub boma: String,
 }
 
 /// Settings of a server without those that the platform owns: derived ones, changed by the user's
@@ -76,7 +79,12 @@ fn platform(want: &Assignment, paths: &Paths) -> Vec<(&'static str, String)> {
         ("fsync", fixed("on")),
         ("full_page_writes", fixed("on")),
         ("wal_log_hints", fixed("on")),
-        ("archive_mode", fixed("off")),
+        ("archive_mode", fixed("on")),
+        (
+            "archive_command",
+            archive::archive_command(&want.spec, paths),
+        ),
+        ("archive_timeout", archive::archive_timeout(&want.spec)),
         ("logging_collector", fixed("off")),
         ("log_destination", fixed("stderr")),
     ];

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::backup::BackupSpec;
 use crate::{
     Access, Assignment, InstanceId, InstanceSpec, Listen, LoginSpec, MajorVersion, Placement,
     Power, Resources, Secret, TlsMaterial,
@@ -27,6 +28,8 @@ fn spec(cpu_millis: u32, memory_bytes: u64, storage_bytes: u64) -> InstanceSpec 
         parameters: BTreeMap::new(),
         extensions: BTreeSet::new(),
         logins: Vec::new(),
+        backup: None,
+        origin: None,
     }
 }
 
@@ -44,6 +47,7 @@ fn assignment(spec: InstanceSpec) -> Assignment {
                 key: Secret::new(String::new()),
                 authority: String::new(),
             }),
+            repositories: BTreeMap::new(),
         },
     }
 }
@@ -62,6 +66,7 @@ fn paths() -> Paths {
         data: "/d".into(),
         sockets: "/run/it's".into(),
         tls: "/t".into(),
+        boma: "/b/boma".into(),
     }
 }
 
@@ -276,4 +281,41 @@ proptest! {
             prop_assert_eq!(field.replace("\"\"", "\""), role);
         }
     }
+}
+
+fn backed_up() -> InstanceSpec {
+    InstanceSpec {
+        backup: Some(BackupSpec {
+            repository: "default".into(),
+            schedule: "0 2 * * *".into(),
+            retention_days: 7,
+            point_in_time: true,
+            archive_interval_seconds: 300,
+        }),
+        ..spec(1000, 2 * GIB, 10 * GIB)
+    }
+}
+
+#[test]
+fn a_server_is_always_ready_to_archive() {
+    let without = render_conf(&assignment(spec(1000, 2 * GIB, 10 * GIB)), &paths());
+    assert!(without.contains("archive_mode = 'on'"), "{without}");
+    assert!(without.contains("archive_command = 'true'"), "{without}");
+    assert!(without.contains("archive_timeout = '0'"), "{without}");
+    let with = render_conf(&assignment(backed_up()), &paths());
+    assert!(with.contains("archive_mode = 'on'"), "{with}");
+    assert!(!with.contains("archive_command = 'true'"), "{with}");
+    assert!(with.contains("archive_timeout = '300s'"), "{with}");
+}
+
+#[test]
+fn a_spec_from_before_backups_is_still_read() {
+    let mut stored = serde_json::to_value(assignment(backed_up())).unwrap();
+    let spec = stored["spec"].as_object_mut().unwrap();
+    assert!(spec.remove("backup").is_some());
+    assert!(spec.remove("origin").is_none());
+    let read: Assignment = serde_json::from_value(stored).unwrap();
+    assert_eq!(read.spec.backup, None);
+    assert_eq!(read.spec.origin, None);
+    assert!(read.placement.repositories.is_empty());
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use boma_engine::keys::DatabaseKey;
 use boma_engine::platform::PlatformError;
+use boma_instance::backup::Repositories;
 use boma_instance::{InstanceId, InstanceSpec, Listen, Placement};
 use boma_problem::IntoProblem;
 use jiff::Timestamp;
@@ -102,6 +103,7 @@ impl LocalPlatform {
             placement: Placement {
                 listen: placement.listen(),
                 tls: Some(inner.authority.material(&certificate)),
+                repositories: Repositories::new(),
             },
             is_new: row.spec.is_none(),
         };

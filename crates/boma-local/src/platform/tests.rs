@@ -80,6 +80,8 @@ fn spec(id: InstanceId, generation: u64) -> InstanceSpec {
         parameters: std::collections::BTreeMap::new(),
         extensions: BTreeSet::new(),
         logins: Vec::new(),
+        backup: None,
+        origin: None,
     }
 }
 

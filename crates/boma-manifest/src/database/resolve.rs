@@ -15,6 +15,9 @@ use crate::schedule::Schedule;
 /// Memory for each CPU where neither manifest nor plan says it.
 const MEMORY_PER_CPU: u64 = 2 << 30;
 
+/// The repository that every platform has.
+const DEFAULT_REPOSITORY: &str = "default";
+
 /// The hours in which backups are taken where the manifest names no schedule: from 02:00 UTC on,
 /// for 120 minutes, spread so that the databases of one machine do not all start at once.
 const BACKUPS_FROM: u32 = 2 * 60;
@@ -64,6 +67,8 @@ pub struct ResolvedBackup {
     pub point_in_time_recovery: bool,
     /// How many seconds at most pass between two archived WAL segments while there is writing.
     pub archive_interval_seconds: u16,
+    /// Which of the platform's repositories they go to.
+    pub repository: String,
 }
 
 impl Database {
@@ -136,6 +141,10 @@ impl Database {
             retention_days: config.retention_days.or(plan.retention_days).unwrap_or(7),
             point_in_time_recovery: any_moment.unwrap_or(true),
             archive_interval_seconds: config.archive_interval_seconds.unwrap_or(300),
+            repository: config
+                .repository
+                .as_ref()
+                .map_or_else(|| DEFAULT_REPOSITORY.to_owned(), ToString::to_string),
         }
     }
 }

@@ -91,6 +91,7 @@ impl Decode for BackupConfig {
             archive_interval_seconds: fields.with("archiveIntervalSeconds", |seconds| {
                 seconds.number(&limits::ARCHIVE_INTERVAL)
             }),
+            repository: fields.optional("repository"),
         };
         fields.finish();
         Some(config)

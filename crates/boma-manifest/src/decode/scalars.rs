@@ -11,7 +11,7 @@ use crate::decode::fields::report_duplicates;
 use crate::decode::{Decode, Input, Scalar};
 use crate::names::{
     EnvironmentName, ExtensionName, OrganizationName, OrganizationalUnitName, PlanName,
-    ProjectName, ResourceName, SecretName, StorageClassName, VariableName,
+    ProjectName, RepositoryName, ResourceName, SecretName, StorageClassName, VariableName,
 };
 use crate::problems::{Code, error, nearest, one_of, quote};
 use crate::quantity::{CpuCount, Quantity};
@@ -297,5 +297,5 @@ macro_rules! decode_parsed {
 
 decode_parsed! {
     ResourceName OrganizationName OrganizationalUnitName EnvironmentName ProjectName PlanName
-    SecretName StorageClassName ExtensionName VariableName DatabaseReference Schedule
+    RepositoryName SecretName StorageClassName ExtensionName VariableName DatabaseReference Schedule
 }

@@ -114,14 +114,16 @@ fn backup() -> impl Strategy<Value = BackupConfig> {
         of(1..=365_u16),
         of(any::<bool>()),
         of(1..=3600_u16),
+        of(like("[a-z][a-z0-9]{0,8}")),
     )
         .prop_map(
-            |(enabled, schedule, retention_days, any_moment, interval)| BackupConfig {
+            |(enabled, schedule, retention_days, any_moment, interval, repository)| BackupConfig {
                 enabled,
                 schedule,
                 retention_days,
                 point_in_time_recovery: any_moment,
                 archive_interval_seconds: interval,
+                repository,
             },
         )
 }

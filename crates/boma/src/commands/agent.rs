@@ -20,6 +20,8 @@ pub(crate) fn run(args: AgentArgs) -> Result {
         run_dir: args.run_dir,
         store: args.store,
         bin_dir: args.bin_dir,
+        boma: std::env::current_exe()
+            .map_err(|error| Problem::from_error(Class::Internal, "own-program-unknown", &error))?,
     };
     // One thread: an agent that waits should cost next to nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -34,6 +34,8 @@ fn want() -> InstanceSpec {
             login("reads", Access::ReadOnly),
             login("writes", Access::ReadWrite),
         ],
+        backup: None,
+        origin: None,
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use boma_instance::MajorVersion;
 use boma_problem::{Class, IntoProblem, Place, Problem};
+use jiff::Timestamp;
 
+use super::restore;
 use crate::catalog::{Database, refused_parameters};
 use crate::observed::{Capabilities, Feature, Observed, ObservedDatabase, ServerBuild};
 use crate::plan::words::Bytes;
@@ -136,6 +138,7 @@ pub(in crate::plan) fn of_database(
     want: &Database,
     seen: Option<&ObservedDatabase>,
     world: &Observed,
+    now: Timestamp,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     let capabilities = &world.capabilities;
@@ -164,7 +167,9 @@ pub(in crate::plan) fn of_database(
             );
         }
     }
-    match build(want, current.map(|spec| spec.version), capabilities) {
+    let fixed = current.map(|spec| spec.version);
+    let inherited = || restored_version(want, world).filter(|_| want.version.is_none());
+    match build(want, fixed.or_else(inherited), capabilities) {
         Err(refusal) => refuse(*refusal, want.place("spec.version")),
         Ok(build) => {
             for name in want.extensions.difference(&build.extensions) {
@@ -179,6 +184,13 @@ pub(in crate::plan) fn of_database(
                 ));
             }
         }
+    }
+    if let Some(restore) = &want.restore
+        && current.is_none()
+        && capabilities.features.contains(&Feature::Restore)
+        && let Err(refusal) = restore::check(want, restore, (world, now))
+    {
+        problems.push(refusal.problem().at(want.place("spec.bootstrap.restore")));
     }
     problems
 }
@@ -198,12 +210,19 @@ fn features(want: &Database) -> [(bool, Feature, &'static str, &'static str); 3]
             "spec.storage.class",
         ),
         (
-            want.restores,
+            want.restore.is_some(),
             Feature::Restore,
             "a restore from backups",
             "spec.bootstrap.restore",
         ),
     ]
+}
+
+/// The major version of the backups that it is made from.
+pub(in crate::plan) fn restored_version(want: &Database, world: &Observed) -> Option<MajorVersion> {
+    let restore = want.restore.as_ref()?;
+    let source = world.databases.get(&restore.database)?;
+    source.spec.as_ref().map(|spec| spec.version)
 }
 
 /// The PostgreSQL that it runs on, or is going to.

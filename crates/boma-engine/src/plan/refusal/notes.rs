@@ -21,10 +21,7 @@ impl<'a> Notes<'a> {
     pub(in crate::plan) fn database(&mut self, want: &'a Database, world: &Observed) {
         let capabilities = &world.capabilities;
         let backup = &want.backup;
-        if backup.enabled
-            && backup.is_explicit
-            && !capabilities.features.contains(&Feature::Backups)
-        {
+        if backup.is_explicit && !capabilities.features.contains(&Feature::Backups) {
             self.backups.push(want);
         }
         if capabilities
