@@ -3,6 +3,7 @@
 //! The contenders of one table take turns, so that a machine that gets slower or busier meanwhile
 //! is slower for all of them. Nothing here fails because of a time: these are no tests.
 
+mod backup;
 mod boma;
 mod by_hand;
 mod create;
@@ -30,7 +31,7 @@ struct Bench {
     run: fn(&Path, Effort) -> Result<String>,
 }
 
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
     Bench {
         name: "create",
         run: create::run,
@@ -42,6 +43,10 @@ const BENCHES: [Bench; 4] = [
     Bench {
         name: "engine",
         run: engine::run,
+    },
+    Bench {
+        name: "backup",
+        run: backup::run,
     },
     Bench {
         name: "fleet",

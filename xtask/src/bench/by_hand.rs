@@ -27,6 +27,7 @@ struct Account {
 pub(super) struct Server<'a> {
     programs: &'a Programs,
     directory: PathBuf,
+    port: String,
 }
 
 impl Programs {
@@ -55,7 +56,17 @@ impl Programs {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.directory.join(program));
+        self.any(&self.directory.join(program))
+    }
+
+    /// One of PostgreSQL's programs.
+    pub(super) fn program(&self, program: &str) -> Command {
+        self.command(program)
+    }
+
+    /// Any program, as the user who runs servers.
+    pub(super) fn any(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         if let Some(account) = self.account {
             command.gid(account.gid).uid(account.uid);
         }
@@ -63,23 +74,35 @@ impl Programs {
         command
     }
 
+    /// Makes a directory for that user.
+    pub(super) fn directory(&self, directory: &Path) -> Result<()> {
+        fs::create_dir(directory)?;
+        self.own(directory)
+    }
+
+    /// Gives a directory to that user.
+    pub(super) fn own(&self, directory: &Path) -> Result<()> {
+        if let Some(account) = self.account {
+            chown(directory, Some(account.uid), Some(account.gid))?;
+        }
+        Ok(())
+    }
+
     /// Makes a server as the manual says, up to the first answered query of its new user over TCP.
     ///
     /// It has data checksums, as Boma's have, and one loopback address; passwords and TLS are left
     /// out, which is in its favour.
     pub(super) fn create(&self, directory: &Path) -> Result<(Server<'_>, Duration)> {
-        fs::create_dir(directory)?;
-        if let Some(account) = self.account {
-            chown(directory, Some(account.uid), Some(account.gid))?;
-        }
-        let server = Server {
-            programs: self,
-            directory: directory.to_owned(),
-        };
+        self.directory(directory)?;
         let port = TcpListener::bind("127.0.0.1:0")?
             .local_addr()?
             .port()
             .to_string();
+        let server = Server {
+            programs: self,
+            directory: directory.to_owned(),
+            port: port.clone(),
+        };
         let sockets = path(&server.directory)?.to_owned();
         let data = path(&server.data())?.to_owned();
         let start = Instant::now();
@@ -123,8 +146,23 @@ impl Programs {
 }
 
 impl Server<'_> {
-    fn data(&self) -> PathBuf {
+    /// Its data directory.
+    pub(super) fn data(&self) -> PathBuf {
         self.directory.join("data")
+    }
+
+    /// Its data directory, the directory of its socket, and its port.
+    pub(super) fn coordinates(&self) -> Result<(String, String, String)> {
+        let data = path(&self.data())?.to_owned();
+        Ok((data, path(&self.directory)?.to_owned(), self.port.clone()))
+    }
+
+    /// Runs SQL as its superuser.
+    pub(super) fn sql(&self, sql: &str) -> Result<()> {
+        let (_, sockets, port) = self.coordinates()?;
+        quiet(self.programs.command("psql").args([
+            "-h", &sockets, "-p", &port, "-d", "postgres", "-X", "-c", sql,
+        ]))
     }
 }
 
