@@ -1,6 +1,7 @@
 //! Base backups and restores beside pgBackRest and `pg_basebackup`: one database, one run, the same
 //! compression, two processes or threads each.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -249,10 +250,12 @@ fn report(contest: &Contest<'_>, table: &[Row; CONTENDERS.len()], again: &Row) -
     let ratio = |one: &Samples, other: &Samples| {
         one.median().as_secs_f64() / other.median().as_secs_f64().max(0.001)
     };
-    text += &format!(
+    // Writing to a string does not fail.
+    let _infallible = writeln!(
+        text,
         "\nAgainst pgBackRest: backup {:.2} times as fast, restore {:.2} times, {:.2} of its bytes, \
          {:.2} of its CPU. Against pg_basebackup: {:.2} times as fast. Again: {:.3} of the bytes and \
-         {:.2} of the time of the first. Most memory of a backup: {} MiB.\n",
+         {:.2} of the time of the first. Most memory of a backup: {} MiB.",
         ratio(&backrest.backup.times, &ours.backup.times),
         ratio(&backrest.restore.times, &ours.restore.times),
         gigabytes(ours.bytes) / gigabytes(backrest.bytes.max(1)),
