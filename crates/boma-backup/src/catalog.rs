@@ -58,6 +58,8 @@ pub struct Backup {
     pub written_at: Timestamp,
     /// Objects that its manifest names and that are not there, or are of another length.
     pub missing: Vec<String>,
+    /// Whether the hashes of its blocks are there: what the next backup compares with.
+    pub has_map: bool,
 }
 
 /// A manifest that is there and cannot be read.

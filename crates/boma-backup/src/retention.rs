@@ -2,6 +2,9 @@
 //! catalogs and moments come in, decisions go out.
 
 pub mod choose;
+pub mod expiry;
+pub mod kind;
+pub mod schedule;
 pub mod window;
 
 #[cfg(test)]

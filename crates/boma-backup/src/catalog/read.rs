@@ -156,6 +156,7 @@ impl Catalog {
         match known {
             Ok(known) => {
                 let mut backup = known.backup.clone();
+                backup.has_map = sizes.contains_key(self.prefix.map(&label).as_str());
                 for (name, bytes) in &known.objects {
                     let there = match sizes.get(name) {
                         Some(size) => bytes.is_none_or(|bytes| bytes == *size),
@@ -337,6 +338,7 @@ async fn fetch_manifest(
             segment_size: manifest.server.segment_size,
             written_at: listed.written_at,
             missing: Vec::new(),
+            has_map: false,
         },
         objects: objects(prefix, &manifest),
         listed,

@@ -194,6 +194,7 @@ impl World {
             segment_size: SIZE,
             written_at: at(self.now),
             missing: Vec::new(),
+            has_map: true,
         });
     }
 
