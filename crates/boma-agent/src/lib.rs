@@ -18,6 +18,7 @@ mod host;
 pub mod ledger;
 pub mod plan;
 mod run;
+pub mod wal;
 
 #[cfg(test)]
 mod testing;

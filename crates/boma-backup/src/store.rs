@@ -3,6 +3,8 @@
 mod error;
 mod location;
 mod marker;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@
 //! | `GET /v1/status?after=SERIAL&wait=SECONDS` | → 200 [`Reported`]; with `after`, answers when the serial grew past it or `wait` is over |
 //! | `POST /v1/look` | → 202; observe now instead of at the next occasion |
 //! | `POST /v1/restart` | → 200 when the server was restarted, or 409/500 `Problem` |
+//! | `POST /v1/wal/{file}` | → 200 when the file of `pg_wal` is durable in the repository; else a `Problem` |
+//! | `GET /v1/wal/{file}?to=PATH` | → 200 when it was written there; 404 with the body [`ABSENT`] when the repository answers and does not have it; else a `Problem` |
 //! | `POST /v1/exit` | → 202; the agent ends and leaves the server running |
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,11 @@ pub const STATUS: &str = "/v1/status";
 pub const LOOK: &str = "/v1/look";
 /// Restarts the server.
 pub const RESTART: &str = "/v1/restart";
+/// Folder of the write-ahead log: archives a file, or fetches it.
+pub const WAL: &str = "/v1/wal/";
+/// Body of the answer that a file is not in the archive. An agent that does not know the path
+/// answers with the same status, and that must never be taken for it: recovery would end early.
+pub const ABSENT: &str = "not in the archive";
 /// Ends the agent, not the server.
 pub const EXIT: &str = "/v1/exit";
 

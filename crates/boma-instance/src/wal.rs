@@ -1,6 +1,8 @@
 //! Positions in the write-ahead log and the names of its files, as PostgreSQL writes them
 //! (`xlog_internal.h`, `xlogdefs.h`).
 
+pub mod command;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -20,6 +20,7 @@ mod schema;
 mod serve;
 mod stop;
 mod validate;
+pub(crate) mod wal;
 
 use boma_problem::{Class, Problem};
 

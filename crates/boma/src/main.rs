@@ -26,6 +26,12 @@ use crate::cli::Cli;
 use crate::terminal::{Exit, Failure, Terminal};
 
 fn main() -> ExitCode {
+    if let Some(ended) = commands::wal::run(std::env::args_os().skip(1)) {
+        if let Some(complaint) = &ended.complaint {
+            terminal::complain(complaint);
+        }
+        return ExitCode::from(ended.code);
+    }
     let cli = Cli::parse();
     let terminal = Terminal::new(&cli.global);
     let exit = match commands::run(cli, terminal) {

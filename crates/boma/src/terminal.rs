@@ -9,6 +9,12 @@ use boma_problem::{Class, Problem};
 
 use crate::cli::{Color, Global};
 
+/// Says why a call of PostgreSQL's failed; it goes to the server's log.
+pub(crate) fn complain(text: &str) {
+    // Without standard error there is nobody to tell; the exit code says that it failed.
+    let _unheard = writeln!(io::stderr(), "boma: {text}");
+}
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {

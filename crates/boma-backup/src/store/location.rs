@@ -1,5 +1,8 @@
 //! From configuration to a store.
 
+#[cfg(feature = "clouds")]
+mod clouds;
+
 use std::sync::Arc;
 
 use boma_instance::backup::RepositoryLocation;
@@ -14,14 +17,27 @@ pub(super) fn connect(location: &RepositoryLocation) -> Result<Arc<dyn ObjectSto
         RepositoryLocation::Directory { path } => directory(path),
         RepositoryLocation::S3 { .. }
         | RepositoryLocation::Gcs { .. }
-        | RepositoryLocation::Azure { .. } => Err(OpenError::Location {
-            place: "an object store".into(),
-            source: Box::new(object_store::Error::NotImplemented {
-                operation: "connect".into(),
-                implementer: "this build of Boma".into(),
-            }),
-        }),
+        | RepositoryLocation::Azure { .. } => object_store(location),
     }
+}
+
+#[cfg(feature = "clouds")]
+fn object_store(location: &RepositoryLocation) -> Result<Arc<dyn ObjectStore>, OpenError> {
+    clouds::connect(location).map_err(|source| OpenError::Location {
+        place: clouds::place(location),
+        source: Box::new(source),
+    })
+}
+
+#[cfg(not(feature = "clouds"))]
+fn object_store(_location: &RepositoryLocation) -> Result<Arc<dyn ObjectStore>, OpenError> {
+    Err(OpenError::Location {
+        place: "an object store".into(),
+        source: Box::new(object_store::Error::NotImplemented {
+            operation: "connect".into(),
+            implementer: "this build of Boma (feature `clouds`)".into(),
+        }),
+    })
 }
 
 fn directory(path: &str) -> Result<Arc<dyn ObjectStore>, OpenError> {

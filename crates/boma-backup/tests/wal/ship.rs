@@ -12,7 +12,7 @@ use crate::cluster::{FIRST, Place};
 const LONG: Duration = Duration::from_mins(1);
 
 /// Makes segments that follow the first, each with a header that says so, and marks all as ready.
-fn make_ready(place: &Place, names: &[String]) -> anyhow::Result<()> {
+pub(crate) fn make_ready(place: &Place, names: &[String]) -> anyhow::Result<()> {
     let mut content = fs::read(place.pg_wal().join(FIRST))?;
     for (number, name) in (1_u64..).zip(names) {
         content[8..16].copy_from_slice(&(number * (16 << 20)).to_le_bytes());
@@ -25,7 +25,7 @@ fn make_ready(place: &Place, names: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn segments(count: u64) -> Vec<String> {
+pub(crate) fn segments(count: u64) -> Vec<String> {
     (1..=count)
         .map(|number| format!("0000000100000000{number:08X}"))
         .collect()
