@@ -13,6 +13,7 @@
 
 pub mod catalog;
 pub mod copy;
+pub mod expire;
 pub mod format;
 pub mod frames;
 pub mod meter;
@@ -22,3 +23,6 @@ pub mod retention;
 pub mod store;
 pub mod timeline;
 pub mod wal;
+
+#[cfg(test)]
+pub(crate) mod fixture;

@@ -56,6 +56,10 @@ impl Catalog {
         // The backups first: of those that are seen, the log is archived already.
         let listed = repository.list(&prefix.backups_folder()).await?;
         let wal = repository.list(&prefix.wal_folder()).await?;
+        if listed.is_empty() && wal.is_empty() {
+            // A bucket that is gone, or a file system that is not mounted, lists nothing either.
+            repository.confirm().await?;
+        }
         catalog.read_backups(repository, listed, cache).await?;
         let mut sizes = catalog.backups.iter().map(|backup| backup.segment_size);
         catalog.segment_size = sizes.next_back().unwrap_or(USUAL_SEGMENT);
