@@ -379,7 +379,7 @@ impl Host {
     }
 }
 
-fn system_user() -> String {
+pub(crate) fn system_user() -> String {
     let uid = geteuid();
     match User::from_uid(uid) {
         Ok(Some(user)) => user.name,

@@ -13,6 +13,7 @@
 //! it is given verifiers.
 
 mod api;
+pub mod drill;
 pub mod enter;
 mod host;
 pub mod ledger;

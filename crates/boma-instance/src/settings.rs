@@ -24,7 +24,7 @@ mod parameters;
 mod preload;
 mod sizes;
 
-pub use conf::{Paths, effective, render_conf};
+pub use conf::{Paths, effective, quoted, render_conf};
 pub use derive::{Derived, derive};
 pub use hba::{render_hba, render_ident};
 pub use owned::owned;

@@ -28,6 +28,7 @@ mod control;
 mod error;
 mod objects;
 mod observe;
+pub mod proof;
 pub mod quote;
 mod roles;
 mod seen;

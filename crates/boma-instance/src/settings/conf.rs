@@ -124,7 +124,7 @@ fn line(text: &mut String, name: &str, value: &str) {
 }
 
 /// Quotes a value as `guc-file.l` reads it: between single quotes, on one line.
-fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     let mut text = String::with_capacity(value.len() + 2);
     text.push('\'');
     for letter in value.chars() {

@@ -99,7 +99,7 @@ pub(super) fn length(log: &Path) -> u64 {
 
 /// The last lines that were written after the log was `begin` long. What cannot be read is not
 /// there: this only adds to an error.
-pub(super) fn tail(log: &Path, begin: u64) -> Vec<String> {
+pub fn tail(log: &Path, begin: u64) -> Vec<String> {
     const LINES: usize = 8;
     const BYTES: u64 = 16 << 10;
     let read = || -> io::Result<Vec<u8>> {

@@ -218,12 +218,28 @@ impl Running {
         Ok(matches!(self.answers(patience).await?, Answer::Yes))
     }
 
+    /// Waits until the server takes connections; true: it does. False: it has ended, or does not
+    /// yet. One that recovers without hot standby has started, and takes none before it is done.
+    pub async fn open(&self, patience: Duration) -> Result<bool, PathError> {
+        let open = [ServerState::Ready];
+        Ok(matches!(self.reaches(&open, patience).await?, Answer::Yes))
+    }
+
     async fn answers(&self, patience: Duration) -> Result<Answer, PathError> {
+        self.reaches(&[ServerState::Ready, ServerState::Standby], patience)
+            .await
+    }
+
+    async fn reaches(
+        &self,
+        states: &[ServerState],
+        patience: Duration,
+    ) -> Result<Answer, PathError> {
         let end = Instant::now() + patience;
         let watch = Watch::begin(&self.data);
         loop {
             if let Some(file) = self.state()?
-                && matches!(file.state, ServerState::Ready | ServerState::Standby)
+                && states.contains(&file.state)
             {
                 return Ok(Answer::Yes);
             }
