@@ -11,6 +11,7 @@ mod engine;
 mod fleet;
 mod machine;
 mod planning;
+mod rotate;
 mod samples;
 mod scratch;
 
@@ -31,7 +32,7 @@ struct Bench {
     run: fn(&Path, Effort) -> Result<String>,
 }
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     Bench {
         name: "create",
         run: create::run,
@@ -51,6 +52,10 @@ const BENCHES: [Bench; 5] = [
     Bench {
         name: "fleet",
         run: fleet::run,
+    },
+    Bench {
+        name: "rotate",
+        run: rotate::run,
     },
 ];
 

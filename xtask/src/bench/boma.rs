@@ -177,3 +177,13 @@ pub(super) fn application(name: &str, database: &str, read_only: bool) -> String
         envVar: DATABASE_CONNECTION_STRING\n"
     )
 }
+
+/// The manifest of an application that runs a command with access to one database.
+pub(super) fn running_application(name: &str, database: &str, command: &str) -> String {
+    let quiet = application(name, database, false);
+    quiet.replacen(
+        "spec:\n",
+        &format!("spec:\n  source: {{ command: {command} }}\n"),
+        1,
+    )
+}
