@@ -11,7 +11,7 @@ pub use application::{
     ApplicationComputed, ApplicationPhase, GrantComputed, PreDeployComputed, ProcessComputed,
     application,
 };
-pub use database::{DatabaseComputed, DatabasePhase, InstanceComputed, database};
+pub use database::{DatabaseComputed, DatabasePhase, GranteeComputed, InstanceComputed, database};
 
 use crate::catalog::Subject;
 use crate::plan::Plan;

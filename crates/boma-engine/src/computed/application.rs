@@ -60,6 +60,8 @@ pub struct ApplicationComputed {
 pub struct GrantComputed {
     /// The database.
     pub database: DatabaseKey,
+    /// Whether it belongs to another project, which admits this one (`access.projects`).
+    pub other_project: bool,
     /// What it may do there.
     pub access: Access,
     /// The variable that holds the connection string.
@@ -142,6 +144,7 @@ fn grants(want: &Application, seen: &Observed, now: Timestamp) -> Vec<GrantCompu
         let active = stored.and_then(|stored| stored.logins.get(&stored.active));
         GrantComputed {
             database: grant.database.clone(),
+            other_project: grant.database.project != want.key.project,
             access: grant.access,
             env_var: grant.env_var.clone(),
             role: active.map(|login| login.role.clone()),

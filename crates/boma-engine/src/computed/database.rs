@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use boma_instance::{Condition, InstanceId, InstanceStatus, Phase, names};
+use boma_instance::{Access, Condition, InstanceId, InstanceStatus, Phase, names};
 use boma_problem::Problem;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::in_sync;
-use crate::keys::DatabaseKey;
+use crate::catalog::Catalog;
+use crate::keys::{ApplicationKey, DatabaseKey};
 use crate::observed::{AgentState, Life, Observed, ObservedDatabase};
 use crate::plan::Plan;
 
@@ -59,6 +60,10 @@ pub struct DatabaseComputed {
     pub primary: Option<String>,
     /// Its instances.
     pub instances: Vec<InstanceComputed>,
+    /// Who may use it, as manifests say.
+    pub access: Vec<GranteeComputed>,
+    /// Other projects whose applications may ask for access (`access.projects`).
+    pub admitted_projects: Vec<String>,
     /// Bytes that its data takes.
     pub storage_bytes_used: Option<u64>,
     /// When the last base backup was taken.
@@ -97,8 +102,27 @@ pub struct InstanceComputed {
     pub pending_restart: Vec<String>,
 }
 
+/// An application that may use a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GranteeComputed {
+    /// Which one.
+    pub application: ApplicationKey,
+    /// What it may do.
+    pub access: Access,
+    /// Whether it belongs to another project.
+    pub other_project: bool,
+    /// Its users, those that are locked too.
+    pub roles: Vec<String>,
+}
+
 /// What is known of a database, whether it has a manifest or not.
-pub fn database(key: &DatabaseKey, seen: &Observed, plan: Option<&Plan>) -> DatabaseComputed {
+pub fn database(
+    key: &DatabaseKey,
+    catalog: Option<&Catalog>,
+    seen: &Observed,
+    plan: Option<&Plan>,
+) -> DatabaseComputed {
     let known = seen.databases.get(key);
     let status = known.and_then(status);
     let server = status.and_then(|status| status.server.as_ref());
@@ -122,6 +146,16 @@ pub fn database(key: &DatabaseKey, seen: &Observed, plan: Option<&Plan>) -> Data
             .then(|| instance(name, status))
             .into_iter()
             .collect(),
+        access: catalog.map_or_else(Vec::new, |catalog| access(key, catalog, seen)),
+        admitted_projects: catalog
+            .and_then(|catalog| catalog.database(key))
+            .map(|want| {
+                want.admitted_projects
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect()
+            })
+            .unwrap_or_default(),
         storage_bytes_used: status
             .and_then(|one| one.storage)
             .map(|storage| storage.used_bytes),
@@ -137,6 +171,21 @@ pub fn database(key: &DatabaseKey, seen: &Observed, plan: Option<&Plan>) -> Data
         }),
         problems: problems(known, status),
     }
+}
+
+fn access(key: &DatabaseKey, catalog: &Catalog, seen: &Observed) -> Vec<GranteeComputed> {
+    let grantees = catalog.grantees(key).into_iter().map(|grantee| {
+        let application = grantee.application;
+        let stored = seen.grants.get(&application.grant_key(grantee.grant));
+        let logins = stored.into_iter().flat_map(|stored| stored.logins.values());
+        GranteeComputed {
+            application: application.key.clone(),
+            access: grantee.grant.access,
+            other_project: application.key.project != key.project,
+            roles: logins.map(|login| login.role.clone()).collect(),
+        }
+    });
+    grantees.collect()
 }
 
 fn status(known: &ObservedDatabase) -> Option<&InstanceStatus> {

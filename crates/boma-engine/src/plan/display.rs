@@ -12,6 +12,7 @@ use super::change::Change;
 use super::deployment::Deployment;
 use super::{Plan, WaitingOn};
 use crate::catalog::Subject;
+use crate::keys::GrantKey;
 use crate::observed::{DatabaseRecord, Life};
 use crate::platform::Program;
 
@@ -67,15 +68,11 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
             ..
         } => one(
             '+',
-            format!(
-                "another password for Database {}, as user {role}",
-                grant.database.name
-            ),
+            format!("another password for {}, as user {role}", reached(grant)),
         ),
-        Action::IssueCredential { grant, .. } => one(
-            '+',
-            format!("user and password for Database {}", grant.database.name),
-        ),
+        Action::IssueCredential { grant, .. } => {
+            one('+', format!("user and password for {}", reached(grant)))
+        }
         Action::PutInstance(put) => put
             .changes
             .iter()
@@ -95,17 +92,22 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
         } => one('~', takes_over(roles, *restarts)),
         Action::AwaitDrained { roles, until, .. } => one('~', drains(roles, *until)),
         Action::ReleaseLogin { roles, until, .. } => one('-', let_go(roles, *until)),
-        Action::ForgetGrant { grant } => one(
-            '-',
-            format!("user and password for Database {}", grant.database.name),
-        ),
+        Action::ForgetGrant { grant } => {
+            one('-', format!("user and password for {}", reached(grant)))
+        }
         Action::ForgetApplication { .. } => one('-', "the application".to_owned()),
     }
 }
 
 fn line_of(change: &Change, project: &str) -> Line {
-    // Within its own project, an application's name says enough.
-    let text = change.to_string().replace(&format!("{project}/"), "");
+    // Within its own project, an application's name says enough; another project's is access from
+    // outside, which the database's manifest admits.
+    let mut text = change.to_string().replace(&format!("{project}/"), "");
+    if let Change::LoginAdded { comment, .. } = change
+        && !comment.starts_with(&format!("{project}/"))
+    {
+        text.push_str(", from another project");
+    }
     Line {
         mark: change.mark(),
         text,
@@ -170,6 +172,15 @@ fn start(why: StartReason, program: &Program) -> String {
         StartReason::Changed => format!("restart, its environment or command changed: {command}"),
         StartReason::Exited(at) => format!("start again, it ended at {at}: {command}"),
         StartReason::Asked => format!("restart, as asked: {command}"),
+    }
+}
+
+/// The database of a grant; one of another project by its whole name.
+fn reached(grant: &GrantKey) -> String {
+    if grant.database.project == grant.application.project {
+        format!("Database {}", grant.database.name)
+    } else {
+        format!("Database {} of another project", grant.database)
     }
 }
 

@@ -30,7 +30,7 @@ fn both(world: &World, plan: Option<&Plan>) -> String {
     let (catalog, _) = world.catalog();
     let seen = world.platform.state().observed();
     let key = application_key("auth-api");
-    let database = computed::database(&database_key("accounts-db"), &seen, plan);
+    let database = computed::database(&database_key("accounts-db"), Some(&catalog), &seen, plan);
     let want = catalog.application(&key).map(|want| &**want);
     let application = computed::application(&key, want, &seen, plan, world.platform.now());
     let database = serde_json::to_string_pretty(&database).unwrap();
@@ -70,6 +70,17 @@ async fn everything_that_was_measured_is_shown() {
           "pendingRestart": []
         }
       ],
+      "access": [
+        {
+          "application": "fincorp/retail-banking/development/login-svc/auth-api",
+          "access": "read-write",
+          "otherProject": false,
+          "roles": [
+            "auth_api_1"
+          ]
+        }
+      ],
+      "admittedProjects": [],
       "storageBytesUsed": null,
       "lastBackup": null,
       "lastVerifiedRestore": null,
@@ -91,6 +102,7 @@ async fn everything_that_was_measured_is_shown() {
       "grants": [
         {
           "database": "fincorp/retail-banking/development/login-svc/accounts-db",
+          "otherProject": false,
           "access": "read-write",
           "envVar": "DATABASE_URL",
           "role": "auth_api_1",
@@ -138,6 +150,15 @@ fn what_nothing_is_known_of_is_unknown() {
       "version": null,
       "primary": null,
       "instances": [],
+      "access": [
+        {
+          "application": "fincorp/retail-banking/development/login-svc/auth-api",
+          "access": "read-write",
+          "otherProject": false,
+          "roles": []
+        }
+      ],
+      "admittedProjects": [],
       "storageBytesUsed": null,
       "lastBackup": null,
       "lastVerifiedRestore": null,
@@ -159,6 +180,7 @@ fn what_nothing_is_known_of_is_unknown() {
       "grants": [
         {
           "database": "fincorp/retail-banking/development/login-svc/accounts-db",
+          "otherProject": false,
           "access": "read-write",
           "envVar": "DATABASE_URL",
           "role": null,
@@ -189,7 +211,7 @@ async fn a_silent_agent_leaves_nothing_known_of_its_server() {
         .unwrap()
         .agent = Agent::Silent;
     let seen = world.platform.state().observed();
-    let shown = computed::database(&key, &seen, None);
+    let shown = computed::database(&key, None, &seen, None);
     assert_eq!(shown.phase.to_string(), "Unknown");
     assert_eq!((shown.version, shown.primary), (None, None));
     assert!(shown.id.is_some() && shown.host.is_some());
@@ -207,7 +229,7 @@ async fn a_retired_database_says_how_long_it_is_kept() {
     );
     world.apply(world.asked()).await.unwrap();
     let seen = world.platform.state().observed();
-    let shown = computed::database(&database_key("accounts-db"), &seen, None);
+    let shown = computed::database(&database_key("accounts-db"), None, &seen, None);
     assert_eq!(shown.phase.to_string(), "Retired");
     assert!(shown.kept_until.is_some());
 }

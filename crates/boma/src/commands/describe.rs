@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use boma_engine::computed::{ApplicationComputed, DatabaseComputed, GrantComputed};
+use boma_engine::computed::{
+    ApplicationComputed, DatabaseComputed, GrantComputed, GranteeComputed,
+};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::plan::Rotation;
 use boma_instance::{Access, Condition, Truth};
@@ -122,20 +124,11 @@ fn database(page: &mut Page, key: &DatabaseKey, inventory: &Inventory) {
         one.recoverable_until.map(|at| at.to_string()),
     );
     page.heading("Access");
-    let mut granted = false;
-    for (grant, stored) in &inventory.seen.grants {
-        if grant.database == *key {
-            granted = true;
-            let roles: Vec<_> = stored
-                .logins
-                .values()
-                .map(|login| login.role.clone())
-                .collect();
-            page.line(&format!("{} as {}", grant.application, roles.join(", ")));
-        }
+    for grantee in &one.access {
+        page.line(&access_line(grantee));
     }
-    if !granted {
-        page.line("none: no application can connect");
+    for line in unmentioned(key, &one, inventory) {
+        page.line(&line);
     }
     page.conditions(&one.conditions);
     page.problems(&one.problems);
@@ -158,13 +151,15 @@ fn application(page: &mut Page, key: &ApplicationKey, one: &ApplicationComputed)
     }
     page.heading("Databases");
     for grant in &one.grants {
-        let may = match grant.access {
-            Access::ReadOnly => "read-only",
-            Access::ReadWrite => "read/write",
+        let may = may(grant.access);
+        let whose = if grant.other_project {
+            "; it belongs to another project, which admits this one"
+        } else {
+            ""
         };
         let role = grant.role.as_deref().unwrap_or("no user yet");
         page.line(&format!(
-            "{}  {may}, as {role}, in {}",
+            "{}  {may}, as {role}, in {}{whose}",
             grant.database, grant.env_var
         ));
         if let Some(line) = rotation(grant) {
@@ -204,4 +199,47 @@ fn rotation(grant: &GrantComputed) -> Option<String> {
             day(since)
         ),
     })
+}
+
+fn access_line(grantee: &GranteeComputed) -> String {
+    let roles = grantee.roles.join(", ");
+    let may = may(grantee.access);
+    let whose = if grantee.other_project {
+        "; it belongs to another project, which `access.projects` admits"
+    } else {
+        ""
+    };
+    format!("{}  {may}, as {roles}{whose}", grantee.application)
+}
+
+/// Users that no manifest asks for any more, and projects that may ask and do not.
+fn unmentioned(key: &DatabaseKey, one: &DatabaseComputed, inventory: &Inventory) -> Vec<String> {
+    let is_known = |application: &ApplicationKey| {
+        one.access
+            .iter()
+            .any(|known| known.application == *application)
+    };
+    let grants = inventory.seen.grants.keys();
+    let left = grants.filter(|grant| grant.database == *key && !is_known(&grant.application));
+    let left = left.map(|grant| format!("{}  no manifest asks for it", grant.application));
+    let mut lines: Vec<String> = left.collect();
+    let is_used = |project: &String| {
+        let mut granted = one.access.iter();
+        granted.any(|known| *known.application.project == **project)
+    };
+    let unused = one.admitted_projects.iter().filter(|one| !is_used(one));
+    lines.extend(unused.map(|project| {
+        format!("project {project} may ask for access (`access.projects`); nothing of it does")
+    }));
+    if lines.is_empty() && one.access.is_empty() {
+        lines.push("none: no application can connect".to_owned());
+    }
+    lines
+}
+
+fn may(access: Access) -> &'static str {
+    match access {
+        Access::ReadOnly => "read-only",
+        Access::ReadWrite => "read/write",
+    }
 }

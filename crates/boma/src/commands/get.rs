@@ -67,7 +67,8 @@ impl Inventory {
 
     /// What was measured of a database.
     pub(crate) fn database(&self, key: &DatabaseKey) -> DatabaseComputed {
-        computed::database(key, &self.seen, self.plan.as_ref())
+        let catalog = self.loaded.as_ref().map(|loaded| &loaded.catalog);
+        computed::database(key, catalog, &self.seen, self.plan.as_ref())
     }
 
     /// What was measured of an application.
