@@ -93,6 +93,61 @@ pub(crate) fn load_or_create(
     }
 }
 
+/// The name of a key that is about to take the place of `path`.
+pub(crate) fn next(path: &Path) -> PathBuf {
+    path.with_file_name("key.next")
+}
+
+/// Reads a key, if there is one.
+pub(crate) fn load_existing(path: &Path) -> Result<Option<[u8; KEY_LEN]>, KeyFileError> {
+    match File::open(path) {
+        Ok(file) => load(path, file).map(Some),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(io_error("read", path)(source)),
+    }
+}
+
+/// Makes the key that is about to take the place of `path`. The caller holds the `init` lock and
+/// has settled what an earlier attempt left.
+pub(crate) fn create_next(path: &Path) -> Result<[u8; KEY_LEN], KeyFileError> {
+    create(&next(path))
+}
+
+/// Gives the next key its place; the former one is gone then.
+pub(crate) fn promote(path: &Path) -> Result<(), KeyFileError> {
+    let promote = || {
+        std::fs::rename(next(path), path)?;
+        crate::files::sync_parent(path)
+    };
+    promote().map_err(io_error("write", path))
+}
+
+/// Finishes or undoes what a change of the key left that was killed. `fits` says whether the state
+/// is sealed with a key. Only a key that does not fit, beside one that does, is removed. The caller
+/// holds the `init` lock.
+pub(crate) fn settle<E: From<KeyFileError>>(
+    path: &Path,
+    fits: impl Fn(&[u8; KEY_LEN]) -> Result<bool, E>,
+) -> Result<(), E> {
+    let next = next(path);
+    let Some(candidate) = load_existing(&next)? else {
+        return Ok(());
+    };
+    if let Some(key) = load_existing(path)?
+        && fits(&key)?
+    {
+        let remove = || {
+            std::fs::remove_file(&next)?;
+            crate::files::sync_parent(&next)
+        };
+        return Ok(remove().map_err(io_error("write", &next))?);
+    }
+    if fits(&candidate)? {
+        promote(path)?;
+    }
+    Ok(())
+}
+
 fn load(path: &Path, mut file: File) -> Result<[u8; KEY_LEN], KeyFileError> {
     let meta = file.metadata().map_err(io_error("read", path))?;
     if meta.uid() != Uid::effective().as_raw() || meta.mode() & 0o077 != 0 {

@@ -2,6 +2,7 @@
 
 mod error;
 mod instances;
+mod keys;
 mod observe;
 mod open;
 mod pass;

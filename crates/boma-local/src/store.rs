@@ -14,6 +14,7 @@ mod applications;
 mod databases;
 mod grants;
 mod journal;
+mod rekey;
 mod schema;
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -34,6 +35,8 @@ pub(crate) use applications::{ApplicationRow, ProcessRow, Role};
 pub(crate) use databases::{CertificateRow, DatabaseRow, PlacementRow};
 pub use grants::AskedRotation;
 pub use journal::RecordedEvent;
+use rekey::Keyring;
+pub(crate) use rekey::{fits, rekey};
 
 /// How long a write waits for another process that is writing.
 const BUSY: Duration = Duration::from_secs(10);
@@ -180,8 +183,26 @@ pub(crate) struct Access<'a> {
     sealer: &'a Sealer,
 }
 
+/// Why nothing of a transaction was written.
+#[derive(Clone)]
+enum NotWritten {
+    /// It could not begin or end.
+    Sql(Arc<rusqlite::Error>),
+    /// The state was sealed with another key meanwhile, which cannot be read.
+    WrongKey(PathBuf),
+}
+
+impl From<NotWritten> for StoreError {
+    fn from(why: NotWritten) -> Self {
+        match why {
+            NotWritten::Sql(source) => Self::Transaction { source },
+            NotWritten::WrongKey(path) => Self::WrongKey { path },
+        }
+    }
+}
+
 /// Answers a caller, told whether the transaction was begun and committed.
-type Answer = Box<dyn FnOnce(Result<(), Arc<rusqlite::Error>>) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), NotWritten>) + Send>;
 /// Runs inside the transaction, if there is one, and leaves the answer for after its end.
 type Job = Box<dyn FnOnce(Option<Access<'_>>) -> Answer + Send>;
 
@@ -190,7 +211,7 @@ type Job = Box<dyn FnOnce(Option<Access<'_>>) -> Answer + Send>;
 pub(crate) struct Store {
     writer: mpsc::Sender<Job>,
     reader: Arc<Mutex<Connection>>,
-    sealer: Arc<Sealer>,
+    keys: Arc<Keyring>,
     /// Identity of the installation, made with the state.
     pub(crate) installation: Uuid,
 }
@@ -211,9 +232,9 @@ impl Store {
         schema::migrate(&mut db, path)?;
         let installation = identify(&mut db, &sealer, path)?;
         let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-        let sealer = Arc::new(sealer);
+        let keys = Arc::new(Keyring::new(path, sealer));
         let (writer, jobs) = mpsc::channel::<Job>();
-        let for_writer = Arc::clone(&sealer);
+        let for_writer = Arc::clone(&keys);
         std::thread::Builder::new()
             .name("boma-state".to_owned())
             .spawn(move || write_in_turn(&mut db, &for_writer, &jobs))
@@ -221,7 +242,7 @@ impl Store {
         Ok(Self {
             writer,
             reader: Arc::new(Mutex::new(reader)),
-            sealer,
+            keys,
             installation,
         })
     }
@@ -237,7 +258,7 @@ impl Store {
             Box::new(move |ended| {
                 let outcome = match (ended, outcome) {
                     (_, Some(Err(error))) => Err(error),
-                    (Err(source), _) => Err(StoreError::Transaction { source }),
+                    (Err(why), _) => Err(why.into()),
                     (Ok(()), done) => done.unwrap_or(Err(StoreError::Closed)),
                 };
                 // A caller that went away does not want to know.
@@ -255,12 +276,13 @@ impl Store {
         &self,
         job: impl FnOnce(Access<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let (reader, sealer) = (Arc::clone(&self.reader), Arc::clone(&self.sealer));
+        let (reader, keys) = (Arc::clone(&self.reader), Arc::clone(&self.keys));
         let work = move || {
             let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
             let transaction = reader
                 .transaction()
                 .map_err(StoreError::sql("read the state"))?;
+            let sealer = keys.fitting(&transaction)?;
             job(Access {
                 db: &transaction,
                 sealer: &sealer,
@@ -333,39 +355,45 @@ fn identify(db: &mut Connection, sealer: &Sealer, path: &Path) -> Result<Uuid, S
 }
 
 /// The writer thread: one transaction for all jobs that wait.
-fn write_in_turn(db: &mut Connection, sealer: &Sealer, jobs: &mpsc::Receiver<Job>) {
+fn write_in_turn(db: &mut Connection, keys: &Keyring, jobs: &mpsc::Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let batch = std::iter::once(first)
             .chain(jobs.try_iter().take(BATCH - 1))
             .collect();
-        write_together(db, sealer, batch);
+        write_together(db, keys, batch);
     }
 }
 
-fn write_together(db: &mut Connection, sealer: &Sealer, batch: Vec<Job>) {
-    let (answers, ended): (Vec<Answer>, _) =
-        match db.transaction_with_behavior(TransactionBehavior::Immediate) {
-            Ok(transaction) => {
-                // SQLite ends the whole transaction by itself when the disk is full; what comes
-                // after that must not be written outside of it.
-                let run = |job: Job| {
-                    let alive = !transaction.is_autocommit();
-                    job(alive.then_some(Access {
-                        db: &transaction,
-                        sealer,
-                    }))
-                };
-                let answers = batch.into_iter().map(run).collect();
-                let ended = if transaction.is_autocommit() {
-                    Err(aborted())
-                } else {
-                    transaction.commit()
-                };
-                (answers, ended)
-            }
-            Err(error) => (batch.into_iter().map(|job| job(None)).collect(), Err(error)),
-        };
-    let ended = ended.map_err(Arc::new);
+fn write_together(db: &mut Connection, keys: &Keyring, batch: Vec<Job>) {
+    let refused = |batch: Vec<Job>, why: NotWritten| {
+        let answers: Vec<Answer> = batch.into_iter().map(|job| job(None)).collect();
+        (answers, Err(why))
+    };
+    let sql = |error| NotWritten::Sql(Arc::new(error));
+    let begun = db.transaction_with_behavior(TransactionBehavior::Immediate);
+    let (answers, ended) = match begun.map(|begun| (keys.fitting(&begun), begun)) {
+        Err(error) => refused(batch, sql(error)),
+        Ok((Err(StoreError::WrongKey { path }), _)) => refused(batch, NotWritten::WrongKey(path)),
+        Ok((Err(_), _)) => refused(batch, sql(aborted())),
+        Ok((Ok(sealer), transaction)) => {
+            // SQLite ends the whole transaction by itself when the disk is full; what comes
+            // after that must not be written outside of it.
+            let run = |job: Job| {
+                let alive = !transaction.is_autocommit();
+                job(alive.then_some(Access {
+                    db: &transaction,
+                    sealer: &sealer,
+                }))
+            };
+            let answers = batch.into_iter().map(run).collect();
+            let ended = if transaction.is_autocommit() {
+                Err(aborted())
+            } else {
+                transaction.commit()
+            };
+            (answers, ended.map_err(sql))
+        }
+    };
     for answer in answers {
         answer(ended.clone());
     }

@@ -125,7 +125,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run an application's `preDeploy`, then restart it
     Deploy(NameArgs),
-    /// Exchange the passwords of an application, without a pause
+    /// Exchange the passwords of an application, without a pause, or the secret store's key
     Rotate(RotateArgs),
     /// Open psql on a database, as one of its applications or as the superuser
     Psql(PsqlArgs),
@@ -305,10 +305,14 @@ pub(crate) struct NameArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RotateArgs {
     /// Name of the application
-    pub(crate) application: String,
+    #[arg(required_unless_present = "key")]
+    pub(crate) application: Option<String>,
     /// Only the password for this database
     #[arg(long, value_name = "DATABASE")]
     pub(crate) database: Option<String>,
+    /// Exchange the key that seals all secrets, in place of a password
+    #[arg(long, conflicts_with_all = ["application", "database", "wait"])]
+    pub(crate) key: bool,
     /// Wait until it is over, and say how far it is
     #[arg(long)]
     pub(crate) wait: bool,

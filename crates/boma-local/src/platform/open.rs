@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::limits::Limits;
 use crate::locks;
 use crate::seal::Sealer;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::tls::Authority;
 use crate::user::SystemUser;
 use crate::wakes::Waker;
@@ -32,7 +32,11 @@ impl LocalPlatform {
         layout.prepare(&user)?;
         // Two that open a new directory at the same time must not make two keys.
         let init = locks::hold(&layout.lock("init"))?;
-        let key = key_file::load_or_create(&layout.key(), layout.database().exists())?;
+        let database = layout.database();
+        key_file::settle(&layout.key(), |key| {
+            Ok::<_, OpenError>(store::fits(&database, &Sealer::new(key)?)?)
+        })?;
+        let key = key_file::load_or_create(&layout.key(), database.exists())?;
         let store = Store::open(&layout.database(), Sealer::new(&key)?)?;
         let authority = authority(&layout, &store).await?;
         drop(init);

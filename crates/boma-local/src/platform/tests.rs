@@ -45,7 +45,7 @@ fn config(dir: &Path) -> LocalConfig {
     }
 }
 
-async fn open(dir: &Path) -> LocalPlatform {
+pub(super) async fn open(dir: &Path) -> LocalPlatform {
     LocalPlatform::open(config(dir)).await.unwrap()
 }
 
@@ -53,7 +53,7 @@ fn id(number: u128) -> InstanceId {
     InstanceId(Uuid::from_u128(number << 96 | 0xb0))
 }
 
-fn key(project: &str, name: &str) -> DatabaseKey {
+pub(super) fn key(project: &str, name: &str) -> DatabaseKey {
     DatabaseKey::new(format!("fincorp/retail/dev/{project}"), name)
 }
 
@@ -86,7 +86,7 @@ fn spec(id: InstanceId, generation: u64) -> InstanceSpec {
 }
 
 /// Registers and places a database, without an agent.
-async fn placed(platform: &LocalPlatform, key: &DatabaseKey, number: u128) -> Listen {
+pub(super) async fn placed(platform: &LocalPlatform, key: &DatabaseKey, number: u128) -> Listen {
     platform
         .record_database(key, id(number), &record())
         .await

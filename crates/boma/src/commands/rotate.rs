@@ -15,8 +15,9 @@ use jiff::Timestamp;
 use crate::cli::{Global, RotateArgs};
 use crate::commands::plan::new_id;
 use crate::commands::stop::last_applied;
+use crate::commands::validate::counted;
 use crate::progress::Shown;
-use crate::session::{Loaded, Need, Session, find_application, find_database};
+use crate::session::{Loaded, Need, Session, actor, find_application, find_database};
 use crate::terminal::{Exit, Result, Terminal, Tone};
 
 /// Between two looks at how far it is.
@@ -24,9 +25,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
 /// Exchanges the passwords of an application.
 pub(crate) async fn run(args: &RotateArgs, global: &Global, terminal: Terminal) -> Result {
+    let Some(application) = &args.application else {
+        return key(global, terminal).await;
+    };
     let session = Session::open(global, Need::Builds).await?;
     let seen = session.platform.observe().await?;
-    let key = find_application(&seen, &args.application)?;
+    let key = find_application(&seen, application)?;
     let loaded = last_applied(&session).await?;
     if loaded.has_errors() {
         terminal.problems(&loaded.problems);
@@ -52,6 +56,18 @@ pub(crate) async fn run(args: &RotateArgs, global: &Global, terminal: Terminal) 
         terminal,
     };
     rotation.follow(&key, args).await
+}
+
+/// Exchanges the key of the secret store.
+async fn key(global: &Global, terminal: Terminal) -> Result {
+    let session = Session::open(global, Need::NoBuilds).await?;
+    let count = session.platform.rotate_key(&actor("rotate --key")).await?;
+    terminal.status(&format!(
+        "Another key is in `{}`; {} sealed with it. Copies of the state need the key of their time.",
+        session.platform.layout().key().display(),
+        counted(count, "secret")
+    ));
+    Ok(Exit::Ok)
 }
 
 /// The grants of an application, or the one that was named.
