@@ -66,6 +66,10 @@ impl<'a> Frames<'a> {
         bytes: u64,
         first: u64,
     ) -> Result<Self, StoreError> {
+        if bytes < HEADER_BYTES as u64 {
+            // A store refuses to read a part of nothing.
+            return Err(damaged(name, EnvelopeError::WrongLength.into()));
+        }
         let fetched = bytes.min(first);
         let buffer = repository.get_range(name, 0..fetched).await?.to_vec();
         let envelope = repository.unseal(name, &buffer)?;

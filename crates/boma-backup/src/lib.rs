@@ -22,6 +22,7 @@ pub mod restore;
 pub mod retention;
 pub mod store;
 pub mod timeline;
+pub mod verify;
 pub mod wal;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 pub mod archive;
 pub mod backlog;
 pub mod error;
-mod header;
+pub(crate) mod header;
 mod object;
 mod restore;
 mod seal;

@@ -362,15 +362,8 @@ fn objects(prefix: &Prefix, manifest: &Manifest) -> Vec<(String, Option<u64>)> {
 fn damage<T>(result: Result<T, StoreError>) -> Result<Result<T, Problem>, StoreError> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(error @ (StoreError::Damaged { .. } | StoreError::Cut { .. })) => {
-            Ok(Err(error.problem()))
-        }
-        Err(
-            error @ (StoreError::Failed { .. }
-            | StoreError::Gone { .. }
-            | StoreError::NotSettled { .. }
-            | StoreError::NoRandomness),
-        ) => Err(error),
+        Err(error) if error.is_damage() => Ok(Err(error.problem())),
+        Err(error) => Err(error),
     }
 }
 

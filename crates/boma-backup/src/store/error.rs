@@ -82,6 +82,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether an object is there and is not what was stored; else the store did not answer, and
+    /// nothing is known.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Cut { .. })
+    }
+
     pub(crate) fn failed(operation: Operation, name: &str, source: object_store::Error) -> Self {
         Self::Failed {
             operation,

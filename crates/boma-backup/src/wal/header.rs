@@ -5,20 +5,20 @@ use boma_instance::MajorVersion;
 use boma_instance::wal::{Lsn, Timeline};
 
 /// Bytes of the header.
-pub(super) const HEADER_BYTES: usize = 40;
+pub(crate) const HEADER_BYTES: usize = 40;
 
 /// `XLP_LONG_HEADER`: the page begins a segment, and the long header is there.
 const LONG: u16 = 2;
 
 /// What the first page of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SegmentHeader {
+pub(crate) struct SegmentHeader {
     magic: u16,
     info: u16,
-    pub(super) timeline: Timeline,
-    pub(super) start: Lsn,
-    pub(super) system_identifier: u64,
-    pub(super) segment_size: u32,
+    pub(crate) timeline: Timeline,
+    pub(crate) start: Lsn,
+    pub(crate) system_identifier: u64,
+    pub(crate) segment_size: u32,
 }
 
 /// How a segment is not what its name says.
@@ -68,17 +68,17 @@ pub enum WrongHeader {
 
 /// What the header of a segment should say.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expected {
-    pub(super) version: MajorVersion,
-    pub(super) system_identifier: u64,
-    pub(super) segment_size: u32,
-    pub(super) timeline: Timeline,
-    pub(super) start: Lsn,
+pub(crate) struct Expected {
+    pub(crate) version: MajorVersion,
+    pub(crate) system_identifier: u64,
+    pub(crate) segment_size: u32,
+    pub(crate) timeline: Timeline,
+    pub(crate) start: Lsn,
 }
 
 impl SegmentHeader {
     /// Reads it off the beginning of a segment; none: there are too few bytes.
-    pub(super) fn read(page: &[u8]) -> Option<Self> {
+    pub(crate) fn read(page: &[u8]) -> Option<Self> {
         let page = page.first_chunk::<HEADER_BYTES>()?;
         let short = |at: usize| u16::from_le_bytes([page[at], page[at + 1]]);
         let long =
@@ -96,7 +96,7 @@ impl SegmentHeader {
 
     /// Holds it against what it should be. Its timeline may be an earlier one: the first segment
     /// of a timeline begins as a copy of the one that it left.
-    pub(super) fn check(&self, expected: &Expected) -> Result<(), WrongHeader> {
+    pub(crate) fn check(&self, expected: &Expected) -> Result<(), WrongHeader> {
         if self.magic != magic(expected.version) || self.info & LONG == 0 {
             return Err(WrongHeader::Magic {
                 found: self.magic,

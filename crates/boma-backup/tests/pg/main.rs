@@ -3,3 +3,4 @@
 mod backup;
 mod flipped;
 mod server;
+mod verified;
