@@ -11,8 +11,18 @@ scripts/setup.sh test
 step "checks"
 cargo xtask check
 
+# What the tests write and which passwords they make; searched at the end, then gone.
+record=$(mktemp -d "${TMPDIR:-/tmp}/boma-record.XXXXXX")
+trap 'rm -rf "$record"' EXIT
+mkdir "$record/said"
+: >"$record/passwords"
+# Servers and tests of an ordinary user add to the list; only its owner reads it.
+chmod 711 "$record"
+chmod 622 "$record/passwords"
+export BOMA_TEST_RECORD=$record
+
 step "tests"
-cargo nextest run --workspace
+cargo nextest run --workspace 2>&1 | tee "$record/said/nextest"
 
 step "examples in documentation"
 cargo test --quiet --workspace --doc
@@ -20,7 +30,10 @@ cargo test --quiet --workspace --doc
 for script in tests/*/run.sh; do
   [ -e "$script" ] || continue
   step "$script"
-  "$script"
+  "$script" 2>&1 | tee "$record/said/$(basename "$(dirname "$script")")"
 done
+
+step "passwords in what was written"
+scripts/search-passwords.sh "$record"
 
 step "all passed"

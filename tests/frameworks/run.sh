@@ -85,6 +85,9 @@ finish() {
   fi
   "$boma" --quiet stop || status=1
   "$root/scripts/end-processes.sh" "$BOMA_STATE_DIR"
+  if [ -n "${BOMA_TEST_RECORD:-}" ]; then
+    "$root/scripts/search-passwords.sh" "$BOMA_TEST_RECORD" "$BOMA_STATE_DIR" || status=1
+  fi
   if [ "$status" = 0 ]; then
     rm -rf "$BOMA_STATE_DIR" "$scratch"
   fi

@@ -14,6 +14,8 @@ mod cli;
 mod commands;
 mod configuration;
 mod progress;
+#[cfg(debug_assertions)]
+mod recorded;
 mod session;
 mod table;
 mod terminal;

@@ -65,7 +65,10 @@ impl Session {
 
     /// Clock, passwords, and who acts.
     pub(crate) fn surroundings(command: &str) -> Surroundings {
-        Surroundings::new(actor(command))
+        let around = Surroundings::new(actor(command));
+        #[cfg(debug_assertions)]
+        let around = crate::recorded::record(around);
+        around
     }
 }
 

@@ -58,8 +58,9 @@ fn migrations_run_before_a_start_and_a_failed_one_keeps_the_old_version_running(
     let boma = Installation::new()?;
     let flag = boma.path("fail");
     let migration = format!(
-        "preDeploy: 'test ! -e {} && psql \"$DATABASE_URL\" -qc \"create table if not exists t(id int)\"'",
-        flag.display()
+        "preDeploy: 'test ! -e {} && {} -qc \"create table if not exists t(id int)\"'",
+        flag.display(),
+        boma.client()
     );
     boma.write("db.yaml", &database("orders", ""))?;
     boma.write(

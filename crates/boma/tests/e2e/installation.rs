@@ -2,7 +2,8 @@
 //! real binary, real servers. At the end everything that it started is stopped.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -10,9 +11,15 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, ensure};
 use boma_testkit::{Account, Build, ScratchDir, postgres_builds, unprivileged};
 
+use crate::record::Record;
+
+/// What the example gives its applications to read connection strings with.
+const CONNECTION: &str = include_str!("../../../../examples/fincorp/bin/connection");
+
 /// A state directory and a directory of manifests.
 pub(crate) struct Installation {
     scratch: ScratchDir,
+    record: Record,
     builds: Vec<Build>,
     run_as: Option<Account>,
 }
@@ -66,7 +73,12 @@ impl Installation {
         let scratch = ScratchDir::new()?;
         fs::create_dir_all(scratch.path().join("m"))?;
         fs::create_dir_all(scratch.path().join("s"))?;
+        let name = scratch
+            .path()
+            .file_name()
+            .context("a scratch directory has a name")?;
         let installation = Self {
+            record: Record::begin(name.to_string_lossy().into_owned())?,
             scratch,
             builds: postgres_builds()?,
             run_as: None,
@@ -74,6 +86,11 @@ impl Installation {
         // Tests must not change the machine's names, nor fill it with spare clusters.
         let configuration = "hosts-file = ''\nspares = 0\n";
         fs::write(installation.state().join("config.toml"), configuration)?;
+        fs::write(
+            installation.path("client"),
+            format!("{CONNECTION}\nexec psql -X \"$@\"\n"),
+        )?;
+        fs::set_permissions(installation.path("client"), Permissions::from_mode(0o755))?;
         Ok(installation)
     }
 
@@ -116,6 +133,7 @@ impl Installation {
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             )
             .env("HOME", self.scratch.path())
+            .env("BOMA_TEST_RECORD", self.record.dir())
             .env("BOMA_STATE_DIR", self.state())
             .env("BOMA_POSTGRES_DIR", dirs.join(":"))
             .current_dir(self.scratch.path())
@@ -128,12 +146,33 @@ impl Installation {
 
     /// Runs `boma` to its end.
     pub(crate) fn boma<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Ran> {
-        Ok(Ran::of(&self.command().args(args).output()?))
+        let args: Vec<_> = args
+            .into_iter()
+            .map(|arg| arg.as_ref().to_owned())
+            .collect();
+        let output = self.command().args(&args).output()?;
+        // What a person asks to be shown, and what an application prints, is theirs.
+        let is_shown = args.iter().any(|arg| arg == "--reveal" || arg == "run");
+        if !is_shown {
+            self.record.said(&output.stdout)?;
+        }
+        self.record.said(&output.stderr)?;
+        Ok(Ran::of(&output))
     }
 
     /// Uses one PostgreSQL build only.
     pub(crate) fn only(mut self, major: boma_instance::MajorVersion) -> Self {
         self.builds.retain(|build| build.major == major);
+        self
+    }
+
+    /// Uses programs of one version that are in a certain directory.
+    pub(crate) fn with_programs(
+        mut self,
+        major: boma_instance::MajorVersion,
+        bin: PathBuf,
+    ) -> Self {
+        self.builds = vec![Build { major, bin }];
         self
     }
 
@@ -158,8 +197,25 @@ impl Installation {
 
     /// Runs SQL with psql as an application does: over its injected connection string.
     pub(crate) fn sql(&self, application: &str, sql: &str) -> Result<Ran> {
-        let script = r#"exec psql "$DATABASE_URL" -XAtq -v ON_ERROR_STOP=1 -c "$1""#;
-        self.boma(["run", application, "--", "sh", "-c", script, "sh", sql])
+        let client = self.client();
+        let stop = "ON_ERROR_STOP=1";
+        self.boma([
+            "run",
+            application,
+            "--",
+            &client,
+            "-Atq",
+            "-v",
+            stop,
+            "-c",
+            sql,
+        ])
+    }
+
+    /// psql over the connection string of its environment, as a command. As an argument the
+    /// string would be for everybody to see in the list of processes.
+    pub(crate) fn client(&self) -> String {
+        self.path("client").to_string_lossy().into_owned()
     }
 
     /// Processes that work in, or were started for, this installation.
@@ -192,7 +248,19 @@ impl Drop for Installation {
         for pid in self.processes() {
             kill_9(pid);
         }
+        let searched = self.record.end(self.scratch.path());
+        assert!(searched.is_ok() || std::thread::panicking(), "{searched:?}");
     }
+}
+
+/// psql over a connection string, which nobody sees in the list of processes.
+pub(crate) fn client(url: &str) -> Command {
+    let mut command = Command::new("bash");
+    let script = format!("{CONNECTION}\nexec psql -X \"$@\"\n");
+    command
+        .args(["-c", &script, "psql"])
+        .env("DATABASE_CONNECTION_STRING", url);
+    command
 }
 
 fn own_pid() -> i32 {

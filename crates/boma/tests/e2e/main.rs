@@ -7,5 +7,6 @@ mod full_disk;
 mod installation;
 mod life;
 mod manifests;
+mod record;
 mod rotation;
 mod trouble;

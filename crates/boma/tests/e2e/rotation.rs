@@ -2,22 +2,25 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::installation::{Installation, wait};
+use crate::installation::{Installation, client, wait};
 use crate::manifests::{application, database, writes};
 use crate::trouble::{Victim, again, kill_during, serve};
 
 /// Keeps one session open until it is ended.
-const SESSION: &str =
-    "source: {command: [sh, -c, 'tail -f /dev/null | psql \"$DATABASE_URL\" -Xq']}";
+const SESSION: &str = "source: {command: [sh, -c, 'tail -f /dev/null | CLIENT -q']}";
 
 fn shop(source: &str) -> Result<Installation> {
     let boma = Installation::new()?.only(boma_instance::MajorVersion::V17);
     boma.write("db.yaml", &database("orders", ""))?;
-    boma.write("web.yaml", &application("web", &[writes("orders")], source))?;
+    let source = source.replace("CLIENT", &boma.client());
+    boma.write(
+        "web.yaml",
+        &application("web", &[writes("orders")], &source),
+    )?;
     boma.apply()?;
     Ok(boma)
 }
@@ -48,9 +51,7 @@ fn running(boma: &Installation) -> Result<Option<String>> {
 }
 
 fn connects(url: &str) -> Result<bool> {
-    let output = Command::new("psql")
-        .args([url, "-Xqc", "select 1"])
-        .output()?;
+    let output = client(url).args(["-qc", "select 1"]).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let is_refused = said.contains("not permitted to log in")
         || said.contains("password authentication failed")
@@ -65,8 +66,8 @@ struct Client(Child);
 
 impl Client {
     fn connect(url: &str) -> Result<Self> {
-        let mut command = Command::new("psql");
-        command.args([url, "-Xq"]).stdin(Stdio::piped());
+        let mut command = client(url);
+        command.arg("-q").stdin(Stdio::piped());
         Ok(Self(command.stdout(Stdio::null()).spawn()?))
     }
 }
@@ -177,9 +178,9 @@ fn everything_killed_at_every_step_of_a_rotation() -> Result<()> {
 fn a_failed_restart_stops_a_rotation_with_the_former_password_still_good() -> Result<()> {
     let boma = Installation::new()?.only(boma_instance::MajorVersion::V17);
     let program = boma.path("program");
-    let text = "#!/bin/sh\ntail -f /dev/null | psql \"$DATABASE_URL\" -Xq\n";
+    let text = format!("#!/bin/sh\ntail -f /dev/null | {} -q\n", boma.client());
     let install = || -> Result<()> {
-        fs::write(&program, text)?;
+        fs::write(&program, &text)?;
         Ok(fs::set_permissions(
             &program,
             fs::Permissions::from_mode(0o755),
