@@ -395,7 +395,8 @@ impl Waiting {
             if crate::is_settled(&status, self.generation) {
                 return Ok(());
             }
-            if matches!(status.phase, Phase::Failed | Phase::Degraded) {
+            let is_stuck = matches!(status.phase, Phase::Failed | Phase::Degraded);
+            if is_stuck && !passes(&status) {
                 return Err(Box::new(self.failed(&status)));
             }
             if left <= slice {
@@ -434,6 +435,16 @@ impl Waiting {
             .extend(status.problems.iter().map(Problem::to_string));
         problem
     }
+}
+
+/// Whether what is wrong is of the kind that ends by itself: the agent tries again.
+fn passes(status: &InstanceStatus) -> bool {
+    let mut problems = status
+        .problems
+        .iter()
+        .filter(|one| one.is_error())
+        .peekable();
+    problems.peek().is_some() && problems.all(|problem| problem.class == Class::Transient)
 }
 
 /// An instance is not as its spec says.

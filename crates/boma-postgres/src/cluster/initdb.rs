@@ -1,6 +1,7 @@
 //! Making a cluster from nothing.
 
 use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -15,6 +16,11 @@ pub const SPARE_DATABASE: &str = "boma_spare";
 /// Changes with whatever is done to a template besides `initdb`, so that old ones are thrown away.
 const RECIPE: &str = "1";
 
+/// The signal that nobody sends to a program because of what the program did, and what `initdb`
+/// says when one of the servers that it runs has got it.
+const SIGKILL: i32 = 9;
+const CHILD_KILLED: &str = "terminated by signal 9";
+
 /// A program that made no cluster.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +33,14 @@ pub enum ProgramError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// It was ended from outside, such as by the kernel when memory is short.
+    #[error("`{}` was killed: {output}", program.display())]
+    Killed {
+        /// Which.
+        program: PathBuf,
+        /// The end of what it said.
+        output: String,
     },
     /// It failed.
     #[error("`{}` fails: {output}", program.display())]
@@ -151,8 +165,14 @@ fn run(mut command: Command, input: &str) -> Result<(), ProgramError> {
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
-    let output = format!("{}; {}", output.status, last_lines(&said));
-    Err(ProgramError::Failed { program, output })
+    let last = last_lines(&said);
+    let is_killed = output.status.signal() == Some(SIGKILL) || last.contains(CHILD_KILLED);
+    let output = format!("{}; {last}", output.status);
+    Err(if is_killed {
+        ProgramError::Killed { program, output }
+    } else {
+        ProgramError::Failed { program, output }
+    })
 }
 
 fn output_of(command: &mut Command, input: &str) -> io::Result<Output> {

@@ -145,6 +145,11 @@ impl IntoProblem for MakeError {
                 ..
             } => source.explain(of(Class::Transient, "data-directory-not-made")),
             Self::Control { .. } => of(Class::Internal, "data-directory-not-made"),
+            Self::Program {
+                source: ProgramError::Killed { .. },
+                ..
+            } => of(Class::Transient, "initdb-killed")
+                .hint("It is tried again. `dmesg` says whether memory was short."),
             Self::Program { .. } => of(Class::Config, "initdb-failed")
                 .hint("The text above is what the program said; `boma doctor` checks the rest."),
         }

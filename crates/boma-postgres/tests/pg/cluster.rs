@@ -365,7 +365,7 @@ fn a_store_that_cannot_be_written_is_a_warning() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_failing_initdb_leaves_nothing_and_says_why() -> anyhow::Result<()> {
+fn a_failing_or_killed_initdb_leaves_nothing_and_says_why() -> anyhow::Result<()> {
     become_unprivileged()?;
     let scratch = ScratchDir::new()?;
     let mut installation = installation()?;
@@ -386,6 +386,18 @@ fn a_failing_initdb_leaves_nothing_and_says_why() -> anyhow::Result<()> {
             .ends_with("exit status: 1; initdb: error: no locale")
     );
     assert_eq!(names(&place.parent)?, [""; 0]);
+
+    for script in [
+        "#!/bin/sh\nkill -9 $$\n",
+        "#!/bin/sh\necho 'child process was terminated by signal 9: Killed' >&2\nexit 1\n",
+    ] {
+        std::fs::write(&program, script)?;
+        let problem = place.make(None).unwrap_err().problem();
+        assert_eq!(problem.code, "initdb-killed");
+        assert_eq!(problem.class, boma_problem::Class::Transient);
+        assert!(problem.to_string().contains("was killed: "), "{problem}");
+        assert!(problem.hints[0].contains("tried again"));
+    }
 
     installation.bin = scratch.path().join("gone");
     place.installation = installation;
