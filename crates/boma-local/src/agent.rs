@@ -13,4 +13,4 @@ pub use client::AgentError;
 pub(crate) use client::{ask_status, exit, look, needs_a_person, put_assignment, wait_for_status};
 pub use command::{AgentCommand, PrepareCommand};
 pub use spawn::SpawnError;
-pub(crate) use spawn::{Agent, Launch, ensure, prepare};
+pub(crate) use spawn::{Agent, Launch, ensure, prepare, prepare_and_wait};

@@ -1,5 +1,6 @@
 //! The platform itself: what is asked of it, carried out.
 
+mod ahead;
 mod error;
 mod instances;
 mod keys;
@@ -65,6 +66,8 @@ struct Inner {
     changing: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
     /// Versions that instances were made of since spares were last prepared.
     made: Mutex<BTreeSet<MajorVersion>>,
+    /// One at a time makes a template.
+    templates: ahead::Tried,
 }
 
 impl LocalPlatform {

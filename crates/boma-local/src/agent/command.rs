@@ -66,7 +66,8 @@ pub struct PrepareCommand {
     pub store: PathBuf,
     /// PostgreSQL's programs.
     pub bin_dir: PathBuf,
-    /// How many spare clusters there should be afterwards.
+    /// How many spare clusters there should be afterwards. None at all: only what they are copied
+    /// from is made, and another process that is at it is waited for.
     pub count: u16,
     /// System user to become; given when Boma runs as root.
     pub user: Option<String>,

@@ -145,14 +145,30 @@ pub(crate) async fn ensure(launch: &Launch) -> Result<Agent, SpawnError> {
     outcome.map(|()| Agent::Started)
 }
 
-/// Starts the making of spare clusters and does not wait for it.
-pub(crate) fn prepare(program: &Path, command: &PrepareCommand) -> Result<(), SpawnError> {
+/// Starts the making of clusters ahead and waits until it has ended, well or not.
+pub(crate) async fn prepare_and_wait(
+    program: &Path,
+    command: &PrepareCommand,
+) -> Result<(), SpawnError> {
+    let ended = preparing(program, command)?.wait().await;
+    ended.map(drop).map_err(|source| SpawnError::Start {
+        program: program.to_owned(),
+        source,
+    })
+}
+
+fn preparing(program: &Path, command: &PrepareCommand) -> Result<Child, SpawnError> {
     let mut process = detached(program);
     process
         .args(command.arguments())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut child = spawn(program, process)?;
+    spawn(program, process)
+}
+
+/// Starts the making of spare clusters and does not wait for it.
+pub(crate) fn prepare(program: &Path, command: &PrepareCommand) -> Result<(), SpawnError> {
+    let mut child = preparing(program, command)?;
     if let Some(pid) = child
         .id()
         .and_then(|pid| i32::try_from(pid).ok())

@@ -42,7 +42,11 @@ impl LocalPlatform {
         let _one = self.one_at_a_time(spec.id).await;
         // Said before anything is made.
         let launch = self.launch(spec)?;
-        check(&self.row_of(key).await?, spec).map_err(boxed)?;
+        let row = self.row_of(key).await?;
+        check(&row, spec).map_err(boxed)?;
+        if row.spec.is_none() {
+            self.template_first(spec.version).await?;
+        }
         // Both take a while, and neither needs the other.
         let (placed, agent) = tokio::join!(self.place(key, spec), self.run_agent(spec, &launch));
         let (Placed { placement, is_new }, _agent) = self.both(spec.id, placed, agent).await?;

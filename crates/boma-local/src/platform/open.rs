@@ -65,6 +65,7 @@ impl LocalPlatform {
             placing: tokio::sync::Mutex::default(),
             changing: Mutex::new(HashMap::new()),
             made: Mutex::new(BTreeSet::new()),
+            templates: super::ahead::Tried::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),

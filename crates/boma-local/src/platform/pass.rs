@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use boma_engine::observed::Life;
 use boma_engine::platform::PlatformError;
-use boma_instance::MajorVersion;
-use boma_problem::IntoProblem;
-use nix::unistd::Uid;
 use tokio::task::JoinSet;
 
 use super::LocalPlatform;
 use super::error::boxed;
-use crate::agent::{self, PrepareCommand};
 use crate::limits::Change;
 use crate::locks::{self, Held, LockError};
 use crate::store::DatabaseRow;
@@ -92,59 +88,6 @@ impl LocalPlatform {
         };
         if let Err(problem) = revived.await {
             tracing::warn!(database = %row.key, %problem, "the agent does not run");
-        }
-    }
-
-    /// Starts the making of spare clusters for versions that instances were made of since the
-    /// last call. Returns at once; the work goes on by itself, at low priority.
-    pub fn prepare_spares(&self) {
-        let mut made = self
-            .inner
-            .made
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        for version in std::mem::take(&mut *made) {
-            self.prepare_spare(version);
-        }
-    }
-
-    /// The same for all versions that are in use; for the start of `boma serve`.
-    pub async fn prepare_spares_in_use(&self) -> Result<(), PlatformError> {
-        let rows = self
-            .inner
-            .store
-            .read(|state| state.databases())
-            .await
-            .map_err(boxed)?;
-        let mut made = self
-            .inner
-            .made
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        made.extend(
-            rows.iter()
-                .filter_map(|row| row.spec.as_ref())
-                .map(|spec| spec.version),
-        );
-        drop(made);
-        self.prepare_spares();
-        Ok(())
-    }
-
-    fn prepare_spare(&self, version: MajorVersion) {
-        let inner = &self.inner;
-        let (Some(bin_dir), true) = (self.bin_dir(version), inner.config.spares > 0) else {
-            return;
-        };
-        let command = PrepareCommand {
-            store: inner.layout.templates(),
-            bin_dir,
-            count: inner.config.spares,
-            user: Uid::effective().is_root().then(|| inner.user.name.clone()),
-        };
-        // Without spares the next database takes a little longer; nothing else is lost.
-        if let Err(error) = agent::prepare(&inner.config.boma, &command) {
-            tracing::warn!(problem = %error.problem(), "no spare clusters are made");
         }
     }
 }

@@ -148,36 +148,69 @@ impl Store {
         installation: &Installation,
         count: usize,
     ) -> Result<Replenished, ReplenishError> {
-        let store = self.root.clone();
         self.fill(installation, count)
-            .map_err(|failure| match failure {
-                Failure::File(source) => ReplenishError::File { store, source },
-                Failure::Control(source) => ReplenishError::Control { store, source },
-                Failure::Program(source) => ReplenishError::Program { store, source },
-            })
+            .map_err(|failure| self.not_made(failure))
+    }
+
+    /// Makes the template unless it is there, and waits for another process that is at it. For
+    /// those who are about to make several clusters: one `initdb` and copies of what it made take
+    /// less than as many times `initdb`.
+    ///
+    /// # Idempotency
+    /// As with [`Self::replenish`]; who waits for a process that is killed does its work.
+    pub fn ensure_template(&self, installation: &Installation) -> Result<(), ReplenishError> {
+        let ensure = || {
+            let (ahead, lock) = self.open(installation)?;
+            lock.lock().at("lock", &self.root)?;
+            self.template(installation, &ahead)
+        };
+        ensure().map_err(|failure| self.not_made(failure))
+    }
+
+    fn not_made(&self, failure: Failure) -> ReplenishError {
+        let store = self.root.clone();
+        match failure {
+            Failure::File(source) => ReplenishError::File { store, source },
+            Failure::Control(source) => ReplenishError::Control { store, source },
+            Failure::Program(source) => ReplenishError::Program { store, source },
+        }
     }
 
     fn fill(&self, installation: &Installation, count: usize) -> Result<Replenished, Failure> {
-        let ahead = self.ahead_of(installation);
-        std::fs::create_dir_all(&ahead).at("create", &ahead)?;
-        let path = self.root.join("lock");
-        let lock = File::create(&path).at("open", &path)?;
+        let (ahead, lock) = self.open(installation)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Replenished::Busy),
-            Err(TryLockError::Error(error)) => Err(error).at("lock", &path)?,
+            Err(TryLockError::Error(error)) => Err(error).at("lock", &self.root)?,
         }
-        self.remove_stale(installation, &ahead)?;
-        remove_leftovers(&ahead, MAKING)?;
-        if !ahead.join(TEMPLATE).is_dir() {
-            make_template(installation, &ahead)?;
-        }
+        self.template(installation, &ahead)?;
         let mut made = 0;
         while spares(&ahead).len() < count {
             make_spare(&ahead)?;
             made += 1;
         }
         Ok(Replenished::Made(made))
+    }
+
+    /// What is ahead of an installation, and the lock of those who make some.
+    fn open(&self, installation: &Installation) -> Result<(PathBuf, File), Failure> {
+        let ahead = self.ahead_of(installation);
+        std::fs::create_dir_all(&ahead).at("create", &ahead)?;
+        let path = self.root.join("lock");
+        let lock = File::create(&path).at("open", &path)?;
+        Ok((ahead, lock))
+    }
+
+    /// Makes the template unless it is there; the caller holds the lock.
+    fn template(&self, installation: &Installation, ahead: &Path) -> Result<(), Failure> {
+        // Whoever held the lock before may have removed it as that of another version.
+        std::fs::create_dir_all(ahead).at("create", ahead)?;
+        self.remove_stale(installation, ahead)?;
+        remove_leftovers(ahead, MAKING)?;
+        if !ahead.join(TEMPLATE).is_dir() {
+            make_template(installation, ahead)?;
+        }
+        Ok(())
     }
 
     /// Moves a spare to `data`, if there is one.

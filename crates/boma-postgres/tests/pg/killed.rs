@@ -1,10 +1,12 @@
 //! `kill -9` while a data directory, or the store, is being made. The making runs in a process of
 //! its own, which is this test binary again.
 
+use std::cell::OnceCell;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use anyhow::Context;
 use boma_instance::{InstanceId, MajorVersion};
 use boma_postgres::cluster::{
     DataDirectory, MadeFrom, Milestone, NewCluster, Replenished, Store, inspect, make,
@@ -300,6 +302,42 @@ async fn a_store_whose_maker_is_killed_is_made_whole_by_the_next() -> anyhow::Re
         let mut place = Place::new(&installation, scratch.path())?;
         assert_eq!(place.make(Some(&store))?.marker.made_from, MadeFrom::Spare);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_waits_for_a_template_whose_maker_is_killed_makes_it() -> anyhow::Result<()> {
+    become_unprivileged()?;
+    let scratch = ScratchDir::new()?;
+    let root = scratch.path().join("store");
+    let store = Store::new(&root);
+    let installation = installation()?;
+    let work = Work {
+        bin: &installation.bin,
+        store: Some(&root),
+        data: None,
+        instance: None,
+        at: None,
+    };
+    let waiting = OnceCell::new();
+    let there = || {
+        let begun = !processes_below(&root)?.is_empty();
+        if begun && waiting.get().is_none() {
+            let (store, installation) = (store.clone(), installation.clone());
+            let wait = move || store.ensure_template(&installation);
+            drop(waiting.set(tokio::task::spawn_blocking(wait)));
+        }
+        Ok(begun)
+    };
+    kill_when(work.spawn()?, there).await?;
+    let waiting = waiting.into_inner().context("nobody waited")?;
+    waiting.await??;
+    assert!(store.stock(&installation).template);
+    let mut place = Place::new(&installation, scratch.path())?;
+    assert_eq!(
+        place.make(Some(&store))?.marker.made_from,
+        MadeFrom::Template
+    );
     Ok(())
 }
 

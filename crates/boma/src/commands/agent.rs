@@ -50,8 +50,11 @@ pub(crate) fn prepare(args: PrepareArgs) -> Result {
             .hint("`boma postgres list` shows what this machine has.")
             .into());
     };
-    Store::new(args.store)
-        .replenish(installation, args.count)
-        .map_err(|error| error.problem())?;
+    let store = Store::new(args.store);
+    let made = match args.count {
+        0 => store.ensure_template(installation),
+        count => store.replenish(installation, count).map(drop),
+    };
+    made.map_err(|error| error.problem())?;
     Ok(Exit::Ok)
 }
