@@ -139,9 +139,18 @@ impl Control {
     pub async fn connect(socket: &Socket, database: &str) -> Result<Self, ConnectError> {
         let connecting = async {
             match Self::connect_with(socket, database, "").await {
-                // Only servers that know the setting do this; others would not take it.
-                Err(error) if error.code().map(SqlState::code) == Some(TRANSACTION_TIMEOUT) => {
-                    Self::connect_with(socket, database, " -c transaction_timeout=0").await
+                // Said while nothing was asked, it shows as a connection that is closed.
+                Err(error)
+                    if error.is_closed()
+                        || error.code().map(SqlState::code) == Some(TRANSACTION_TIMEOUT) =>
+                {
+                    let again =
+                        Self::connect_with(socket, database, " -c transaction_timeout=0").await;
+                    // Servers that do not know the setting do not take it.
+                    again.map_err(|other| match other.code() {
+                        Some(code) if *code == SqlState::UNDEFINED_OBJECT => error,
+                        _ => other,
+                    })
                 }
                 result => result,
             }
