@@ -85,11 +85,34 @@ impl Boma {
     /// Waits until the clusters that are made ahead are there.
     pub(super) fn wait_for_spares(&self) -> Result<()> {
         let begun = Instant::now();
-        while spares(&self.state.join("templates")) < SPARES {
+        while self.spares().len() < SPARES {
             ensure!(begun.elapsed() < PATIENCE, "there are no spare clusters");
             Command::new("sleep").arg("0.1").status()?;
         }
         Ok(())
+    }
+
+    /// Takes the spare clusters out of the store; removing them would be measured with what comes.
+    pub(super) fn move_spares_away(&self) -> Result<()> {
+        for (number, spare) in self.spares().into_iter().enumerate() {
+            fs::rename(spare, self.source.with_extension(format!("spare{number}")))?;
+        }
+        Ok(())
+    }
+
+    /// Spare clusters, one level below the directory of templates.
+    fn spares(&self) -> Vec<PathBuf> {
+        let below = |directory: &Path| {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let is_spare = |path: &PathBuf| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("spare-"))
+        };
+        let stores = below(&self.state.join("templates"));
+        let all = stores.iter().flat_map(|store| below(store));
+        all.filter(is_spare).collect()
     }
 
     /// Starts `boma serve`.
@@ -131,24 +154,6 @@ impl Drop for Serving {
             println!("stop boma serve, process {pid}: {error}");
         }
     }
-}
-
-/// Spare clusters below a directory of templates, one level down.
-fn spares(templates: &Path) -> usize {
-    let below = |directory: &Path| {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect::<Vec<_>>()
-    };
-    let is_spare = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("spare-"))
-    };
-    let stores = below(templates);
-    stores
-        .iter()
-        .flat_map(|store| below(store))
-        .filter(is_spare)
-        .count()
 }
 
 const HEAD: &str = "\

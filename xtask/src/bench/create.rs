@@ -23,14 +23,15 @@ pub(super) fn run(root: &Path, effort: Effort) -> Result<String> {
     // Nothing is deleted until all is measured: on ext4, making many files soon after many were
     // deleted takes several times as long, and that would be what is measured.
     let scratch = Scratch::make("create")?;
-    let [mut by_hand, mut spare, mut first] = [const { Samples::new() }; 3];
+    let [mut by_hand, mut spare, mut template, mut first] = [const { Samples::new() }; 4];
     for round in 0..effort.rounds {
         let place = |who: &str| scratch.path().join(format!("{who}{round}"));
         let (server, time) = programs.create(&place("hand"))?;
         by_hand.push(time);
         drop(server);
         first.push(first_ever(root, &from, &place("first"))?);
-        spare.push(with_spare(root, &from, &place("spare"))?);
+        spare.push(ahead(root, &from, &place("spare"), Ahead::Spare)?);
+        template.push(ahead(root, &from, &place("template"), Ahead::Template)?);
     }
     let ratio = |samples: &Samples| samples.median().as_secs_f64() / by_hand.median().as_secs_f64();
     Ok(format!(
@@ -38,10 +39,12 @@ pub(super) fn run(root: &Path, effort: Effort) -> Result<String> {
         | | s | of by hand |\n|---|---|---|\n\
         | by hand: initdb, pg_ctl start -w, createuser, createdb, psql | {by_hand} | 1 |\n\
         | `boma apply`, then psql: the first ever, nothing prepared | {first} | {:.2} |\n\
-        | manifest written, then psql: `boma serve` running, spare made ahead | {spare} | {:.2} |\n",
+        | manifest written, then psql: `boma serve` running, spare made ahead | {spare} | {:.2} |\n\
+        | the same, with a template and no spare | {template} | {:.2} |\n",
         programs.version(),
         ratio(&first),
         ratio(&spare),
+        ratio(&template),
     ))
 }
 
@@ -64,12 +67,24 @@ fn first_ever(root: &Path, from: &Client, place: &Path) -> Result<Duration> {
     applied(from, &boma, "db-0")
 }
 
-/// A server that has had the time to make its spares.
-fn with_spare(root: &Path, from: &Client, place: &Path) -> Result<Duration> {
+/// What a server has made ahead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    /// A template and spares.
+    Spare,
+    /// A template only.
+    Template,
+}
+
+/// A server that has had the time to make clusters ahead.
+fn ahead(root: &Path, from: &Client, place: &Path, ahead: Ahead) -> Result<Duration> {
     let boma = Boma::install(root, place)?;
     let serving = boma.serve()?;
     served(from, &boma, "warm-up")?;
     boma.wait_for_spares()?;
+    if ahead == Ahead::Template {
+        boma.move_spares_away()?;
+    }
     let time = served(from, &boma, "db-0");
     drop(serving);
     time
