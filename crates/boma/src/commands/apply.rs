@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use boma_engine::converge::{Converge, Convergence};
-use boma_engine::plan::Asked;
+use boma_engine::plan::{Asked, WaitingOn};
 use boma_problem::Problem;
 
 use crate::cli::{ApplyArgs, Global, PlanArgs, PlanFormat};
@@ -64,6 +64,25 @@ pub(crate) async fn converge(
     Ok(said(&result, loaded, began.elapsed(), terminal))
 }
 
+/// What a person has stopped, on one line: nothing is wrong with it, and there may be much of it.
+fn stopped(held: &[&WaitingOn]) -> String {
+    const NAMED: usize = 5;
+    let subjects: Vec<String> = held
+        .iter()
+        .take(NAMED)
+        .map(|waiting| waiting.subject().to_string())
+        .map(|subject| match subject.rsplit_once('/') {
+            Some((_, name)) => name.to_owned(),
+            None => subject,
+        })
+        .collect();
+    let more = match held.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("Stopped until `boma start`: {}{more}.", subjects.join(", "))
+}
+
 /// Says what became of it.
 fn said(result: &Convergence, loaded: &Loaded, took: Duration, terminal: Terminal) -> Exit {
     let mut problems: Vec<Problem> = result
@@ -75,12 +94,20 @@ fn said(result: &Convergence, loaded: &Loaded, took: Duration, terminal: Termina
     problems.extend(result.failed.iter().map(|failure| failure.problem.clone()));
     problems.extend(result.left.warnings.iter().cloned());
     terminal.problems(&problems);
-    for waiting in &result.left.waiting {
+    let (held, waits): (Vec<_>, Vec<_>) = result
+        .left
+        .waiting
+        .iter()
+        .partition(|waiting| matches!(waiting, WaitingOn::Held { .. }));
+    for waiting in &waits {
         let line = format!("{}  {waiting}", waiting.subject());
         terminal.status(&format!(
             "{} {line}",
             terminal.paint_err(Tone::Waiting, "waiting")
         ));
+    }
+    if !held.is_empty() {
+        terminal.status(&stopped(&held));
     }
     let all = format!(
         "{} and {}",
@@ -101,10 +128,12 @@ fn said(result: &Convergence, loaded: &Loaded, took: Duration, terminal: Termina
     }
     let only_waiting = result.left.steps.is_empty() && problems.iter().all(|one| !one.is_error());
     if only_waiting {
-        terminal.status(&format!(
-            "{} done; the rest waits, as said above.",
-            counted(result.done, "step")
-        ));
+        let rest = if waits.is_empty() {
+            "all else is as the manifests say"
+        } else {
+            "the rest waits, as said above"
+        };
+        terminal.status(&format!("{} done; {rest}.", counted(result.done, "step")));
         return Exit::NotConverged;
     }
     terminal.status(&format!(
