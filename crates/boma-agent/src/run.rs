@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::api::{Handle, QUEUE, Request};
 use crate::host::{Failure, Host, failure};
 use crate::ledger::Ledger;
-use crate::plan::{self, Observed, Outcome, Paths, Plan, WaitingOn};
+use crate::plan::{self, Observed, Outcome, Paths, Plan, Step, WaitingOn};
 
 /// How often a server that is in sync is looked at: storage, drift. Each look costs one backend
 /// start and a walk over the data directory, a few milliseconds.
@@ -146,7 +146,12 @@ impl Agent {
 
     async fn act(&mut self, want: &Assignment, plan: &Plan) -> Result<(), (String, Failure)> {
         for step in &plan.steps {
-            tracing::info!(%step, "act");
+            // It ends connections: who asks why finds it in the log.
+            if let Step::Restart(_) = step {
+                tracing::warn!(%step, "act");
+            } else {
+                tracing::info!(%step, "act");
+            }
             self.host
                 .act(want, step, &self.ledger)
                 .await
