@@ -93,6 +93,7 @@ if [ "$purpose" = test ]; then
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
   [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
   scripts/install-test-postgres.sh
+  scripts/install-test-stores.sh
   if ! cargo nextest --version >/dev/null 2>&1; then
     say "cargo install cargo-nextest (some minutes, once)"
     # Unoptimised, it is built in half the time and runs tests no slower.

@@ -14,6 +14,7 @@ mod planning;
 mod rotate;
 mod samples;
 mod scratch;
+mod wal;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ struct Bench {
     run: fn(&Path, Effort) -> Result<String>,
 }
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     Bench {
         name: "create",
         run: create::run,
@@ -48,6 +49,10 @@ const BENCHES: [Bench; 6] = [
     Bench {
         name: "backup",
         run: backup::run,
+    },
+    Bench {
+        name: "wal",
+        run: wal::run,
     },
     Bench {
         name: "fleet",

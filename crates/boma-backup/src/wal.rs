@@ -15,6 +15,7 @@ pub mod backlog;
 pub mod error;
 pub(crate) mod header;
 mod object;
+pub mod outlook;
 mod restore;
 mod seal;
 mod ship;

@@ -28,7 +28,7 @@ pub(super) fn connect(location: &RepositoryLocation) -> Result<Arc<dyn ObjectSto
             operation: format!("connect to `{path}`"),
             implementer: "object stores".into(),
         }),
-        RepositoryLocation::S3 { prefix, .. } => Ok(within(prefix, s3(location)?.build()?)),
+        RepositoryLocation::S3 { prefix, .. } => Ok(within(prefix, s3(location).build()?)),
         RepositoryLocation::Gcs {
             bucket,
             prefix,
@@ -50,7 +50,7 @@ pub(super) fn connect(location: &RepositoryLocation) -> Result<Arc<dyn ObjectSto
     }
 }
 
-fn s3(location: &RepositoryLocation) -> Result<AmazonS3Builder> {
+fn s3(location: &RepositoryLocation) -> AmazonS3Builder {
     let RepositoryLocation::S3 {
         bucket,
         region,
@@ -62,7 +62,7 @@ fn s3(location: &RepositoryLocation) -> Result<AmazonS3Builder> {
         prefix: _,
     } = location
     else {
-        return Ok(AmazonS3Builder::new());
+        return AmazonS3Builder::new();
     };
     // Without a key, what the machine or the pod says of itself is in the environment.
     let mut builder = match (access_key_id, secret_access_key) {
@@ -74,13 +74,13 @@ fn s3(location: &RepositoryLocation) -> Result<AmazonS3Builder> {
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }
-    Ok(builder
+    builder
         .with_bucket_name(bucket)
         .with_region(region.as_deref().unwrap_or("us-east-1"))
         .with_virtual_hosted_style_request(*virtual_hosted)
         .with_allow_http(*allow_http)
         .with_client_options(options().with_allow_http(*allow_http))
-        .with_retry(retry()))
+        .with_retry(retry())
 }
 
 fn azure(location: &RepositoryLocation) -> MicrosoftAzureBuilder {
