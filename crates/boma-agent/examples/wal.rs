@@ -45,5 +45,6 @@ async fn carriers(directory: &Path, repository: String) -> Result<Carriers> {
     Ok(Carriers {
         shipper: Some(Shipper::new(archive)),
         restorer: Some(Restorer::new(&repository, prefix, segment_size, &spool)?),
+        ..Carriers::default()
     })
 }

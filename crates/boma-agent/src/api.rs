@@ -10,9 +10,12 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use boma_instance::Assignment;
 use boma_instance::api::{self, Accepted, Reported};
+use boma_instance::backup::BackupSummary;
 use boma_problem::{Class, Problem};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::backups::Order;
 
 /// Longest a status request is held open; clients ask again.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -39,6 +42,7 @@ pub(crate) enum Request {
 pub(crate) struct Handle {
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) status: watch::Receiver<Option<Reported>>,
+    pub(crate) orders: mpsc::Sender<Order>,
 }
 
 /// Routes of the API.
@@ -48,6 +52,8 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route(api::STATUS, get(status))
         .route(api::LOOK, post(look))
         .route(api::RESTART, post(restart))
+        .route(api::BACKUPS, post(back_up))
+        .route(api::ARCHIVE, post(archive))
         .route(api::EXIT, post(exit))
         .with_state(handle)
 }
@@ -97,6 +103,31 @@ async fn restart(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
     handle
         .requests
         .send(Request::Restart(reply))
+        .await
+        .map_err(|_closed| ending())?;
+    answer.await.map_err(|_closed| ending())?.map_err(Refused)?;
+    Ok(StatusCode::OK)
+}
+
+async fn back_up(State(handle): State<Handle>) -> Result<Json<BackupSummary>, Refused> {
+    let (reply, answer) = oneshot::channel();
+    handle
+        .orders
+        .send(Order::BackUp(reply))
+        .await
+        .map_err(|_closed| ending())?;
+    answer
+        .await
+        .map_err(|_closed| ending())?
+        .map(Json)
+        .map_err(Refused)
+}
+
+async fn archive(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
+    let (reply, answer) = oneshot::channel();
+    handle
+        .orders
+        .send(Order::Archive(reply))
         .await
         .map_err(|_closed| ending())?;
     answer.await.map_err(|_closed| ending())?.map_err(Refused)?;

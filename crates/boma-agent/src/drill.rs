@@ -272,6 +272,7 @@ impl Log {
         let (carriers, desk) = watch::channel(Carriers {
             shipper: None,
             restorer: Some(restorer),
+            ..Carriers::default()
         });
         let serving = tokio::spawn(async move {
             // It ends when it is aborted.

@@ -1,6 +1,7 @@
 //! The effects of the agent: looks at one server and carries out steps. Decides nothing.
 
 mod inquiry;
+mod recovering;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use boma_instance::settings;
@@ -20,6 +23,7 @@ use boma_problem::{Class, IntoProblem, Problem};
 use nix::unistd::{User, geteuid};
 
 use self::inquiry::Inquiry;
+use crate::backups::Places;
 use crate::ledger::{Ledger, store_all};
 use crate::plan::{ConfigFile, Data, FileName, Files, Observed, Paths, Server, Step};
 use crate::{AgentConfig, LOG};
@@ -63,6 +67,8 @@ pub(crate) struct Host {
     /// Open while there is something to do.
     inquiry: Option<Inquiry>,
     storage: Option<boma_instance::StorageStatus>,
+    /// Whether recovery was told that the archive ends.
+    archive_ended: Arc<AtomicBool>,
 }
 
 impl Host {
@@ -79,6 +85,23 @@ impl Host {
             running: None,
             inquiry: None,
             storage: None,
+            archive_ended: Arc::default(),
+        }
+    }
+
+    /// Takes the flag that says whether recovery was told that the archive ends.
+    pub(crate) fn with_end(mut self, ended: Arc<AtomicBool>) -> Self {
+        self.archive_ended = ended;
+        self
+    }
+
+    /// What backups have to know of them.
+    pub(crate) fn places(&self, paths: &Paths) -> Places {
+        Places {
+            dir: self.dir.clone(),
+            data: self.data.clone(),
+            sockets: self.sockets.clone(),
+            restore_command: settings::restore_command(&paths.conf),
         }
     }
 
@@ -117,6 +140,8 @@ impl Host {
                 .map_err(|problem| *problem),
             files: self.read_files(),
             server,
+            recovery: self.read_recovery(),
+            archive_ended: self.archive_ended.load(Ordering::Relaxed),
             storage: self.storage,
         }
     }
@@ -130,6 +155,8 @@ impl Host {
     ) -> Result<(), Failure> {
         match step {
             Step::MakeData => self.make_data(want).await,
+            Step::ReleaseTarget(recovery) => self.write_recovery(recovery),
+            Step::TakeOver(recovery) => self.take_over(want, &recovery.database).await,
             Step::RememberMade => ledger.remember_made().map_err(failure),
             Step::WriteFiles(files) => self.write_files(files),
             Step::Start => self.start(want).await,

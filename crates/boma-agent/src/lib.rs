@@ -13,11 +13,13 @@
 //! it is given verifiers.
 
 mod api;
+mod backups;
 pub mod drill;
 pub mod enter;
 mod host;
 pub mod ledger;
 pub mod plan;
+pub mod recovery;
 mod run;
 pub mod wal;
 
@@ -30,16 +32,19 @@ use std::path::{Path, PathBuf};
 use boma_postgres::server::{Lease, LeaseError};
 use boma_problem::{Class, IntoProblem, Problem};
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 
+use crate::backups::Backups;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::run::Agent;
+use crate::wal::Carriers;
 
 /// Name of the server's log in the instance directory.
 pub const LOG: &str = "postgresql.log";
 
 /// Name of the API's Unix socket in the run directory.
-pub const SOCKET: &str = "agent.sock";
+pub const SOCKET: &str = boma_instance::api::SOCKET;
 
 /// What an agent is started with.
 #[derive(Clone, Debug)]
@@ -111,8 +116,15 @@ pub async fn serve(config: AgentConfig) -> Result<(), ServeError> {
     let ledger = open_ledger(&config.dir);
     let host = Host::new(&config);
     let paths = host.paths();
-    let (agent, handle) = Agent::new(host, paths, ledger);
-    let api = axum::serve(listener, api::router(handle));
+    let carriers = watch::Sender::new(Carriers::default());
+    let desk = carriers.subscribe();
+    let archive_ended = desk.borrow().ended.clone();
+    let places = host.places(&paths);
+    let (agent, handle, ends) = Agent::new(host.with_end(archive_ended), paths, ledger);
+    let backups = Backups::new(places, (ends.situation, ends.orders), ends.report, carriers);
+    let router = api::router(handle).merge(wal::router(desk));
+    let api = axum::serve(listener, router);
+    tokio::spawn(backups.run());
     tokio::select! {
         () = agent.run() => Ok(()),
         ended = async { api.await } => ended.map_err(ServeError::Api),

@@ -17,6 +17,8 @@ use boma_instance::{Assignment, MajorVersion, Power};
 use boma_postgres::sql::{AccessStep, SeenDatabase, SeenServer};
 use boma_problem::{Class, Problem};
 
+use crate::recovery::{AtEnd, Recovery};
+
 pub use files::{ConfigFile, FileName, Files, Paths};
 pub use report::{Outcome, report};
 
@@ -33,6 +35,10 @@ pub struct Observed {
     pub files: Files,
     /// The server.
     pub server: Server,
+    /// What is to be recovered before the server is a database of its own; none: nothing.
+    pub recovery: Option<Recovery>,
+    /// Whether recovery was told that the archive ends.
+    pub archive_ended: bool,
     /// Storage; none: not measured.
     pub storage: Option<boma_instance::StorageStatus>,
 }
@@ -85,6 +91,11 @@ pub struct Up {
 pub enum Step {
     /// Makes the data directory. Safe to repeat because it is made beside and renamed into place.
     MakeData,
+    /// Lets recovery end where the archive does. Safe to repeat because the file is replaced whole.
+    ReleaseTarget(Recovery),
+    /// Makes a server that was recovered a database of its own: renames the database in it, and
+    /// drops the recovery settings. Safe to repeat because each part is skipped when it is done.
+    TakeOver(Recovery),
     /// Remembers that a data directory was made, so that a lost one is never replaced by an empty
     /// one. Safe to repeat because the mark has no content.
     RememberMade,
@@ -131,6 +142,8 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MakeData => f.write_str("make data directory"),
+            Self::ReleaseTarget(_) => f.write_str("recover all that is archived"),
+            Self::TakeOver(recovery) => write!(f, "take over database {}", recovery.database),
             Self::RememberMade => f.write_str("remember that the data directory was made"),
             Self::WriteFiles(files) => {
                 let names: Vec<_> = files.iter().map(|file| file.name.file_name()).collect();
@@ -153,6 +166,8 @@ impl fmt::Display for Step {
 pub enum WaitingOn {
     /// The server is starting or replaying WAL.
     ServerToAnswer,
+    /// The data directory is being restored from backups.
+    Restore,
 }
 
 /// What to do now.
@@ -219,6 +234,12 @@ fn plan_off(seen: &Observed) -> Plan {
 
 fn plan_on(want: &Assignment, seen: &Observed, paths: &Paths) -> Plan {
     let mut steps = Vec::new();
+    if seen.data == Data::Missing && want.spec.origin.is_some() {
+        return Plan {
+            waiting: Some(WaitingOn::Restore),
+            ..Plan::default()
+        };
+    }
     if seen.data == Data::Missing {
         steps.push(Step::MakeData);
     }
@@ -233,6 +254,10 @@ fn plan_on(want: &Assignment, seen: &Observed, paths: &Paths) -> Plan {
     match &seen.server {
         Server::Down => match &seen.programs {
             Ok(_) => {
+                match at_end_of_archive(seen) {
+                    Ok(release) => steps.extend(release),
+                    Err(problem) => return Plan::blocked(*problem),
+                }
                 steps.push(Step::Start);
                 // What is in a new cluster is known without looking.
                 if seen.data == Data::Missing {
@@ -288,6 +313,10 @@ fn plan_up(
         steps.push(Step::Reload);
         return Plan::steps(steps);
     }
+    if let Some(recovery) = &seen.recovery {
+        steps.push(Step::TakeOver(recovery.clone()));
+        return Plan::steps(steps);
+    }
     // With a refused setting in its files the server would not start again, so it is not stopped;
     // what does not need a restart goes on.
     if !refused.is_empty() {
@@ -319,6 +348,33 @@ fn plan_up(
     }
     steps.extend(access_step(want, &up.database));
     Plan::steps(steps)
+}
+
+/// What is to be done about a server that ended while it recovered.
+fn at_end_of_archive(seen: &Observed) -> Result<Option<Step>, Box<Problem>> {
+    let Some(recovery) = seen.recovery.as_ref().filter(|_| seen.archive_ended) else {
+        return Ok(None);
+    };
+    match recovery.at_end_of_archive() {
+        AtEnd::Done => Ok(None),
+        AtEnd::Release => Ok(Some(Step::ReleaseTarget(Recovery {
+            released: true,
+            ..recovery.clone()
+        }))),
+        AtEnd::NotReached => Err(Box::new(not_reached())),
+    }
+}
+
+fn not_reached() -> Problem {
+    Problem::new(
+        Class::User,
+        "restore-target-not-reached",
+        "the archive ended before what was to be restored to",
+    )
+    .hint(
+        "A restore point has to be named as it was given to `pg_create_restore_point`. Purge this \
+         database and restore to another moment.",
+    )
 }
 
 fn access_step(want: &Assignment, seen: &SeenDatabase) -> Option<Step> {

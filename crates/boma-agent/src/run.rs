@@ -14,9 +14,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::api::{Handle, QUEUE, Request};
+use crate::backups::{self, ORDERS, Order, Report, Situation};
 use crate::host::{Failure, Host, failure};
 use crate::ledger::Ledger;
-use crate::plan::{self, Observed, Outcome, Paths, Plan, Step, WaitingOn};
+use crate::plan::{self, Observed, Outcome, Paths, Plan, Server, Step, WaitingOn};
 
 /// How often a server that is in sync is looked at: storage, drift. Each look costs one backend
 /// start and a walk over the data directory, a few milliseconds.
@@ -25,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// How often a server that is starting is asked whether it answers yet. Crash recovery can take
 /// long; this is what a person would not notice.
 const ASK_STARTING: Duration = Duration::from_millis(50);
+
+/// The same for one that was restored: it replays what may be days of log.
+const ASK_RECOVERING: Duration = Duration::from_millis(500);
 
 /// The same plan, carried out without an error and found again, this often in a row: something
 /// undoes it, and trying on would only burn CPU.
@@ -54,6 +58,20 @@ pub(crate) struct Agent {
     converged: u64,
     failed: Option<Failed>,
     repeated: Repeated,
+    situation: watch::Sender<Situation>,
+    backups: watch::Receiver<Report>,
+    /// Jobs of backups that had ended when it was last looked.
+    jobs_ended: u64,
+    /// What was measured last, without backups.
+    measured: Option<(Assignment, InstanceStatus)>,
+}
+
+/// The other ends of the agent's channels to its backups.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub(crate) situation: watch::Receiver<Situation>,
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) report: watch::Sender<Report>,
 }
 
 #[derive(Debug)]
@@ -77,9 +95,12 @@ enum Woken {
 
 impl Agent {
     /// Makes the agent and the handle through which it is asked.
-    pub(crate) fn new(host: Host, paths: Paths, ledger: Ledger) -> (Self, Handle) {
+    pub(crate) fn new(host: Host, paths: Paths, ledger: Ledger) -> (Self, Handle, Ends) {
         let (sender, requests) = mpsc::channel(QUEUE);
         let (status, watched) = watch::channel(None);
+        let (situation, situations) = watch::channel(Situation::default());
+        let (report, backups) = watch::channel(Report::default());
+        let (order, orders) = mpsc::channel(ORDERS);
         let agent = Self {
             host,
             paths,
@@ -89,12 +110,22 @@ impl Agent {
             converged: 0,
             failed: None,
             repeated: Repeated::default(),
+            situation,
+            backups,
+            jobs_ended: 0,
+            measured: None,
         };
         (
             agent,
             Handle {
                 requests: sender,
                 status: watched,
+                orders: order,
+            },
+            Ends {
+                situation: situations,
+                orders,
+                report,
             },
         )
     }
@@ -118,13 +149,15 @@ impl Agent {
     async fn pass(&mut self, want: &Assignment) -> Option<Duration> {
         let seen = self.host.observe(want, &self.ledger).await;
         let plan = plan::plan(want, &seen, &self.paths);
+        self.tell(want, &seen, &plan);
         if plan.steps.is_empty() {
             self.failed = None;
             self.repeated = Repeated::default();
             self.publish(want, &seen, &plan);
             return Some(match plan.waiting {
+                Some(WaitingOn::ServerToAnswer) if seen.recovery.is_some() => ASK_RECOVERING,
                 Some(WaitingOn::ServerToAnswer) => ASK_STARTING,
-                None => LOOK_AGAIN,
+                Some(WaitingOn::Restore) | None => LOOK_AGAIN,
             });
         }
         self.publish(want, &seen, &plan);
@@ -203,10 +236,40 @@ impl Agent {
         wait
     }
 
+    /// Tells the backups what there is.
+    fn tell(&self, want: &Assignment, seen: &Observed, plan: &Plan) {
+        let serving = match &seen.server {
+            Server::Up(up) if seen.recovery.is_none() => Some(up.server.version.clone()),
+            Server::Up(_) | Server::Down | Server::Starting | Server::Silent(_) => None,
+        };
+        let situation = Situation {
+            want: Some(want.clone()),
+            restore: plan.waiting == Some(WaitingOn::Restore),
+            recovering: seen.recovery.is_some(),
+            serving,
+        };
+        self.situation.send_if_modified(|old| {
+            let changed = *old != situation;
+            *old = situation;
+            changed
+        });
+    }
+
     fn publish(&mut self, want: &Assignment, seen: &Observed, plan: &Plan) {
         let failed = self.failed.as_ref().map(|failed| &failed.outcome);
         let status = plan::report(want, seen, plan, failed, self.converged, Timestamp::now());
         self.converged = status.converged_generation;
+        self.measured = Some((want.clone(), status));
+        self.send();
+    }
+
+    /// Says what was measured last, and what is known of backups.
+    fn send(&mut self) {
+        let Some((want, measured)) = &self.measured else {
+            return;
+        };
+        let report = self.backups.borrow_and_update().clone();
+        let status = backups::add_to(measured.clone(), want, &report, Timestamp::now());
         self.status.send_if_modified(|reported| {
             let (serial, changed) = match reported {
                 Some(old) => (old.serial, differs(&old.status, &status)),
@@ -220,18 +283,30 @@ impl Agent {
         });
     }
 
-    /// Waits for a request, for the end of the server, or for `longest`.
+    /// Waits for a request, for the end of the server, for backups, or for `longest`.
     async fn wait(&mut self, longest: Duration) -> Woken {
-        tokio::select! {
-            // Cancel-safe: a request that is not received stays in the channel.
-            request = self.requests.recv() => match request {
-                Some(request) => self.answer(request).await,
-                None => Woken::Exit,
-            },
-            // Cancel-safe: only waits for a process to end.
-            () = self.host.server_ended() => Woken::Again,
-            // Cancel-safe: a timer.
-            () = tokio::time::sleep(longest) => Woken::Again,
+        let until = Instant::now() + longest;
+        loop {
+            tokio::select! {
+                // Cancel-safe: a request that is not received stays in the channel.
+                request = self.requests.recv() => return match request {
+                    Some(request) => self.answer(request).await,
+                    None => Woken::Exit,
+                },
+                // Cancel-safe: only waits for a process to end.
+                () = self.host.server_ended() => return Woken::Again,
+                // Cancel-safe: says that there is something new, and goes on saying so.
+                Ok(()) = self.backups.changed() => {
+                    let ended = self.backups.borrow().ended;
+                    if ended != self.jobs_ended {
+                        self.jobs_ended = ended;
+                        return Woken::Again;
+                    }
+                    self.send();
+                }
+                // Cancel-safe: a timer.
+                () = tokio::time::sleep_until(until) => return Woken::Again,
+            }
         }
     }
 

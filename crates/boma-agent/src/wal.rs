@@ -1,6 +1,8 @@
 //! The write-ahead log's part of the API: PostgreSQL hands files over here, and asks for them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -21,6 +23,9 @@ pub struct Carriers {
     pub shipper: Option<Shipper>,
     /// Out of it.
     pub restorer: Option<Restorer>,
+    /// Whether the last segment that a recovering server asked for was not in the archive. That is
+    /// how recovery learns that the archive ends, so a server that ends then has reached it.
+    pub ended: Arc<AtomicBool>,
 }
 
 /// The API's view of them; the agent's task changes them when it accepts an assignment.
@@ -55,7 +60,10 @@ async fn restore(
     Path(file): Path<String>,
     Query(target): Query<Target>,
 ) -> Response {
-    let restorer = desk.borrow().restorer.clone();
+    let (restorer, ended) = {
+        let carriers = desk.borrow();
+        (carriers.restorer.clone(), carriers.ended.clone())
+    };
     let Some(restorer) = restorer else {
         return refused(&not_set_up("restore"));
     };
@@ -63,7 +71,14 @@ async fn restore(
         let text = format!("`{}` is not an absolute path", target.to.display());
         return refused(&Problem::new(Class::User, "wal-name-invalid", text));
     }
-    match restorer.fetch(&file, &target.to).await {
+    // History files are asked for to learn whether they are there.
+    let is_segment = !file.contains('.');
+    let fetched = restorer.fetch(&file, &target.to).await;
+    if is_segment {
+        let ends = matches!(fetched, Ok(Fetched::NotThere));
+        ended.store(ends, Ordering::Relaxed);
+    }
+    match fetched {
         Ok(Fetched::Written) => StatusCode::OK.into_response(),
         Ok(Fetched::NotThere) => (StatusCode::NOT_FOUND, api::ABSENT).into_response(),
         Err(error) => {

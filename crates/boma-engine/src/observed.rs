@@ -37,6 +37,8 @@ pub struct Capabilities {
     pub searched: Vec<String>,
     /// Parts of manifests that this platform acts on.
     pub features: BTreeSet<Feature>,
+    /// Repositories of backups, by name.
+    pub repositories: BTreeSet<String>,
     /// CPUs of the machine in thousandths; none: not known or elastic.
     pub cpu_millis: Option<u32>,
     /// Memory of the machine in bytes; none: not known or elastic.

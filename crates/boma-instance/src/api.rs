@@ -9,12 +9,16 @@
 //! | `POST /v1/restart` | → 200 when the server was restarted, or 409/500 `Problem` |
 //! | `POST /v1/wal/{file}` | → 200 when the file of `pg_wal` is durable in the repository; else a `Problem` |
 //! | `GET /v1/wal/{file}?to=PATH` | → 200 when it was written there; 404 with the body [`ABSENT`] when the repository answers and does not have it; else a `Problem` |
+//! | `POST /v1/backups` | → 200 [`BackupSummary`](crate::backup::BackupSummary) when the backup is whole; else a `Problem`. The work goes on when the caller goes away; its progress is in the status |
+//! | `POST /v1/archive` | → 200 when all that was written until now is durable in the repository; else a `Problem` |
 //! | `POST /v1/exit` | → 202; the agent ends and leaves the server running |
 
 use serde::{Deserialize, Serialize};
 
 use crate::InstanceStatus;
 
+/// Name of the API's Unix socket in the directory of PostgreSQL's.
+pub const SOCKET: &str = "agent.sock";
 /// Accepts an assignment.
 pub const ASSIGNMENT: &str = "/v1/assignment";
 /// Reports the status, by long poll.
@@ -28,6 +32,10 @@ pub const WAL: &str = "/v1/wal/";
 /// Body of the answer that a file is not in the archive. An agent that does not know the path
 /// answers with the same status, and that must never be taken for it: recovery would end early.
 pub const ABSENT: &str = "not in the archive";
+/// Base backups: takes one.
+pub const BACKUPS: &str = "/v1/backups";
+/// Archives what was written until now.
+pub const ARCHIVE: &str = "/v1/archive";
 /// Ends the agent, not the server.
 pub const EXIT: &str = "/v1/exit";
 

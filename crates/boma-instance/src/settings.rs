@@ -24,7 +24,8 @@ mod parameters;
 mod preload;
 mod sizes;
 
-pub use conf::{Paths, effective, quoted, render_conf};
+pub use archive::restore_command;
+pub use conf::{Paths, RECOVERY_FILE, effective, quoted, render_conf};
 pub use derive::{Derived, derive};
 pub use hba::{render_hba, render_ident};
 pub use owned::owned;

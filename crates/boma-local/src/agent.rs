@@ -10,7 +10,9 @@ mod command;
 mod spawn;
 
 pub use client::AgentError;
-pub(crate) use client::{ask_status, exit, look, needs_a_person, put_assignment, wait_for_status};
+pub(crate) use client::{
+    archive, ask_status, back_up, exit, look, needs_a_person, put_assignment, wait_for_status,
+};
 pub use command::{AgentCommand, PrepareCommand};
 pub use spawn::SpawnError;
 pub(crate) use spawn::{Agent, Launch, ensure, prepare, prepare_and_wait};

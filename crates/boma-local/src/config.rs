@@ -1,8 +1,12 @@
 //! What an operator may configure of the platform, typed; reading it from files is the binary's.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use boma_engine::observed::ServerBuild;
+use boma_instance::Secret;
+use boma_instance::backup::RepositoryLocation;
+use boma_problem::Problem;
 
 /// One PostgreSQL on this machine.
 #[derive(Clone, Debug)]
@@ -52,6 +56,25 @@ impl Default for Addresses {
     }
 }
 
+/// A repository of backups, but for its key, which is kept with the secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositoryConfig {
+    /// Where it is.
+    pub location: RepositoryLocation,
+    /// zstd level, 1 to 19.
+    pub compression_level: u8,
+}
+
+/// zstd's own default: what more would save costs more CPU than most databases use.
+pub const COMPRESSION_LEVEL: u8 = 3;
+
+/// The repository that there is without any configuration.
+pub const DEFAULT_REPOSITORY: &str = "default";
+
+/// Makes the key of a new repository, in the form that it is exported in. Which form that is, is
+/// decided where repositories are written, which this crate has nothing to do with.
+pub type NewKey = fn() -> Result<Secret<String>, Box<Problem>>;
+
 /// How the platform of one machine is set up.
 #[derive(Clone, Debug)]
 pub struct LocalConfig {
@@ -74,12 +97,23 @@ pub struct LocalConfig {
     pub enforce_limits: bool,
     /// Spare clusters to keep per PostgreSQL version in use.
     pub spares: u16,
+    /// Repositories of backups, by name.
+    pub repositories: BTreeMap<String, RepositoryConfig>,
+    /// Makes keys for them; none: nothing can be backed up.
+    pub new_key: Option<NewKey>,
 }
 
 impl LocalConfig {
     /// The usual set-up below a state directory: `/etc/hosts`, automatic addresses, limits on.
     pub fn new(state_dir: PathBuf, boma: PathBuf, builds: Builds) -> Self {
+        let path = state_dir.join("repository").to_string_lossy().into_owned();
+        let default = RepositoryConfig {
+            location: RepositoryLocation::Directory { path },
+            compression_level: COMPRESSION_LEVEL,
+        };
         Self {
+            repositories: BTreeMap::from([(DEFAULT_REPOSITORY.to_owned(), default)]),
+            new_key: None,
             state_dir,
             boma,
             builds,

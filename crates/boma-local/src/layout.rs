@@ -387,7 +387,7 @@ pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), LayoutError> {
 
 /// Makes one directory that belongs to `user`. Its parent belongs to Boma, or is `user`'s own
 /// already; a directory of the right owner is left as it is.
-fn make_dir_for(path: &Path, user: &SystemUser) -> Result<(), LayoutError> {
+pub(crate) fn make_dir_for(path: &Path, user: &SystemUser) -> Result<(), LayoutError> {
     make_dir(path, 0o700)?;
     let failed = |doing, source| LayoutError::Io {
         doing,

@@ -9,6 +9,7 @@ mod open;
 mod pass;
 mod place;
 mod purge;
+mod repositories;
 mod serving;
 
 use std::collections::{BTreeSet, HashMap};

@@ -15,6 +15,7 @@ mod databases;
 mod grants;
 mod journal;
 mod rekey;
+mod repositories;
 mod schema;
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

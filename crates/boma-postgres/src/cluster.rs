@@ -19,6 +19,7 @@
 //!
 //! Everything here blocks; call it from `tokio::task::spawn_blocking`.
 
+mod beside;
 mod copy;
 mod initdb;
 mod make;
@@ -30,6 +31,7 @@ use std::path::Path;
 
 use boma_instance::MajorVersion;
 
+pub use beside::Beside;
 pub use initdb::{ProgramError, SPARE_DATABASE};
 pub use make::{Made, MakeError, Milestone, NewCluster, make};
 pub use marker::{MadeFrom, Marker};

@@ -34,6 +34,7 @@ mod roles;
 mod seen;
 mod server;
 mod step;
+mod takeover;
 mod together;
 
 use boma_instance::names::SUPERUSER;
@@ -45,6 +46,7 @@ pub use seen::{
     SeenObjects, SeenRole, SeenServer, TheDatabase,
 };
 pub use step::{AccessStep, Groups, login_comment};
+pub use takeover::rename_database;
 
 /// What the comment of a role of Boma's begins with. Only a superuser can comment on a role, so an
 /// application cannot make a role look like one of these.

@@ -127,6 +127,13 @@ pub(crate) enum Command {
     Deploy(NameArgs),
     /// Exchange the passwords of an application, without a pause, or the secret store's key
     Rotate(RotateArgs),
+    /// Take and list base backups, and keep the keys that they are read with
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Make a new database from the backups of another, as of a moment
+    Restore(RestoreArgs),
+    /// Make a new database like another is now
+    Fork(ForkArgs),
     /// Open psql on a database, as one of its applications or as the superuser
     Psql(PsqlArgs),
     /// Show the log of a database or an application
@@ -319,6 +326,61 @@ pub(crate) struct RotateArgs {
     /// Seconds to wait
     #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "wait")]
     pub(crate) patience: u64,
+}
+
+/// What is done with base backups.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Take a base backup now, and wait until it is whole
+    Create(BackupArgs),
+    /// List the base backups of a database, and what can be restored
+    List(BackupArgs),
+    /// Print the key of a repository, or take one in; without it nothing in it can be read
+    Key(KeyArgs),
+}
+
+/// Arguments of most commands about backups.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Name of the database
+    pub(crate) database: String,
+}
+
+/// Arguments of `backup key`.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// Name of the repository
+    #[arg(default_value = "default")]
+    pub(crate) repository: String,
+    /// Take the key from standard input, for a repository that another installation made
+    #[arg(long)]
+    pub(crate) import: bool,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// Name of the database whose backups are restored; it is not touched
+    pub(crate) database: String,
+    /// Name of the new database
+    #[arg(long = "as", value_name = "NEW")]
+    pub(crate) new: String,
+    /// As of this time, with its zone: `2026-11-21T14:32:06Z`; without it, all that is archived
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to_time: Option<String>,
+}
+
+/// Arguments of `fork`.
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    /// Name of the database that is forked; it is not touched
+    pub(crate) database: String,
+    /// Name of the new database
+    #[arg(long = "as", value_name = "NEW")]
+    pub(crate) new: String,
+    /// As of this time, with its zone: `2026-11-21T14:32:06Z`; without it, as it is now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to_time: Option<String>,
 }
 
 /// Arguments of `psql`.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod apply;
+mod backup;
 mod completions;
 mod describe;
 mod doctor;
@@ -15,6 +16,7 @@ mod plan;
 mod postgres;
 mod psql;
 mod purge;
+mod restore;
 mod rotate;
 mod schema;
 mod serve;
@@ -50,6 +52,9 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         | Command::Run(_)
         | Command::Deploy(_)
         | Command::Rotate(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Fork(_)
         | Command::Psql(_)
         | Command::Logs(_)
         | Command::Stop(_)
@@ -82,6 +87,9 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         Command::Run(args) => env::run(&args, global).await,
         Command::Deploy(args) => stop::deploy(&args, global, terminal).await,
         Command::Rotate(args) => rotate::run(&args, global, terminal).await,
+        Command::Backup(command) => backup::run(&command, global, terminal).await,
+        Command::Restore(args) => restore::restore(&args, global, terminal).await,
+        Command::Fork(args) => restore::fork(&args, global, terminal).await,
         Command::Psql(args) => psql::run(&args, global).await,
         Command::Logs(args) => logs::run(&args, global, terminal).await,
         Command::Stop(args) => stop::stop(&args, global, terminal).await,

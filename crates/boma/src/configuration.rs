@@ -7,15 +7,21 @@
 //! spares = 2                     # clusters made ahead for each PostgreSQL version in use
 //! port = 5432
 //!
+//! [repositories.default]         # without it: a directory in the state directory
+//! type = "s3"
+//! bucket = "backups"
+//!
 //! [plans.pro]
 //! cpuCount = 2
 //! memory = "4Gi"
 //! ```
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use boma_local::config::{Addresses, HostsFile, LocalConfig};
+use boma_instance::backup::RepositoryLocation;
+use boma_local::config::{Addresses, COMPRESSION_LEVEL, HostsFile, LocalConfig, RepositoryConfig};
 use boma_manifest::PlanTable;
 use boma_problem::{Class, IntoProblem, Problem};
 use serde::Deserialize;
@@ -34,6 +40,17 @@ pub(crate) struct Configuration {
     spares: Option<u16>,
     port: Option<u16>,
     plans: Option<PlanTable>,
+    #[serde(default)]
+    repositories: BTreeMap<String, RepositorySection>,
+}
+
+/// `[repositories.NAME]`: where it is, and how it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RepositorySection {
+    compression_level: Option<u8>,
+    #[serde(flatten)]
+    location: RepositoryLocation,
 }
 
 /// Why the file cannot be used.
@@ -99,6 +116,16 @@ impl Configuration {
             .or(config.application_user.take());
         config.enforce_limits = self.enforce_limits.unwrap_or(config.enforce_limits);
         config.spares = self.spares.unwrap_or(config.spares);
+        for (name, section) in &self.repositories {
+            let repository = RepositoryConfig {
+                location: section.location.clone(),
+                compression_level: section
+                    .compression_level
+                    .unwrap_or(COMPRESSION_LEVEL)
+                    .clamp(1, 19),
+            };
+            config.repositories.insert(name.clone(), repository);
+        }
     }
 
     /// The plans that manifests may name: the operator's over those that Boma comes with.
@@ -131,6 +158,26 @@ mod tests {
         std::fs::create_dir(dir.path().join(FILE)).unwrap();
         let problem = Configuration::read(dir.path()).unwrap_err().problem();
         assert_eq!(problem.code, "configuration-unreadable");
+    }
+
+    #[test]
+    fn repositories_are_of_known_kinds_with_known_fields() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            std::fs::write(dir.path().join(FILE), text).unwrap();
+            Configuration::read(dir.path())
+        };
+        let fine = "[repositories.offsite]\ntype = 's3'\nbucket = 'b'\ncompression-level = 5\n";
+        let found = read(fine).unwrap().repositories["offsite"].clone();
+        assert_eq!(found.compression_level, Some(5));
+        assert!(matches!(found.location, RepositoryLocation::S3 { bucket, .. } if bucket == "b"));
+        for wrong in [
+            "[repositories.offsite]\ntype = 's3'\nbuket = 'b'\n",
+            "[repositories.offsite]\ntype = 'tape'\n",
+            "[repositories.offsite]\ntype = 'directory'\npath = '/b'\nbucket = 'b'\n",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use boma_backup::format::key::RepositoryKey;
 use boma_engine::act::Surroundings;
 use boma_engine::catalog::{Basis, Catalog};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Observed;
 use boma_engine::source::DirectorySource;
+use boma_instance::Secret;
 use boma_local::LocalPlatform;
 use boma_local::config::{Builds, LocalConfig, default_state_dir};
 use boma_manifest::Manifest;
@@ -45,6 +47,7 @@ impl Session {
             Need::Builds => builds::discover()?,
         };
         let mut config = LocalConfig::new(state_dir, own_program()?, builds);
+        config.new_key = Some(new_repository_key);
         configuration.apply_to(&mut config);
         let platform = LocalPlatform::open(config)
             .await
@@ -109,6 +112,12 @@ fn own_program() -> Result<PathBuf> {
     Ok(text
         .strip_suffix(" (deleted)")
         .map_or_else(|| program.clone(), PathBuf::from))
+}
+
+/// The key of a new repository, in the form that people keep.
+fn new_repository_key() -> std::result::Result<Secret<String>, Box<Problem>> {
+    let bytes = boma_backup::store::random().map_err(|error| Box::new(error.problem()))?;
+    Ok(RepositoryKey::new(bytes).export())
 }
 
 /// Manifests of a directory, read and checked.

@@ -157,6 +157,7 @@ impl World {
                 writer,
             ))),
             restorer: Some(Restorer::new(&repository, prefix, size, &spool)?),
+            ..Carriers::default()
         };
         fs::remove_file(self.socket(name)).ok();
         let listener = UnixListener::bind(self.socket(name))?;

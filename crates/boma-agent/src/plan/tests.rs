@@ -1,4 +1,6 @@
+use boma_instance::backup::{Origin, RecoveryTarget};
 use boma_instance::settings;
+use boma_instance::wal::Timeline;
 use boma_instance::{Access, LoginSpec, Secret};
 
 use super::*;
@@ -24,6 +26,8 @@ fn nothing() -> Observed {
         programs: Ok("15.18".into()),
         files: Files::default(),
         server: Server::Down,
+        recovery: None,
+        archive_ended: false,
         storage: None,
     }
 }
@@ -301,4 +305,77 @@ fn no_verifier_and_no_key_shows_in_a_plan() {
             "{shown}"
         );
     }
+}
+
+fn recovering(want: &Assignment, target: RecoveryTarget) -> Observed {
+    let recovery = Recovery {
+        database: "accounts_db".into(),
+        target,
+        timeline: Timeline(1),
+        released: false,
+    };
+    Observed {
+        recovery: Some(recovery),
+        ..made(want)
+    }
+}
+
+fn restored() -> Assignment {
+    let mut want = assignment(1);
+    want.spec.origin = Some(Origin {
+        repository: "default".into(),
+        instance: want.spec.id,
+        database: "accounts_db".into(),
+        target: RecoveryTarget::Latest,
+    });
+    want
+}
+
+#[test]
+fn what_comes_from_backups_is_never_made_empty() {
+    let plan = plan(&restored(), &nothing(), &paths());
+    assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+    assert_eq!(plan.waiting, Some(WaitingOn::Restore));
+    assert!(!plan.is_in_sync());
+}
+
+#[test]
+fn a_moment_after_the_last_commit_is_where_the_archive_ends() {
+    let want = restored();
+    let time = RecoveryTarget::Time(jiff::Timestamp::UNIX_EPOCH);
+    let seen = recovering(&want, time);
+    assert_eq!(words(&plan(&want, &seen, &paths())), ["start server"]);
+    let ended = Observed {
+        archive_ended: true,
+        ..seen
+    };
+    assert_eq!(
+        words(&plan(&want, &ended, &paths())),
+        ["recover all that is archived", "start server"]
+    );
+}
+
+#[test]
+fn a_restore_point_that_is_not_in_the_archive_is_told() {
+    let want = restored();
+    let ended = Observed {
+        archive_ended: true,
+        ..recovering(&want, RecoveryTarget::Name("before".into()))
+    };
+    let plan = plan(&want, &ended, &paths());
+    assert_eq!(code(&plan), "restore-target-not-reached");
+    assert!(plan.blocked[0].message.contains("the archive ended before"));
+}
+
+#[test]
+fn a_recovered_server_is_taken_over_before_anything_else() {
+    let want = restored();
+    let seen = Observed {
+        recovery: recovering(&want, RecoveryTarget::Latest).recovery,
+        ..up(&want)
+    };
+    assert_eq!(
+        words(&plan(&want, &seen, &paths())),
+        ["take over database accounts_db"]
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use boma_instance::backup::BackupStatus;
 use boma_instance::{Access, Condition, InstanceId, InstanceStatus, Phase, names};
 use boma_problem::Problem;
 use jiff::Timestamp;
@@ -127,6 +128,7 @@ pub fn database(
     let status = known.and_then(status);
     let server = status.and_then(|status| status.server.as_ref());
     let placed = known.and_then(|known| known.listen.as_ref());
+    let backup = status.and_then(|status| status.backup.as_ref());
     let mut conditions = status
         .map(|status| status.conditions.clone())
         .unwrap_or_default();
@@ -159,10 +161,10 @@ pub fn database(
         storage_bytes_used: status
             .and_then(|one| one.storage)
             .map(|storage| storage.used_bytes),
-        last_backup: None,
-        last_verified_restore: None,
-        recoverable_from: None,
-        recoverable_until: None,
+        last_backup: backup.and_then(|backup| Some(backup.backups.last()?.stopped_at)),
+        last_verified_restore: backup.and_then(verified),
+        recoverable_from: backup.and_then(|backup| backup.recoverable_from),
+        recoverable_until: backup.and_then(|backup| backup.recoverable_until),
         observed_generation: status.map(|status| status.accepted_generation),
         observed_at: status.map(|status| status.observed_at),
         kept_until: known.and_then(|known| match known.life {
@@ -186,6 +188,12 @@ fn access(key: &DatabaseKey, catalog: &Catalog, seen: &Observed) -> Vec<GranteeC
         }
     });
     grantees.collect()
+}
+
+/// When a restore last proved a backup; one that failed proves nothing.
+fn verified(backup: &BackupStatus) -> Option<Timestamp> {
+    let drill = backup.last_verified_restore.as_ref()?;
+    drill.problem.is_none().then_some(drill.at)
 }
 
 fn status(known: &ObservedDatabase) -> Option<&InstanceStatus> {

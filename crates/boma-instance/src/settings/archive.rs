@@ -1,18 +1,23 @@
-//! Settings that carry the write-ahead log out of a server and back into one.
+//! Settings that carry the write-ahead log out of a server.
 //!
 //! `archive_mode` is always on: turning it on takes a restart, and backups may be asked for later.
 
 use super::conf::Paths;
-use crate::InstanceSpec;
+use crate::wal::command;
+use crate::{InstanceSpec, api};
 
 /// What PostgreSQL runs for each WAL file; it keeps the file until this succeeds.
-pub(super) fn archive_command(spec: &InstanceSpec, _paths: &Paths) -> String {
+pub(super) fn archive_command(spec: &InstanceSpec, paths: &Paths) -> String {
     match &spec.backup {
         // Without backups nobody asks for the file again. Status says that there are none.
         None => "true".to_owned(),
-        // Nothing carries the file away yet, and it must not be said that something did.
-        Some(_) => "false".to_owned(),
+        Some(_) => command::archive(&paths.boma, &agent_socket(paths)),
     }
+}
+
+/// What PostgreSQL runs when it recovers and needs a WAL file.
+pub fn restore_command(paths: &Paths) -> String {
+    command::restore(&paths.boma, &agent_socket(paths))
 }
 
 /// After how long a segment that was begun is archived though it is not full.
@@ -21,4 +26,8 @@ pub(super) fn archive_timeout(spec: &InstanceSpec) -> String {
         Some(backup) => format!("{}s", backup.archive_interval_seconds),
         None => "0".to_owned(),
     }
+}
+
+fn agent_socket(paths: &Paths) -> String {
+    format!("{}/{}", paths.sockets, api::SOCKET)
 }

@@ -46,6 +46,9 @@ pub fn effective(spec: &InstanceSpec) -> BTreeMap<String, String> {
     settings
 }
 
+/// File in the data directory of a server that is being recovered, with the settings for that.
+pub const RECOVERY_FILE: &str = "boma.recovery.conf";
+
 /// Writes `postgresql.conf`. What the platform owns comes last, so that it wins in any case.
 pub fn render_conf(want: &Assignment, paths: &Paths) -> String {
     let mut text = String::from(
@@ -58,6 +61,10 @@ pub fn render_conf(want: &Assignment, paths: &Paths) -> String {
     text.push_str("\n# The platform's own.\n");
     for (name, value) in platform(want, paths) {
         line(&mut text, name, &value);
+    }
+    if want.spec.origin.is_some() {
+        // Last, so that it wins while it is there.
+        line(&mut text, "include_if_exists", RECOVERY_FILE);
     }
     text
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use boma_instance::api::{self, Accepted, Reported};
+use boma_instance::backup::BackupSummary;
 use boma_instance::{Assignment, InstanceStatus};
 use boma_problem::{Class, IntoProblem, Problem};
 use http_body_util::{BodyExt, Full, Limited};
@@ -22,6 +23,9 @@ const STATUS_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long an agent may take to accept something: it finishes the step that it is at first.
 const ACCEPT_DEADLINE: Duration = Duration::from_secs(90);
+
+/// How long what was written last may take to be archived: an agent tries for some minutes.
+const ARCHIVE_DEADLINE: Duration = Duration::from_mins(10);
 
 /// Between a connection that broke and the next one.
 const BROKEN_PAUSE: Duration = Duration::from_millis(20);
@@ -116,6 +120,25 @@ pub(crate) async fn look(socket: &Path) -> Result<(), AgentError> {
     within(
         ACCEPT_DEADLINE,
         send(socket, Method::POST, api::LOOK, None::<&()>),
+    )
+    .await
+    .map(drop)
+}
+
+/// Takes a base backup, and returns when it is whole, however long that takes. The agent goes on
+/// with it when nobody waits any more.
+pub(crate) async fn back_up(socket: &Path) -> Result<BackupSummary, AgentError> {
+    let (status, bytes) = send_once(socket, Method::POST, api::BACKUPS, None::<&()>).await?;
+    serde_json::from_slice(&bytes).map_err(|_other_form| AgentError::Form {
+        status: status.as_u16(),
+    })
+}
+
+/// Has everything archived that was written until now.
+pub(crate) async fn archive(socket: &Path) -> Result<(), AgentError> {
+    within(
+        ARCHIVE_DEADLINE,
+        send(socket, Method::POST, api::ARCHIVE, None::<&()>),
     )
     .await
     .map(drop)

@@ -105,11 +105,23 @@ fn capabilities(config: &LocalConfig, limits: &Limits) -> Capabilities {
             .map(|build| build.server.clone())
             .collect(),
         searched: config.builds.searched.clone(),
-        features: BTreeSet::from([Feature::Commands]),
+        features: features(config),
+        repositories: config.repositories.keys().cloned().collect(),
         cpu_millis: cpus.and_then(|cpus| u32::try_from(cpus.get() * 1000).ok()),
         memory_bytes: memory(),
         limits: Some(limits.capability()),
     }
+}
+
+/// Without keys nothing leaves the machine.
+fn features(config: &LocalConfig) -> BTreeSet<Feature> {
+    let backups = config
+        .new_key
+        .is_some()
+        .then_some([Feature::Backups, Feature::Restore]);
+    std::iter::once(Feature::Commands)
+        .chain(backups.into_iter().flatten())
+        .collect()
 }
 
 /// Memory of the machine, where the system tells.

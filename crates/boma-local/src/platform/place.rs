@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use boma_engine::keys::DatabaseKey;
 use boma_engine::platform::PlatformError;
-use boma_instance::backup::Repositories;
 use boma_instance::{InstanceId, InstanceSpec, Listen, Placement};
 use boma_problem::IntoProblem;
 use jiff::Timestamp;
@@ -71,6 +70,7 @@ impl LocalPlatform {
     ) -> Result<Placed, PlatformError> {
         let inner = &self.inner;
         let (id, wanted) = (spec.id, key.clone());
+        let repositories = self.repositories(spec).await?;
         let _one = self.one_places().await?;
         let read = inner.store.read(move |state| {
             Ok((
@@ -103,7 +103,7 @@ impl LocalPlatform {
             placement: Placement {
                 listen: placement.listen(),
                 tls: Some(inner.authority.material(&certificate)),
-                repositories: Repositories::new(),
+                repositories,
             },
             is_new: row.spec.is_none(),
         };

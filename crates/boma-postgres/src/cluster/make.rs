@@ -211,7 +211,7 @@ pub fn make(
     Ok(Made { marker })
 }
 
-fn refuse_occupied(directory: &Path) -> Result<(), MakeError> {
+pub(super) fn refuse_occupied(directory: &Path) -> Result<(), MakeError> {
     let found = inspect(directory).map_err(|source| MakeError::File {
         directory: directory.to_owned(),
         source,

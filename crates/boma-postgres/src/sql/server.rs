@@ -14,10 +14,12 @@ const SERVER: &str = "
            nullif(current_setting('boma.configuration', true), '')";
 
 /// Reads the files anew and compares them with what is in force. As a side effect this session
-/// learns which settings wait for a restart, without anybody having to reload.
+/// learns which settings wait for a restart, without anybody having to reload. An error without a
+/// file is a setting that is in no file any more and falls back at the next restart: it is among
+/// those that wait for one (`ProcessConfigFileInternal`).
 const FILES: &str = "
-    SELECT coalesce(name, sourcefile || ':' || sourceline, 'configuration'), error
-    FROM pg_file_settings WHERE error IS NOT NULL";
+    SELECT coalesce(name, sourcefile || ':' || sourceline), error
+    FROM pg_file_settings WHERE error IS NOT NULL AND sourcefile IS NOT NULL";
 
 const SETTINGS: &str = "
     SELECT name, pending_restart FROM pg_settings

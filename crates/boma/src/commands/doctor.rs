@@ -55,6 +55,12 @@ async fn platform(findings: &mut Findings, session: &Session) -> Result<()> {
         }
         None => findings.note("CPU and memory limits", "unknown")?,
     }
+    if platform.default_repository_is_local() {
+        findings.note(
+            "backups",
+            "go to this disk, and are lost with it; docs/operations.md says how to change that",
+        )?;
+    }
     let seen = platform.observe().await?;
     for (key, database) in &seen.databases {
         let what = format!("database {}", key.name);

@@ -2,6 +2,7 @@
 
 mod access;
 mod applications;
+mod backups;
 mod drill;
 mod full_disk;
 mod installation;

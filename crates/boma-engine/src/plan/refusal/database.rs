@@ -64,6 +64,16 @@ pub enum DatabaseRefusal {
         /// The nearest name that it has.
         nearest: Option<String>,
     },
+    /// A repository that this platform does not have.
+    #[error("there is no repository {name:?} {platform}")]
+    UnknownRepository {
+        /// Its name.
+        name: String,
+        /// "on this machine".
+        platform: String,
+        /// Those that there are.
+        known: BTreeSet<String>,
+    },
     /// A part of the manifest that this platform does not act on.
     #[error("not supported {platform} yet: {what}")]
     NotSupported {
@@ -119,6 +129,12 @@ impl IntoProblem for DatabaseRefusal {
                 };
                 problem.hint(format!("Install the extension for PostgreSQL {version}."))
             }
+            Self::UnknownRepository { known, .. } => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                config("repository-unknown")
+                    .hint(format!("There is: {}.", known.join(", ")))
+                    .hint("docs/operations.md says how to add one.")
+            }
             Self::NotSupported { .. } => {
                 user("not-supported").hint("Take it out of the manifest until it is.")
             }
@@ -153,6 +169,17 @@ pub(in crate::plan) fn of_database(
                 want.place(field),
             );
         }
+    }
+    if let Some(backup) = &want.backup.spec
+        && capabilities.features.contains(&Feature::Backups)
+        && !capabilities.repositories.contains(&backup.repository)
+    {
+        let unknown = DatabaseRefusal::UnknownRepository {
+            name: backup.repository.clone(),
+            platform: capabilities.platform.clone(),
+            known: capabilities.repositories.clone(),
+        };
+        refuse(unknown, want.place("spec.backupConfig.repository"));
     }
     let current = seen.and_then(|seen| seen.spec.as_ref());
     if let Some(current) = current {
@@ -195,7 +222,7 @@ pub(in crate::plan) fn of_database(
     problems
 }
 
-fn features(want: &Database) -> [(bool, Feature, &'static str, &'static str); 3] {
+fn features(want: &Database) -> [(bool, Feature, &'static str, &'static str); 4] {
     [
         (
             want.cluster_size > 1,
@@ -208,6 +235,12 @@ fn features(want: &Database) -> [(bool, Feature, &'static str, &'static str); 3]
             Feature::StorageClasses,
             "storage classes",
             "spec.storage.class",
+        ),
+        (
+            want.backup.is_explicit,
+            Feature::Backups,
+            "backups",
+            "spec.backupConfig.enabled",
         ),
         (
             want.restore.is_some(),

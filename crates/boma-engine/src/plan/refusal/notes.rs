@@ -4,13 +4,12 @@
 use boma_problem::{Class, Problem};
 
 use crate::catalog::{Application, Database, RunsAs};
-use crate::observed::{Feature, Observed};
+use crate::observed::Observed;
 use crate::plan::words::{Bytes, Cpu};
 
 /// Warnings while they are collected.
 #[derive(Default)]
 pub(in crate::plan) struct Notes<'a> {
-    backups: Vec<&'a Database>,
     cpu: Vec<&'a Database>,
     memory: Vec<&'a Database>,
     pre_deploy: Vec<&'a Application>,
@@ -20,10 +19,6 @@ impl<'a> Notes<'a> {
     /// Notes what is worth a warning about a database.
     pub(in crate::plan) fn database(&mut self, want: &'a Database, world: &Observed) {
         let capabilities = &world.capabilities;
-        let backup = &want.backup;
-        if backup.is_explicit && !capabilities.features.contains(&Feature::Backups) {
-            self.backups.push(want);
-        }
         if capabilities
             .cpu_millis
             .is_some_and(|has| want.resources.cpu_millis > has)
@@ -50,16 +45,6 @@ impl<'a> Notes<'a> {
         let capabilities = &world.capabilities;
         let platform = &capabilities.platform;
         let mut problems = Vec::new();
-        if let [first, more @ ..] = self.backups.as_slice() {
-            let who = also(&first.key.name, more.len());
-            let message =
-                format!("Database {who}: `backupConfig` is accepted, backups are not built yet");
-            problems.push(
-                warning("backups-not-built", message)
-                    .at(first.place("spec.backupConfig.enabled"))
-                    .hint("Until then back it up yourself, for example with `pg_dump`."),
-            );
-        }
         if let ([first, more @ ..], Some(has)) = (self.cpu.as_slice(), capabilities.cpu_millis) {
             let who = also(&first.key.name, more.len());
             let (wants, has) = (Cpu(first.resources.cpu_millis), Cpu(has));

@@ -1,0 +1,455 @@
+//! Backups and restores of one server: long work, beside the agent's main task and never in its way.
+//!
+//! ```text
+//!   main task ── Situation ──► Backups ── Report ──► main task ──► status
+//!   API ─────── Order ────────►   │  one job at a time: back up, restore
+//!                                 └── Carriers ──► archive_command, restore_command
+//! ```
+//!
+//! Nothing here is remembered that the repository or the data directory does not tell, except how
+//! often the last attempt failed. A job that is killed leaves what the next one clears.
+
+mod link;
+mod restore;
+mod statements;
+mod take;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use boma_backup::meter::Meter;
+use boma_backup::retention::schedule::{Attempts, Schedule};
+use boma_backup::retention::window::{PointInTime, window};
+use boma_instance::Assignment;
+use boma_instance::backup::{BackupStatus, BackupSummary, Progress, Work};
+use boma_problem::{Class, IntoProblem as _, Problem};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::link::{Link, Links};
+pub(crate) use self::statements::add_to;
+use crate::host::Failure;
+use crate::wal::Carriers;
+
+/// How often what waits to be archived is measured: a person is told within this time.
+const MEASURED: Duration = Duration::from_secs(30);
+
+/// How often progress is told.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// How often the repository is listed although nothing was done: others may have deleted.
+const LISTED: Duration = Duration::from_mins(10);
+
+/// After a repository did not answer.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Orders that may wait; people give one at a time.
+pub(crate) const ORDERS: usize = 4;
+
+/// What the main task sees, as far as backups depend on it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Situation {
+    pub(crate) want: Option<Assignment>,
+    /// There is no data directory yet, and it comes from backups.
+    pub(crate) restore: bool,
+    /// Recovery is not over.
+    pub(crate) recovering: bool,
+    /// Full version of the server that answers, and is no one else's any more.
+    pub(crate) serving: Option<String>,
+}
+
+/// What is told to the main task.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) status: Option<BackupStatus>,
+    /// What keeps backups, or a restore, from being made.
+    pub(crate) problem: Option<Problem>,
+    /// Jobs that have ended; the main task looks again when it grows.
+    pub(crate) ended: u64,
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Problem>>;
+
+/// What a person asks for.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Take a base backup now.
+    BackUp(Reply<BackupSummary>),
+    /// Archive what was written until now.
+    Archive(Reply<()>),
+}
+
+/// What a job came to.
+enum Done {
+    BackedUp(Box<BackupSummary>),
+    Restored,
+}
+
+struct Job {
+    meter: Meter,
+    work: Work,
+    started_at: Timestamp,
+    task: JoinHandle<Result<Done, Failure>>,
+    replies: Vec<Reply<BackupSummary>>,
+}
+
+/// Failures in a row.
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    count: u32,
+    last: Timestamp,
+}
+
+/// Where things of the instance are.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// The instance directory.
+    pub(crate) dir: PathBuf,
+    /// The data directory.
+    pub(crate) data: PathBuf,
+    /// Directory of PostgreSQL's socket and the agent's.
+    pub(crate) sockets: PathBuf,
+    /// What PostgreSQL runs to fetch a file of the write-ahead log.
+    pub(crate) restore_command: String,
+}
+
+/// The task.
+pub(crate) struct Backups {
+    places: Places,
+    situation: watch::Receiver<Situation>,
+    orders: mpsc::Receiver<Order>,
+    report: watch::Sender<Report>,
+    links: Links,
+    listed_at: Option<Instant>,
+    job: Option<Job>,
+    failures: Option<Failures>,
+    problem: Option<Problem>,
+    ended: u64,
+    asked: Vec<Reply<BackupSummary>>,
+    /// Answers that are given once the status says the same.
+    answers: Vec<(Reply<BackupSummary>, Result<BackupSummary, Failure>)>,
+}
+
+impl Backups {
+    pub(crate) fn new(
+        places: Places,
+        (situation, orders): (watch::Receiver<Situation>, mpsc::Receiver<Order>),
+        report: watch::Sender<Report>,
+        carriers: watch::Sender<Carriers>,
+    ) -> Self {
+        Self {
+            links: Links::new(carriers),
+            places,
+            situation,
+            orders,
+            report,
+            listed_at: None,
+            job: None,
+            failures: None,
+            problem: None,
+            ended: 0,
+            asked: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Works until the agent ends. What is going on then is given up and cleared by the next agent.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let wait = self.pass().await;
+            tokio::select! {
+                // Cancel-safe: says that there is something new, and goes on saying so.
+                changed = self.situation.changed() => if changed.is_err() { break },
+                // Cancel-safe: an order that is not received stays in the channel.
+                order = self.orders.recv() => match order {
+                    Some(Order::BackUp(reply)) => self.asked.push(reply),
+                    Some(Order::Archive(reply)) => self.archive(reply),
+                    None => break,
+                },
+                // Cancel-safe: only waits.
+                () = finished(self.job.as_mut()) => {}
+                // Cancel-safe: a timer.
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        if let Some(job) = &self.job {
+            job.meter.cancel();
+        }
+    }
+
+    /// Looks, decides, begins, reports; says when to look again.
+    async fn pass(&mut self) -> Duration {
+        let situation = self.situation.borrow_and_update().clone();
+        self.reap().await;
+        let Some(want) = &situation.want else {
+            return MEASURED;
+        };
+        match self.links.follow(want, &situation, &self.places).await {
+            Ok(()) => self.problem = self.failures.and(self.problem.take()),
+            Err(problem) => {
+                self.refuse(&problem);
+                self.problem = Some(*problem);
+                self.publish(want);
+                return AGAIN;
+            }
+        }
+        if let Err(problem) = self.list().await {
+            self.problem = Some(*problem);
+            self.publish(want);
+            return AGAIN;
+        }
+        if self.job.is_none() {
+            self.begin(want, &situation);
+        }
+        self.publish(want);
+        match &self.job {
+            Some(_) => TOLD,
+            None => MEASURED,
+        }
+    }
+
+    /// Takes the result of a job that has ended.
+    async fn reap(&mut self) {
+        if !self.job.as_ref().is_some_and(|job| job.task.is_finished()) {
+            return;
+        }
+        let Some(job) = self.job.take() else { return };
+        let result = job.task.await.unwrap_or_else(|error| {
+            let problem = Problem::from_error(Class::Internal, "backup-broken", &error);
+            Err(problem
+                .hint("Please report this, with the log of the agent: `boma logs --agent`.")
+                .into())
+        });
+        self.ended += 1;
+        self.listed_at = None;
+        match &result {
+            Ok(_) => {
+                tracing::info!(work = ?job.work, "done");
+                (self.failures, self.problem) = (None, None);
+            }
+            Err(problem) => {
+                tracing::warn!(work = ?job.work, %problem, "failed");
+                let count = self.failures.map_or(0, |failures| failures.count) + 1;
+                let last = Timestamp::now();
+                self.failures = Some(Failures { count, last });
+                self.problem = Some((**problem).clone());
+            }
+        }
+        for reply in job.replies {
+            let answer = match &result {
+                Ok(Done::BackedUp(summary)) => Ok((**summary).clone()),
+                Ok(Done::Restored) => Err(Box::new(busy())),
+                Err(problem) => Err(problem.clone()),
+            };
+            self.answers.push((reply, answer));
+        }
+    }
+
+    /// Reads the repository, when something was done or it was not for long.
+    async fn list(&mut self) -> Result<(), Failure> {
+        let Some(link) = &mut self.links.archive else {
+            return Ok(());
+        };
+        if self.listed_at.is_some_and(|at| at.elapsed() < LISTED) && link.catalog.is_some() {
+            return Ok(());
+        }
+        link.list().await?;
+        self.listed_at = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Answers orders that cannot be carried out now.
+    fn refuse(&mut self, problem: &Problem) {
+        for reply in self.asked.drain(..) {
+            let _gone = reply.send(Err(problem.clone()));
+        }
+    }
+
+    /// Archives beside everything else; it is a matter of moments.
+    fn archive(&self, reply: Reply<()>) {
+        let situation = self.situation.borrow().clone();
+        let Some(want) = situation.want else { return };
+        let (Some(link), Some(version)) = (&self.links.archive, situation.serving) else {
+            let _gone = reply.send(Err(not_backed_up(&want)));
+            return;
+        };
+        let taking = take::Taking::new(link, &want, version);
+        let places = self.places.clone();
+        tokio::spawn(async move {
+            let archived = take::archive_now(&places, &taking).await;
+            let _gone = reply.send(archived.map_err(|problem| *problem));
+        });
+    }
+
+    /// Begins what is due.
+    fn begin(&mut self, want: &Assignment, situation: &Situation) {
+        let now = Timestamp::now();
+        if situation.restore {
+            if self.may_try(now) {
+                self.start(Work::Restore, now, |places, meter| {
+                    restore::restore(places, want.clone(), meter)
+                });
+            }
+            return;
+        }
+        let asked = !self.asked.is_empty();
+        let (Some(link), Some(version)) = (&self.links.archive, &situation.serving) else {
+            if asked {
+                self.refuse(&not_backed_up(want));
+            }
+            return;
+        };
+        if asked || self.is_due(want, link, now) {
+            let job = take::Taking::new(link, want, version.clone());
+            let replies = std::mem::take(&mut self.asked);
+            self.start(Work::Backup, now, |places, meter| {
+                take::take(places, job, meter)
+            });
+            if let Some(job) = &mut self.job {
+                job.replies = replies;
+            }
+        }
+    }
+
+    fn start<F>(
+        &mut self,
+        work: Work,
+        started_at: Timestamp,
+        begin: impl FnOnce(Places, Meter) -> F,
+    ) where
+        F: Future<Output = Result<Done, Failure>> + Send + 'static,
+    {
+        let meter = Meter::new();
+        let task = tokio::spawn(begin(self.places.clone(), meter.clone()));
+        tracing::info!(?work, "begin");
+        self.job = Some(Job {
+            meter,
+            work,
+            started_at,
+            task,
+            replies: Vec::new(),
+        });
+    }
+
+    /// Restores are tried again after a pause that grows to a minute.
+    fn may_try(&self, now: Timestamp) -> bool {
+        self.failures.is_none_or(|failures| {
+            let pause = 2_i64.saturating_pow(failures.count).min(60);
+            now.duration_since(failures.last).as_secs() >= pause
+        })
+    }
+
+    fn is_due(&self, want: &Assignment, link: &Link, now: Timestamp) -> bool {
+        let (Some(spec), Some(catalog)) = (&want.spec.backup, &link.catalog) else {
+            return false;
+        };
+        let attempts = Attempts {
+            newest: catalog.newest().map(|backup| backup.summary.started_at),
+            failed: self
+                .failures
+                .map(|failures| (failures.count, failures.last)),
+        };
+        match Schedule::parse(&spec.schedule) {
+            Ok(schedule) => schedule.due(attempts, now).is_some_and(|due| due <= now),
+            Err(error) => {
+                tracing::error!(problem = %error.problem(), "no backup is scheduled");
+                false
+            }
+        }
+    }
+
+    fn publish(&mut self, want: &Assignment) {
+        let report = Report {
+            status: self.status(want),
+            problem: self.problem.clone(),
+            ended: self.ended,
+        };
+        self.report.send_if_modified(|old| {
+            let changed = *old != report;
+            *old = report;
+            changed
+        });
+        for (reply, answer) in self.answers.drain(..) {
+            // Whoever asked may have gone.
+            let _gone = reply.send(answer.map_err(|problem| *problem));
+        }
+    }
+
+    /// What is known; none: nothing was measured, or nothing is backed up and nothing goes on.
+    fn status(&self, want: &Assignment) -> Option<BackupStatus> {
+        let running = self.job.as_ref().map(|job| Progress {
+            work: job.work,
+            started_at: job.started_at,
+            done_bytes: job.meter.done(),
+            total_bytes: job.meter.total(),
+        });
+        let measured = self
+            .links
+            .archive
+            .as_ref()
+            .and_then(|link| Some((link, link.catalog.as_ref()?)));
+        let Some((link, catalog)) = measured else {
+            return running.map(|progress| BackupStatus {
+                running: Some(progress),
+                ..BackupStatus::default()
+            });
+        };
+        let point_in_time = match &want.spec.backup {
+            Some(spec) => PointInTime::from_spec(spec),
+            None => PointInTime::Off,
+        };
+        let reachable = catalog
+            .newest_timeline()
+            .and_then(|timeline| window(catalog, timeline, point_in_time));
+        Some(BackupStatus {
+            backups: catalog.whole().map(|one| one.summary.clone()).collect(),
+            recoverable_from: reachable.map(|window| window.from),
+            recoverable_until: reachable.map(|window| window.until.unwrap_or(window.from)),
+            archive: link.shipper.status(),
+            last_verified_restore: None,
+            running,
+        })
+    }
+}
+
+/// Waits until a job has ended; for ever, when there is none.
+async fn finished(job: Option<&mut Job>) {
+    /// The handle itself is awaited once only, where its result is taken.
+    const ASKED: Duration = Duration::from_millis(50);
+    let Some(job) = job else {
+        return std::future::pending().await;
+    };
+    while !job.task.is_finished() {
+        tokio::time::sleep(ASKED).await;
+    }
+}
+
+fn busy() -> Problem {
+    Problem::new(
+        Class::Transient,
+        "backup-given-up",
+        "the database is being restored",
+    )
+}
+
+fn not_backed_up(want: &Assignment) -> Problem {
+    if want.spec.backup.is_none() {
+        return Problem::new(
+            Class::User,
+            "backups-off",
+            "this database is not backed up, as its manifest says",
+        )
+        .hint("Write `backupConfig.enabled: true` in its manifest.");
+    }
+    Problem::new(
+        Class::Transient,
+        "backup-without-server",
+        "the server does not answer, and a base backup needs it",
+    )
+    .hint("`boma describe` says what keeps it from answering.")
+}
+
+#[cfg(test)]
+mod tests;

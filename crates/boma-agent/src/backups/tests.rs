@@ -1,0 +1,98 @@
+use boma_instance::backup::{ArchiveStatus, BackupSpec};
+use boma_instance::{InstanceStatus, Phase, Truth};
+use jiff::SignedDuration;
+
+use super::*;
+use crate::testing::assignment;
+
+fn backed_up() -> Assignment {
+    let mut want = assignment(1);
+    want.spec.backup = Some(BackupSpec {
+        repository: "default".into(),
+        schedule: "0 2 * * *".into(),
+        retention_days: 7,
+        point_in_time: true,
+        archive_interval_seconds: 300,
+    });
+    want
+}
+
+fn ready(want: &Assignment, now: Timestamp) -> InstanceStatus {
+    InstanceStatus {
+        id: want.spec.id,
+        accepted_generation: 1,
+        converged_generation: 1,
+        phase: Phase::Ready,
+        observed_at: now,
+        listen: None,
+        server: None,
+        storage: None,
+        logins: Vec::new(),
+        backup: None,
+        conditions: Vec::new(),
+        problems: Vec::new(),
+    }
+}
+
+fn truth(status: &InstanceStatus, kind: &str) -> (Truth, String) {
+    let found = status.conditions.iter().find(|one| one.kind == kind);
+    let found = found.expect("should be there");
+    (found.status, found.reason.clone())
+}
+
+#[test]
+fn what_was_not_measured_is_unknown() {
+    let (want, now) = (backed_up(), Timestamp::UNIX_EPOCH);
+    let status = add_to(ready(&want, now), &want, &Report::default(), now);
+    for kind in ["Backups", "Archiving", "RestoreProved"] {
+        assert_eq!(truth(&status, kind).0, Truth::Unknown, "{kind}");
+    }
+    assert_eq!(status.phase, Phase::Ready);
+}
+
+#[test]
+fn backups_that_are_off_are_told_and_hinder_nothing() {
+    let (want, now) = (assignment(1), Timestamp::UNIX_EPOCH);
+    let status = add_to(ready(&want, now), &want, &Report::default(), now);
+    assert_eq!(truth(&status, "Backups"), (Truth::False, "Off".into()));
+    assert_eq!(truth(&status, "Archiving"), (Truth::False, "Off".into()));
+    assert_eq!(status.phase, Phase::Ready);
+    let problem = not_backed_up(&want);
+    assert!(problem.message.contains("not backed up"), "{problem}");
+}
+
+#[test]
+fn an_archive_that_is_behind_degrades_the_database() {
+    let (want, since) = (backed_up(), Timestamp::UNIX_EPOCH);
+    let archive = ArchiveStatus {
+        waiting_files: 3,
+        waiting_bytes: 48 << 20,
+        waiting_since: Some(since),
+        ..ArchiveStatus::default()
+    };
+    let report = Report {
+        status: Some(BackupStatus {
+            archive,
+            ..BackupStatus::default()
+        }),
+        ..Report::default()
+    };
+    let soon = since + SignedDuration::from_mins(1);
+    let status = add_to(ready(&want, soon), &want, &report, soon);
+    assert_eq!(truth(&status, "Archiving").0, Truth::True);
+    assert_eq!(status.phase, Phase::Ready);
+    let later = since + SignedDuration::from_mins(10);
+    let status = add_to(ready(&want, later), &want, &report, later);
+    assert_eq!(truth(&status, "Archiving"), (Truth::False, "Behind".into()));
+    assert_eq!(status.phase, Phase::Degraded);
+    assert_eq!(status.problems[0].code, "archive-behind");
+    assert!(status.problems[0].message.contains("3 files (48 MiB) wait"));
+}
+
+#[test]
+fn what_cannot_be_backed_up_now_says_why() {
+    let problem = not_backed_up(&backed_up());
+    assert_eq!(problem.code, "backup-without-server");
+    assert!(problem.message.contains("the server does not answer"));
+    assert!(busy().message.contains("is being restored"));
+}

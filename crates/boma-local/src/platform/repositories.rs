@@ -1,0 +1,200 @@
+//! Repositories of backups: what an instance needs to use those that its spec names.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use boma_engine::keys::DatabaseKey;
+use boma_engine::platform::PlatformError;
+use boma_instance::backup::{BackupSummary, Repositories, RepositoryAccess, RepositoryLocation};
+use boma_instance::{InstanceSpec, Secret};
+use boma_problem::{Class, IntoProblem, Problem};
+
+use super::LocalPlatform;
+use super::error::boxed;
+use crate::agent;
+use crate::config::DEFAULT_REPOSITORY;
+use crate::layout;
+
+/// Why a repository cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RepositoryRefusal {
+    /// The configuration has none of this name.
+    #[error("there is no repository {name:?} in this installation")]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+    /// It has another key already.
+    #[error("the repository {name:?} has another key already")]
+    OtherKey {
+        /// Its name.
+        name: String,
+    },
+    /// It was never used.
+    #[error("the repository {name:?} has no key yet")]
+    NoKey {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl IntoProblem for RepositoryRefusal {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Unknown { .. } => Problem::from_error(Class::Config, "repository-unknown", self)
+                .hint(
+                    "Repositories are in `config.toml` of the state directory: docs/operations.md.",
+                ),
+            Self::OtherKey { .. } => Problem::from_error(Class::Config, "repository-has-key", self)
+                .hint(
+                    "What is in it can be read with that key only. Give the repository that \
+                     belongs to the imported key another name in `config.toml`.",
+                ),
+            Self::NoKey { .. } => Problem::from_error(Class::User, "repository-without-key", self)
+                .hint("It gets one when the first database is backed up into it."),
+        }
+    }
+}
+
+impl LocalPlatform {
+    /// What the repositories of a spec are used with; keys are made where there are none.
+    pub(super) async fn repositories(
+        &self,
+        spec: &InstanceSpec,
+    ) -> Result<Repositories, PlatformError> {
+        let backup = spec.backup.iter().map(|backup| &backup.repository);
+        let origin = spec.origin.iter().map(|origin| &origin.repository);
+        let names: BTreeSet<&String> = backup.chain(origin).collect();
+        let mut repositories = Repositories::new();
+        for name in names {
+            repositories.insert(name.clone(), self.repository(name).await?);
+        }
+        Ok(repositories)
+    }
+
+    /// Whether backups go into the state directory, where what destroys the data destroys them too.
+    pub fn default_repository_is_local(&self) -> bool {
+        let default = self.inner.config.repositories.get(DEFAULT_REPOSITORY);
+        let root = self.inner.layout.root();
+        matches!(
+            default.map(|one| &one.location),
+            Some(RepositoryLocation::Directory { path }) if Path::new(path).starts_with(root)
+        )
+    }
+
+    /// One repository with its key, made where there is none.
+    pub async fn repository(&self, name: &str) -> Result<RepositoryAccess, PlatformError> {
+        let config = self.inner.config.repositories.get(name);
+        let unknown = || boxed(RepositoryRefusal::Unknown { name: name.into() });
+        let config = config.ok_or_else(unknown)?.clone();
+        if let (DEFAULT_REPOSITORY, RepositoryLocation::Directory { path }) =
+            (name, &config.location)
+        {
+            // Others are somebody else's directories: made and given by whoever names them.
+            layout::make_dir_for(path.as_ref(), &self.inner.user).map_err(boxed)?;
+        }
+        Ok(RepositoryAccess {
+            key: self.settle_key(name).await?,
+            location: config.location,
+            compression_level: config.compression_level,
+        })
+    }
+
+    async fn settle_key(&self, name: &str) -> Result<Secret<String>, PlatformError> {
+        if let Some(key) = self.stored_key(name).await? {
+            return Ok(key);
+        }
+        let new_key = self.inner.config.new_key;
+        let no_key = || boxed(RepositoryRefusal::NoKey { name: name.into() });
+        let key = new_key.ok_or_else(no_key)?()?;
+        self.store_key(name, key).await
+    }
+
+    /// The key of a repository, for a person to keep.
+    pub async fn export_key(&self, name: &str) -> Result<Secret<String>, PlatformError> {
+        if !self.inner.config.repositories.contains_key(name) {
+            return Err(boxed(RepositoryRefusal::Unknown { name: name.into() }));
+        }
+        let key = self.stored_key(name).await?;
+        key.ok_or_else(|| boxed(RepositoryRefusal::NoKey { name: name.into() }))
+    }
+
+    /// Takes the key of a repository that another installation made. Repeating it changes nothing.
+    pub async fn import_key(&self, name: &str, key: Secret<String>) -> Result<(), PlatformError> {
+        if !self.inner.config.repositories.contains_key(name) {
+            return Err(boxed(RepositoryRefusal::Unknown { name: name.into() }));
+        }
+        let settled = self.store_key(name, key.clone()).await?;
+        if settled == key {
+            return Ok(());
+        }
+        Err(boxed(RepositoryRefusal::OtherKey { name: name.into() }))
+    }
+
+    /// Takes a base backup of a database, and returns when it is whole.
+    pub async fn back_up(&self, key: &DatabaseKey) -> Result<BackupSummary, PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        agent::back_up(&socket).await.map_err(boxed)
+    }
+
+    /// Has everything archived that was written to a database until now.
+    pub async fn archive_now(&self, key: &DatabaseKey) -> Result<(), PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        agent::archive(&socket).await.map_err(boxed)
+    }
+
+    async fn stored_key(&self, name: &str) -> Result<Option<Secret<String>>, PlatformError> {
+        let name = name.to_owned();
+        let read = self
+            .inner
+            .store
+            .read(move |state| state.repository_key(&name));
+        read.await.map_err(boxed)
+    }
+
+    async fn store_key(
+        &self,
+        name: &str,
+        key: Secret<String>,
+    ) -> Result<Secret<String>, PlatformError> {
+        let name = name.to_owned();
+        let write = self
+            .inner
+            .store
+            .write(move |state| state.settle_repository_key(&name, &key));
+        write.await.map_err(boxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hinders_says_what_to_do() {
+        let name = || "offsite".to_owned();
+        for (refusal, text, hint) in [
+            (
+                RepositoryRefusal::Unknown { name: name() },
+                "there is no repository \"offsite\" in this installation",
+                "Repositories are in `config.toml`",
+            ),
+            (
+                RepositoryRefusal::OtherKey { name: name() },
+                "the repository \"offsite\" has another key already",
+                "What is in it can be read with that key only.",
+            ),
+            (
+                RepositoryRefusal::NoKey { name: name() },
+                "the repository \"offsite\" has no key yet",
+                "It gets one when",
+            ),
+        ] {
+            let problem = refusal.problem();
+            assert_eq!(problem.to_string(), text);
+            assert!(problem.hints[0].starts_with(hint), "{problem:?}");
+        }
+    }
+}

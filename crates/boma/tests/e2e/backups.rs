@@ -1,0 +1,198 @@
+//! Backups from the command line: taken, listed, restored to any moment, through every kind of
+//! death in between.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use boma_instance::MajorVersion;
+
+use crate::installation::{Installation, kill_9, wait};
+use crate::manifests::{application, database, writes};
+use crate::trouble::again;
+
+/// A database with backups, which those of other tests are without.
+fn backed_up(name: &str, more: &str) -> String {
+    let often = "backupConfig: {archiveIntervalSeconds: 1}";
+    database(name, more).replace("backupConfig: {enabled: false}", often)
+}
+
+/// A database that archives every second while there is writing, and an application of it.
+fn shop(major: MajorVersion) -> Result<Installation> {
+    let boma = Installation::new()?.only(major);
+    boma.write("db.yaml", &backed_up("orders", "deletionProtection: false"))?;
+    boma.write("web.yaml", &application("web", &[writes("orders")], ""))?;
+    boma.apply()?;
+    boma.sql(
+        "web",
+        "create table n(id int primary key, at timestamptz not null default clock_timestamp())",
+    )?
+    .ok()?;
+    Ok(boma)
+}
+
+fn insert(boma: &Installation, id: u32) -> Result<()> {
+    let text = format!("insert into n(id) values ({id})");
+    boma.sql("web", &text)?.ok().map(drop)
+}
+
+/// A moment between what was committed before and what is committed after.
+fn moment(boma: &Installation) -> Result<String> {
+    let text =
+        "select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    Ok(boma.sql("web", text)?.ok()?.trim().to_owned())
+}
+
+/// Gives an application of its own to a restored database, and counts what is in it.
+fn rows(boma: &Installation, name: &str) -> Result<String> {
+    let reader = format!("read-{name}");
+    boma.write(
+        &format!("{reader}.yaml"),
+        &application(&reader, &[writes(name)], ""),
+    )?;
+    boma.apply()?;
+    let counted = boma.sql(&reader, "select count(*), coalesce(max(id), 0) from n")?;
+    Ok(counted.ok()?.trim().to_owned())
+}
+
+/// Applies, and kills every process of the installation in the middle of it.
+fn kill_all_after(boma: &Installation, delay: Duration) -> Result<()> {
+    let mut command = boma.command();
+    command.args(["apply", "m"]);
+    let mut apply = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    std::thread::park_timeout(delay);
+    for pid in boma.processes() {
+        kill_9(pid);
+    }
+    drop(apply.kill());
+    apply.wait()?;
+    Ok(())
+}
+
+fn a_moment_is_restored_exactly(major: MajorVersion) -> Result<()> {
+    let boma = shop(major)?;
+    boma.boma(["backup", "create", "orders"])?.ok()?;
+    insert(&boma, 1)?;
+    insert(&boma, 2)?;
+    let between = moment(&boma)?;
+    insert(&boma, 3)?;
+    // What is behind the moment has to be archived before that is known to be all.
+    boma.boma(["fork", "orders", "--as", "now"])?.ok()?;
+    assert_eq!(rows(&boma, "now")?, "3|3");
+    boma.boma(["restore", "orders", "--as", "then", "--to-time", &between])?
+        .ok()?;
+    assert_eq!(rows(&boma, "then")?, "2|2");
+    assert_eq!(boma.sql("web", "select count(*) from n")?.ok()?, "3\n");
+    // Of the source's roles none is left, and the new database is written to like any other.
+    let roles = boma.boma([
+        "psql",
+        "then",
+        "--",
+        "-Atc",
+        "select count(*) from pg_roles where rolname like 'orders%' or rolname like 'web%'",
+    ])?;
+    assert_eq!(roles.ok()?, "0\n");
+    boma.sql("read-then", "insert into n(id) values (77)")?
+        .ok()?;
+    assert_eq!(boma.boma(["plan", "m"])?.code, 0);
+    Ok(())
+}
+
+#[test]
+fn a_moment_is_restored_exactly_on_15() -> Result<()> {
+    a_moment_is_restored_exactly(MajorVersion::V15)
+}
+
+#[test]
+fn a_moment_is_restored_exactly_on_17() -> Result<()> {
+    a_moment_is_restored_exactly(MajorVersion::V17)
+}
+
+#[test]
+fn backups_are_taken_by_themselves_listed_and_shown() -> Result<()> {
+    let boma = shop(MajorVersion::V15)?;
+    let first = wait(|| {
+        let list = boma.boma(["backup", "list", "orders"])?.ok()?;
+        ensure!(list.contains("-full"), "{list}");
+        Ok(list)
+    })?;
+    insert(&boma, 1)?;
+    let label = boma.boma(["backup", "create", "orders"])?.ok()?;
+    ensure!(label.trim().ends_with("-incr"), "{label}");
+    // The backup is there before the agent's next status says so.
+    wait(|| {
+        let list = boma.boma(["backup", "list", "orders"])?.ok()?;
+        ensure!(list.lines().count() > first.lines().count(), "{list}");
+        ensure!(list.contains(label.trim()), "{list}");
+        Ok(())
+    })?;
+    let shown = boma.boma(["describe", "database", "orders"])?.ok()?;
+    ensure!(shown.contains("Last backup"), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn a_key_is_exported_and_a_wrong_one_is_refused() -> Result<()> {
+    let boma = shop(MajorVersion::V15)?;
+    let key = boma.boma(["backup", "key"])?.ok()?;
+    ensure!(key.starts_with("boma-key-1-"), "{key}");
+    let audit = boma.boma(["audit"])?.ok()?;
+    ensure!(audit.contains("export the key of a repository"), "{audit}");
+    ensure!(!audit.contains(key.trim()), "the key is in the audit trail");
+    boma.boma(["backup", "key", "elsewhere"])?.code(1)?;
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_restored_is_refused_before_anything_starts() -> Result<()> {
+    let boma = shop(MajorVersion::V15)?;
+    boma.boma(["backup", "create", "orders"])?.ok()?;
+    let zone = boma.boma([
+        "restore",
+        "orders",
+        "--as",
+        "x",
+        "--to-time",
+        "2026-11-21T14:32:06",
+    ])?;
+    ensure!(zone.code(1)?.contains("zone"), "a time without zone");
+    let early = boma.boma([
+        "restore",
+        "orders",
+        "--as",
+        "x",
+        "--to-time",
+        "2001-01-01T00:00:00Z",
+    ])?;
+    let said = early.code(1)?;
+    ensure!(said.contains("can be restored from"), "{said}");
+    boma.remove("x.yaml")?;
+    let data = boma.boma(["get", "databases"])?.ok()?;
+    ensure!(!data.contains("x "), "{data}");
+    Ok(())
+}
+
+#[test]
+fn a_restore_that_is_killed_begins_again_and_is_whole_in_the_end() -> Result<()> {
+    let boma = shop(MajorVersion::V17)?;
+    boma.sql("web", "insert into n(id) select generate_series(1, 20000)")?
+        .ok()?;
+    boma.boma(["backup", "create", "orders"])?.ok()?;
+    boma.boma(["fork", "orders", "--as", "first"])?.ok()?;
+    assert_eq!(rows(&boma, "first")?, "20000|20000");
+    let restored = |name: &str| {
+        let head = "bootstrap: {restore: {database: orders}}\ndeletionProtection: false";
+        boma.write(&format!("{name}.yaml"), &backed_up(name, head))
+    };
+    for (turn, millis) in [5_u64, 40, 120, 300, 700].into_iter().enumerate() {
+        let name = format!("again-{turn}");
+        restored(&name)?;
+        kill_all_after(&boma, Duration::from_millis(millis))?;
+        again(&boma).context(name.clone())?;
+        assert_eq!(rows(&boma, &name)?, "20000|20000", "{name}");
+    }
+    Ok(())
+}
