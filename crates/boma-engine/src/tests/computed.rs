@@ -39,6 +39,7 @@ fn both(world: &World, plan: Option<&Plan>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::too_many_lines, reason = "the text that it compares is long")]
 async fn everything_that_was_measured_is_shown() {
     let mut world = world();
     let asked = world.asked();
