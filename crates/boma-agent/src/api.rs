@@ -10,7 +10,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use boma_instance::Assignment;
 use boma_instance::api::{self, Accepted, Reported};
-use boma_instance::backup::BackupSummary;
+use boma_instance::backup::{BackupSummary, Drill};
 use boma_problem::{Class, Problem};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -53,6 +53,7 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route(api::LOOK, post(look))
         .route(api::RESTART, post(restart))
         .route(api::BACKUPS, post(back_up))
+        .route(api::DRILL, post(prove))
         .route(api::ARCHIVE, post(archive))
         .route(api::EXIT, post(exit))
         .with_state(handle)
@@ -114,6 +115,20 @@ async fn back_up(State(handle): State<Handle>) -> Result<Json<BackupSummary>, Re
     handle
         .orders
         .send(Order::BackUp(reply))
+        .await
+        .map_err(|_closed| ending())?;
+    answer
+        .await
+        .map_err(|_closed| ending())?
+        .map(Json)
+        .map_err(Refused)
+}
+
+async fn prove(State(handle): State<Handle>) -> Result<Json<Drill>, Refused> {
+    let (reply, answer) = oneshot::channel();
+    handle
+        .orders
+        .send(Order::Prove(reply))
         .await
         .map_err(|_closed| ending())?;
     answer

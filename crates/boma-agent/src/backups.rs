@@ -10,6 +10,7 @@
 //! often the last attempt failed. A job that is killed leaves what the next one clears.
 
 mod link;
+mod prove;
 mod restore;
 mod statements;
 mod take;
@@ -21,7 +22,7 @@ use boma_backup::meter::Meter;
 use boma_backup::retention::schedule::{Attempts, Schedule};
 use boma_backup::retention::window::{PointInTime, window};
 use boma_instance::Assignment;
-use boma_instance::backup::{BackupStatus, BackupSummary, Progress, Work};
+use boma_instance::backup::{BackupStatus, BackupSummary, Drill, Progress, Work};
 use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -79,12 +80,15 @@ pub(crate) enum Order {
     BackUp(Reply<BackupSummary>),
     /// Archive what was written until now.
     Archive(Reply<()>),
+    /// Restore the newest backup, to prove it.
+    Prove(Reply<Drill>),
 }
 
 /// What a job came to.
 enum Done {
     BackedUp(Box<BackupSummary>),
     Restored,
+    Drilled(Box<Drill>),
 }
 
 struct Job {
@@ -93,6 +97,26 @@ struct Job {
     started_at: Timestamp,
     task: JoinHandle<Result<Done, Failure>>,
     replies: Vec<Reply<BackupSummary>>,
+    drills: Vec<Reply<Drill>>,
+}
+
+/// What is known of drills.
+enum LastDrill {
+    /// The repository was not asked yet.
+    Unread,
+    /// There was none.
+    Never,
+    /// What came of the last one.
+    Made(Box<Drill>),
+}
+
+impl LastDrill {
+    fn made(&self) -> Option<&Drill> {
+        match self {
+            Self::Unread | Self::Never => None,
+            Self::Made(drill) => Some(drill),
+        }
+    }
 }
 
 /// Failures in a row.
@@ -113,6 +137,10 @@ pub(crate) struct Places {
     pub(crate) sockets: PathBuf,
     /// What PostgreSQL runs to fetch a file of the write-ahead log.
     pub(crate) restore_command: String,
+    /// Boma itself.
+    pub(crate) program: PathBuf,
+    /// PostgreSQL's programs.
+    pub(crate) bin_dir: PathBuf,
 }
 
 /// The task.
@@ -128,6 +156,9 @@ pub(crate) struct Backups {
     problem: Option<Problem>,
     ended: u64,
     asked: Vec<Reply<BackupSummary>>,
+    asked_drills: Vec<Reply<Drill>>,
+    /// The last drill.
+    drill: LastDrill,
     /// Answers that are given once the status says the same.
     answers: Vec<(Reply<BackupSummary>, Result<BackupSummary, Failure>)>,
 }
@@ -151,6 +182,8 @@ impl Backups {
             problem: None,
             ended: 0,
             asked: Vec::new(),
+            asked_drills: Vec::new(),
+            drill: LastDrill::Unread,
             answers: Vec::new(),
         }
     }
@@ -166,6 +199,7 @@ impl Backups {
                 order = self.orders.recv() => match order {
                     Some(Order::BackUp(reply)) => self.asked.push(reply),
                     Some(Order::Archive(reply)) => self.archive(reply),
+                    Some(Order::Prove(reply)) => self.asked_drills.push(reply),
                     None => break,
                 },
                 // Cancel-safe: only waits.
@@ -228,6 +262,9 @@ impl Backups {
             Ok(_) => {
                 tracing::info!(work = ?job.work, "done");
                 (self.failures, self.problem) = (None, None);
+                if let Ok(Done::Drilled(drill)) = &result {
+                    self.drill = LastDrill::Made(drill.clone());
+                }
             }
             Err(problem) => {
                 tracing::warn!(work = ?job.work, %problem, "failed");
@@ -240,10 +277,19 @@ impl Backups {
         for reply in job.replies {
             let answer = match &result {
                 Ok(Done::BackedUp(summary)) => Ok((**summary).clone()),
-                Ok(Done::Restored) => Err(Box::new(busy())),
+                Ok(Done::Restored | Done::Drilled(_)) => Err(Box::new(busy())),
                 Err(problem) => Err(problem.clone()),
             };
             self.answers.push((reply, answer));
+        }
+        for reply in job.drills {
+            let answer = match &result {
+                Ok(Done::Drilled(drill)) => Ok((**drill).clone()),
+                Ok(Done::Restored | Done::BackedUp(_)) => Err(busy()),
+                Err(problem) => Err((**problem).clone()),
+            };
+            // Whoever asked may have gone.
+            let _gone = reply.send(answer);
         }
     }
 
@@ -256,6 +302,12 @@ impl Backups {
             return Ok(());
         }
         link.list().await?;
+        if matches!(self.drill, LastDrill::Unread) {
+            self.drill = match prove::last(link).await? {
+                Some(drill) => LastDrill::Made(Box::new(drill)),
+                None => LastDrill::Never,
+            };
+        }
         self.listed_at = Some(Instant::now());
         Ok(())
     }
@@ -263,6 +315,9 @@ impl Backups {
     /// Answers orders that cannot be carried out now.
     fn refuse(&mut self, problem: &Problem) {
         for reply in self.asked.drain(..) {
+            let _gone = reply.send(Err(problem.clone()));
+        }
+        for reply in self.asked_drills.drain(..) {
             let _gone = reply.send(Err(problem.clone()));
         }
     }
@@ -294,14 +349,14 @@ impl Backups {
             }
             return;
         }
-        let asked = !self.asked.is_empty();
+        let asked = !(self.asked.is_empty() && self.asked_drills.is_empty());
         let (Some(link), Some(version)) = (&self.links.archive, &situation.serving) else {
             if asked {
                 self.refuse(&not_backed_up(want));
             }
             return;
         };
-        if asked || self.is_due(want, link, now) {
+        if !self.asked.is_empty() || self.is_due(want, link, now) {
             let job = take::Taking::new(link, want, version.clone());
             let replies = std::mem::take(&mut self.asked);
             self.start(Work::Backup, now, |places, meter| {
@@ -309,6 +364,21 @@ impl Backups {
             });
             if let Some(job) = &mut self.job {
                 job.replies = replies;
+            }
+            return;
+        }
+        let last = self.drill.made();
+        let due = |catalog| prove::is_due(last, catalog, now);
+        if self.asked_drills.is_empty() && !link.catalog.as_ref().is_some_and(due) {
+            return;
+        }
+        if let Some(proving) = prove::Proving::new(link, &want.spec) {
+            let drills = std::mem::take(&mut self.asked_drills);
+            self.start(Work::Drill, now, |places, meter| {
+                prove::prove(places, proving, meter)
+            });
+            if let Some(job) = &mut self.job {
+                job.drills = drills;
             }
         }
     }
@@ -330,6 +400,7 @@ impl Backups {
             started_at,
             task,
             replies: Vec::new(),
+            drills: Vec::new(),
         });
     }
 
@@ -408,7 +479,7 @@ impl Backups {
             recoverable_from: reachable.map(|window| window.from),
             recoverable_until: reachable.map(|window| window.until.unwrap_or(window.from)),
             archive: link.shipper.status(),
-            last_verified_restore: None,
+            last_verified_restore: self.drill.made().cloned(),
             running,
         })
     }

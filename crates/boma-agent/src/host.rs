@@ -102,6 +102,8 @@ impl Host {
             data: self.data.clone(),
             sockets: self.sockets.clone(),
             restore_command: settings::restore_command(&paths.conf),
+            program: PathBuf::from(&paths.conf.boma),
+            bin_dir: self.bin_dir.clone(),
         }
     }
 

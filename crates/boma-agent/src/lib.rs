@@ -112,6 +112,10 @@ pub async fn serve(config: AgentConfig) -> Result<(), ServeError> {
         })?;
     }
     let _lease = Lease::acquire(&config.dir.join(host::DATA))?;
+    // A drill that was killed with its agent may have left a server behind.
+    if let Err(problem) = drill::clear(&config.dir, &config.run_dir).await {
+        tracing::warn!(%problem, "what a drill left behind is still there");
+    }
     let listener = listen(&config.run_dir.join(SOCKET))?;
     let ledger = open_ledger(&config.dir);
     let host = Host::new(&config);

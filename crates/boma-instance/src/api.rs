@@ -11,6 +11,7 @@
 //! | `GET /v1/wal/{file}?to=PATH` | → 200 when it was written there; 404 with the body [`ABSENT`] when the repository answers and does not have it; else a `Problem` |
 //! | `POST /v1/backups` | → 200 [`BackupSummary`](crate::backup::BackupSummary) when the backup is whole; else a `Problem`. The work goes on when the caller goes away; its progress is in the status |
 //! | `POST /v1/archive` | → 200 when all that was written until now is durable in the repository; else a `Problem` |
+//! | `POST /v1/drill` | → 200 [`Drill`](crate::backup::Drill) when a backup was restored to prove it, whatever came of it; else a `Problem` |
 //! | `POST /v1/exit` | → 202; the agent ends and leaves the server running |
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub const WAL: &str = "/v1/wal/";
 pub const ABSENT: &str = "not in the archive";
 /// Base backups: takes one.
 pub const BACKUPS: &str = "/v1/backups";
+/// Restores the newest backup beside the instance, to prove it.
+pub const DRILL: &str = "/v1/drill";
 /// Archives what was written until now.
 pub const ARCHIVE: &str = "/v1/archive";
 /// Ends the agent, not the server.

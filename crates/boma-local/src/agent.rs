@@ -11,7 +11,8 @@ mod spawn;
 
 pub use client::AgentError;
 pub(crate) use client::{
-    archive, ask_status, back_up, exit, look, needs_a_person, put_assignment, wait_for_status,
+    archive, ask_status, back_up, drill, exit, look, needs_a_person, put_assignment,
+    wait_for_status,
 };
 pub use command::{AgentCommand, PrepareCommand};
 pub use spawn::SpawnError;

@@ -335,6 +335,10 @@ pub(crate) enum BackupCommand {
     Create(BackupArgs),
     /// List the base backups of a database, and what can be restored
     List(BackupArgs),
+    /// Read everything in the repository, and say which backups are whole
+    Verify(BackupArgs),
+    /// Prove the newest backup: restore it beside the database, check it, and let it go
+    Drill(BackupArgs),
     /// Print the key of a repository, or take one in; without it nothing in it can be read
     Key(KeyArgs),
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use boma_instance::api::{self, Accepted, Reported};
-use boma_instance::backup::BackupSummary;
+use boma_instance::backup::{BackupSummary, Drill};
 use boma_instance::{Assignment, InstanceStatus};
 use boma_problem::{Class, IntoProblem, Problem};
 use http_body_util::{BodyExt, Full, Limited};
@@ -128,7 +128,17 @@ pub(crate) async fn look(socket: &Path) -> Result<(), AgentError> {
 /// Takes a base backup, and returns when it is whole, however long that takes. The agent goes on
 /// with it when nobody waits any more.
 pub(crate) async fn back_up(socket: &Path) -> Result<BackupSummary, AgentError> {
-    let (status, bytes) = send_once(socket, Method::POST, api::BACKUPS, None::<&()>).await?;
+    order(socket, api::BACKUPS).await
+}
+
+/// Restores the newest backup to prove it, and returns when that is over.
+pub(crate) async fn drill(socket: &Path) -> Result<Drill, AgentError> {
+    order(socket, api::DRILL).await
+}
+
+/// Has long work done, and returns what came of it.
+async fn order<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, AgentError> {
+    let (status, bytes) = send_once(socket, Method::POST, path, None::<&()>).await?;
     serde_json::from_slice(&bytes).map_err(|_other_form| AgentError::Form {
         status: status.as_u16(),
     })

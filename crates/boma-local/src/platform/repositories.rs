@@ -5,7 +5,9 @@ use std::path::Path;
 
 use boma_engine::keys::DatabaseKey;
 use boma_engine::platform::PlatformError;
-use boma_instance::backup::{BackupSummary, Repositories, RepositoryAccess, RepositoryLocation};
+use boma_instance::backup::{
+    BackupSummary, Drill, Repositories, RepositoryAccess, RepositoryLocation,
+};
 use boma_instance::{InstanceSpec, Secret};
 use boma_problem::{Class, IntoProblem, Problem};
 
@@ -136,6 +138,13 @@ impl LocalPlatform {
         let id = self.row_of(key).await?.id;
         let socket = self.inner.layout.agent_socket(id);
         agent::back_up(&socket).await.map_err(boxed)
+    }
+
+    /// Restores the newest backup of a database beside it, to prove it; returns what came of it.
+    pub async fn drill(&self, key: &DatabaseKey) -> Result<Drill, PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        agent::drill(&socket).await.map_err(boxed)
     }
 
     /// Has everything archived that was written to a database until now.

@@ -4,12 +4,16 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use boma_backup::format::key::RepositoryKey;
+use boma_backup::format::names::{INSTANCES, Prefix};
+use boma_backup::meter::Meter;
+use boma_backup::store::Repository;
+use boma_backup::verify::{self, Report};
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Observed};
 use boma_engine::platform::{AuditEntry, Platform};
 use boma_instance::Secret;
 use boma_instance::backup::{BackupKind, BackupStatus, BackupSummary, Progress};
-use boma_problem::{Class, Problem};
+use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 
 use crate::cli::{BackupCommand, Global, KeyArgs};
@@ -26,6 +30,8 @@ pub(crate) async fn run(command: &BackupCommand, global: &Global, terminal: Term
     match command {
         BackupCommand::Create(args) => create(&session, &args.database, terminal).await,
         BackupCommand::List(args) => list(&session, &args.database, terminal).await,
+        BackupCommand::Verify(args) => verify(&session, &args.database, terminal).await,
+        BackupCommand::Drill(args) => drill(&session, &args.database, terminal).await,
         BackupCommand::Key(args) => key(&session, args, terminal).await,
     }
 }
@@ -50,6 +56,107 @@ async fn create(session: &Session, name: &str, terminal: Terminal) -> Result {
     );
     terminal.status(&line);
     terminal.result(&format!("{}\n", summary.label))?;
+    Ok(Exit::Ok)
+}
+
+/// Reads the repository from here: it needs no agent, and costs the server nothing.
+async fn verify(session: &Session, name: &str, terminal: Terminal) -> Result {
+    let seen = session.platform.observe().await?;
+    let key = find_database(&seen, name)?;
+    let database = seen.databases.get(&key);
+    let asked = database.and_then(|database| {
+        let spec = database.spec.as_ref()?;
+        Some((spec.id, spec.backup.as_ref()?.repository.clone()))
+    });
+    let (instance, repository) = asked.ok_or_else(|| not_measured(&key))?;
+    let access = session.platform.repository(&repository).await?;
+    let repository = Repository::open(&access)
+        .await
+        .map_err(|error| error.problem())?;
+    let systems = repository
+        .folders(&format!("{INSTANCES}/{instance}"))
+        .await
+        .map_err(|error| error.problem())?;
+    let mut text = String::new();
+    let mut clean = true;
+    for system_identifier in systems.iter().filter_map(|name| name.parse().ok()) {
+        let prefix = Prefix {
+            instance,
+            system_identifier,
+        };
+        let report = verify::verify(&repository, &prefix, &Meter::new())
+            .await
+            .map_err(|error| error.problem())?;
+        clean &= report.is_clean();
+        describe(&report, &mut text);
+    }
+    terminal.result(&text)?;
+    if clean {
+        Ok(Exit::Ok)
+    } else {
+        let text = format!("not every backup of {} is whole", key.name);
+        Err(Problem::new(Class::Config, "repository-damaged", text)
+            .hint("Take a full backup: the next one is full by itself when the newest cannot be read.")
+            .into())
+    }
+}
+
+fn describe(report: &Report, text: &mut String) {
+    let mut line = |words: String| {
+        text.push_str(&words);
+        text.push('\n');
+    };
+    line(format!(
+        "{} objects read ({} MiB).",
+        report.objects,
+        report.bytes >> 20
+    ));
+    for label in &report.whole {
+        line(format!("{label}  whole"));
+    }
+    for (label, reasons) in &report.unusable {
+        line(format!("{label}  unusable: {}", reasons.join("; ")));
+    }
+    for finding in &report.findings {
+        line(format!("{}: {}", finding.object, finding.problem));
+    }
+    for gap in &report.gaps {
+        let count = gap.missing.last - gap.missing.first + 1;
+        line(format!(
+            "timeline {}: {count} segments of the write-ahead log are missing",
+            gap.timeline
+        ));
+    }
+}
+
+async fn drill(session: &Session, name: &str, terminal: Terminal) -> Result {
+    let seen = session.platform.observe().await?;
+    let key = find_database(&seen, name)?;
+    let asked = session.platform.drill(&key);
+    let mut asked = std::pin::pin!(asked);
+    let drill = loop {
+        tokio::select! {
+            done = &mut asked => break done?,
+            () = tokio::time::sleep(ASKED) => tell_progress(session, &key, terminal).await?,
+        }
+    };
+    if let Some(problem) = drill.problem {
+        return Err(problem.into());
+    }
+    let until = drill.recovered_until.map_or_else(
+        || "nothing was committed after it".to_owned(),
+        |until| format!("replayed up to {until:.0}"),
+    );
+    let line = format!(
+        "Backup {} of {} is proved: restored in {:.1} s, {until}; {} rows in {} tables counted, {} indexes checked.\n",
+        drill.label,
+        key.name,
+        Duration::from_millis(drill.took_ms).as_secs_f64(),
+        drill.rows,
+        drill.tables,
+        drill.indexes
+    );
+    terminal.result(&line)?;
     Ok(Exit::Ok)
 }
 

@@ -196,3 +196,23 @@ fn a_restore_that_is_killed_begins_again_and_is_whole_in_the_end() -> Result<()>
     }
     Ok(())
 }
+
+#[test]
+fn a_backup_is_proved_on_demand_and_the_proof_is_shown() -> Result<()> {
+    let boma = shop(MajorVersion::V15)?;
+    insert(&boma, 1)?;
+    wait(|| {
+        let list = boma.boma(["backup", "list", "orders"])?.ok()?;
+        ensure!(list.contains("-full"), "{list}");
+        Ok(())
+    })?;
+    let verified = boma.boma(["backup", "verify", "orders"])?.ok()?;
+    ensure!(verified.contains("-full  whole"), "{verified}");
+    let proved = boma.boma(["backup", "drill", "orders"])?.ok()?;
+    ensure!(proved.contains("is proved: restored in"), "{proved}");
+    wait(|| {
+        let shown = boma.boma(["describe", "database", "orders"])?.ok()?;
+        ensure!(shown.contains("RestoreProved         true"), "{shown}");
+        Ok(())
+    })
+}
