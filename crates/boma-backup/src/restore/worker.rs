@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -186,10 +188,22 @@ impl<'a> Worker<'a> {
                 .map_err(write)?;
             self.files.insert(target.file, file);
         }
-        match self.files.get(&target.file) {
-            Some(file) => file.write_all_at(bytes, target.offset).map_err(write),
-            None => Ok(()),
-        }
+        let Some(file) = self.files.get(&target.file) else {
+            return Ok(());
+        };
+        file.write_all_at(bytes, target.offset).map_err(write)?;
+        begin_writing_back(file, target);
+        Ok(())
+    }
+}
+
+/// Lets the system begin to write to the disk what was just written to memory; else it would begin
+/// when all is written and waited for. It is only advice: what is not taken costs time.
+fn begin_writing_back(file: &File, target: &Target) {
+    const LEAST: u32 = 256 << 10;
+    let length = NonZeroU64::new(target.length.into()).filter(|_| target.length >= LEAST);
+    if length.is_some() {
+        let _only_advice = fadvise(file, target.offset, length, Advice::DontNeed);
     }
 }
 
