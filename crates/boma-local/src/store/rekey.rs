@@ -173,7 +173,8 @@ const PLACES: &[Place] = &[
         row: |words| format!("certificate/{}", words.join("/")),
     },
     Place {
-        list: "SELECT value, rowid, name FROM meta WHERE name IN ('installation', 'authority')",
+        list: "SELECT value, rowid, name FROM meta \
+               WHERE name IN ('installation', 'authority') OR name LIKE 'repository-key/%'",
         write: "UPDATE meta SET value = ?2 WHERE rowid = ?1",
         row: |words| words.concat(),
     },
