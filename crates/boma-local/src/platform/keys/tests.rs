@@ -18,7 +18,8 @@ fn grant() -> GrantKey {
     }
 }
 
-/// A state with every kind of secret: spec, certificate, authority, password, environment.
+/// A state with every kind of secret: spec, certificate, authority, password, environment, key of a
+/// repository.
 async fn fill(platform: &LocalPlatform) {
     placed(platform, &grant().database, 1).await;
     let credential = Credential {
@@ -46,6 +47,11 @@ async fn fill(platform: &LocalPlatform) {
     };
     let deliver = platform.deliver_environment(&grant.application, &environment);
     deliver.await.unwrap();
+    platform.record_source("/somewhere").await.unwrap();
+    let settle = platform.inner.store.write(|state| {
+        state.settle_repository_key("default", &Secret::new("repository".to_owned()))
+    });
+    settle.await.unwrap();
 }
 
 async fn is_whole(platform: &LocalPlatform) {
@@ -63,6 +69,11 @@ async fn is_whole(platform: &LocalPlatform) {
         ))
     });
     assert_eq!(read.await.unwrap(), (true, true));
+    let kept = platform
+        .inner
+        .store
+        .read(|state| state.repository_key("default"));
+    assert_eq!(kept.await.unwrap().unwrap().expose(), "repository");
 }
 
 fn key_of(dir: &Path) -> String {
@@ -77,8 +88,8 @@ async fn who_has_the_state_open_goes_on_with_the_new_key() {
     let former = key_of(dir.path());
     let count = open(dir.path()).await.rotate_key("tester").await.unwrap();
     assert_eq!(
-        count, 6,
-        "installation, authority, spec, certificate, password, environment"
+        count, 7,
+        "installation, authority, spec, certificate, password, environment, repository"
     );
     assert_ne!(key_of(dir.path()), former);
     is_whole(&serving).await;
