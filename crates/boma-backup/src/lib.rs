@@ -14,6 +14,7 @@
 pub mod catalog;
 pub mod copy;
 pub mod expire;
+pub mod find;
 pub mod format;
 pub mod frames;
 pub mod meter;

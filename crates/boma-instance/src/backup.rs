@@ -116,6 +116,9 @@ pub struct Origin {
     pub database: String,
     /// The moment.
     pub target: RecoveryTarget,
+    /// The line of history that the moment is on; none: the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
 }
 
 /// A moment to restore to.

@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +18,7 @@ use crate::origin::Origin;
 use crate::quantity::{CpuCount, Quantity};
 use crate::reference::DatabaseReference;
 use crate::schedule::Schedule;
+use crate::target::RestoreTarget;
 
 pub use resolve::{ResolvedBackup, ResolvedDatabase};
 
@@ -216,16 +216,16 @@ pub struct Bootstrap {
 }
 
 /// Backups of another database, at a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields, inline)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Restore {
     /// The database whose backups to restore: a name, or `project/name`.
     pub database: DatabaseReference,
-    /// The moment to restore, RFC 3339 with a zone: `2026-11-21T09:30:00Z`. Left out: the newest.
+    /// The moment to restore. Left out: the newest.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub target: Option<RestoreTarget>,
+    /// The line of history that the moment is on. Left out: the newest.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::moment")]
-    pub target_time: Option<Timestamp>,
+    pub timeline: Option<u32>,
 }
 
 /// Who else may ask for access to a database.

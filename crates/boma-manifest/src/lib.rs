@@ -27,6 +27,7 @@ pub mod render;
 mod schedule;
 mod schema;
 mod syntax;
+mod target;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
@@ -53,6 +54,7 @@ pub use quantity::{CpuCount, CpuCountError, Quantity, QuantityError};
 pub use reference::{DatabaseReference, ReferenceError, ReferencedProject};
 pub use schedule::{Schedule, ScheduleError};
 pub use schema::json_schema;
+pub use target::{LogPosition, NotAPosition, RestoreTarget};
 
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,9 @@ pub(crate) const RETENTION_DAYS: RangeInclusive<u16> = 1..=365;
 /// Seconds between two archived WAL segments.
 pub(crate) const ARCHIVE_INTERVAL: RangeInclusive<u16> = 1..=3600;
 
+/// Lines of history of a cluster (`TimeLineID`).
+pub(crate) const TIMELINE: RangeInclusive<u32> = 1..=u32::MAX;
+
 /// Days until a password is exchanged.
 pub(crate) const ROTATION_DAYS: RangeInclusive<u16> = 1..=3650;
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use boma_manifest::LogPosition;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Managed PostgreSQL from manifests in Git
@@ -133,7 +134,7 @@ pub(crate) enum Command {
     /// Make a new database from the backups of another, as of a moment
     Restore(RestoreArgs),
     /// Make a new database like another is now
-    Fork(ForkArgs),
+    Fork(RestoreArgs),
     /// Open psql on a database, as one of its applications or as the superuser
     Psql(PsqlArgs),
     /// Show the log of a database or an application
@@ -361,30 +362,36 @@ pub(crate) struct KeyArgs {
     pub(crate) import: bool,
 }
 
-/// Arguments of `restore`.
+/// Arguments of `restore` and `fork`.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
-    /// Name of the database whose backups are restored; it is not touched
+    /// Name of the database whose backups are used; it is not touched
     pub(crate) database: String,
     /// Name of the new database
     #[arg(long = "as", value_name = "NEW")]
     pub(crate) new: String,
-    /// As of this time, with its zone: `2026-11-21T14:32:06Z`; without it, all that is archived
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to_time: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
 }
 
-/// Arguments of `fork`.
+/// A moment to restore to; the newest when all are left out.
 #[derive(Debug, Args)]
-pub(crate) struct ForkArgs {
-    /// Name of the database that is forked; it is not touched
-    pub(crate) database: String,
-    /// Name of the new database
-    #[arg(long = "as", value_name = "NEW")]
-    pub(crate) new: String,
-    /// As of this time, with its zone: `2026-11-21T14:32:06Z`; without it, as it is now
-    #[arg(long, value_name = "TIME")]
+pub(crate) struct TargetArgs {
+    /// As of this time, with its zone: `2026-11-21T14:32:06Z`
+    #[arg(long, value_name = "TIME", group = "moment")]
     pub(crate) to_time: Option<String>,
+    /// Up to this position in the write-ahead log: `0/1A2B3C4D`
+    #[arg(long, value_name = "POSITION", group = "moment")]
+    pub(crate) to_lsn: Option<LogPosition>,
+    /// Up to this restore point, which `pg_create_restore_point` has named
+    #[arg(long, value_name = "POINT", group = "moment")]
+    pub(crate) to_name: Option<String>,
+    /// As this base backup ended; `backup list` names them
+    #[arg(long, value_name = "BACKUP", group = "moment")]
+    pub(crate) to_backup: Option<String>,
+    /// The line of history that the moment is on; the newest when left out
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) timeline: Option<u32>,
 }
 
 /// Arguments of `psql`.

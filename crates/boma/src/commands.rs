@@ -16,6 +16,7 @@ mod plan;
 mod postgres;
 mod psql;
 mod purge;
+mod repository;
 mod restore;
 mod rotate;
 mod schema;

@@ -13,15 +13,12 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use boma_backup::catalog::{Cache, Catalog};
+use boma_backup::find::find;
 use boma_backup::format::manifest::Manifest;
-use boma_backup::format::names::{INSTANCES, Prefix};
 use boma_backup::meter::Meter;
 use boma_backup::restore::{Layout, restore_files};
-use boma_backup::retention::choose::{Choice, Refusal, choose};
 use boma_backup::store::Repository;
 use boma_instance::Assignment;
-use boma_instance::backup::Origin;
 use boma_postgres::cluster::Beside;
 use boma_problem::{Class, Problem};
 use nix::sys::statvfs::statvfs;
@@ -49,7 +46,13 @@ pub(super) async fn restore(
     };
     let access = access(&want, &origin.repository)?;
     let repository = Repository::open(access).await.map_err(failure)?;
-    let (prefix, choice) = find(&repository, origin).await?;
+    let found = find(
+        &repository,
+        origin.instance,
+        &origin.target,
+        origin.timeline,
+    );
+    let (prefix, choice) = found.await.map_err(failure)?;
     let manifest = read_manifest(&repository, &prefix, &choice.label).await?;
     check(&want, &manifest, &places.dir)?;
 
@@ -88,39 +91,6 @@ async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|error| {
         Err(Problem::from_error(Class::Internal, "step-panicked", &error).into())
     })
-}
-
-/// Finds from which backup the target is reached. An instance that was restored in place has kept
-/// its system identifier; one whose data was made anew has another, and the newest counts.
-async fn find(repository: &Repository, origin: &Origin) -> Result<(Prefix, Choice), Failure> {
-    let folder = format!("{INSTANCES}/{}", origin.instance);
-    let identifiers = repository.folders(&folder).await.map_err(failure)?;
-    let mut refusal = Refusal::NoBackup { unreadable: 0 };
-    let mut found = None;
-    for identifier in identifiers {
-        let Ok(system_identifier) = identifier.parse() else {
-            continue;
-        };
-        let prefix = Prefix {
-            instance: origin.instance,
-            system_identifier,
-        };
-        let catalog = Catalog::read(repository, &prefix, &mut Cache::default())
-            .await
-            .map_err(failure)?;
-        match choose(&catalog, &origin.target, None) {
-            Ok(choice) => {
-                let newer = found
-                    .as_ref()
-                    .is_none_or(|(_, known): &(Prefix, Choice)| known.label < choice.label);
-                if newer {
-                    found = Some((prefix, choice));
-                }
-            }
-            Err(refused) => refusal = refused,
-        }
-    }
-    found.ok_or_else(|| failure(refusal))
 }
 
 /// Sees beforehand what would only show in the middle.

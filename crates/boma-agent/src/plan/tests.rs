@@ -327,6 +327,7 @@ fn restored() -> Assignment {
         instance: want.spec.id,
         database: "accounts_db".into(),
         target: RecoveryTarget::Latest,
+        timeline: None,
     });
     want
 }

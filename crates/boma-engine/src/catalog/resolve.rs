@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use boma_instance::backup::{BackupSpec, RecoveryTarget};
 use boma_instance::settings::{self, ServerParameters};
+use boma_instance::wal::{Lsn, Timeline};
 use boma_instance::{Access, MajorVersion, Resources, names};
 use boma_manifest::{
     ApplicationSpec, Command, DatabaseGrant, DatabaseId, EnvValue, Manifest, Origin,
-    ProjectIdentity, ResolvedBackup, ResolvedDatabase, Source, Version,
+    ProjectIdentity, ResolvedBackup, ResolvedDatabase, RestoreTarget, Source, Version,
 };
 use boma_problem::{IntoProblem, Problem};
 
@@ -207,10 +208,8 @@ impl Resolver {
             deletion_protection: resolved.deletion_protection,
             restore: resolved.restore.as_ref().map(|restore| RestoreFrom {
                 database: self.database_key(&restore.database.resolve(&manifest.metadata.project)),
-                target: match restore.target_time {
-                    Some(time) => RecoveryTarget::Time(time),
-                    None => RecoveryTarget::Latest,
-                },
+                target: target(restore.target.as_ref()),
+                timeline: restore.timeline.map(Timeline),
             }),
             parameters,
             extensions: resolved
@@ -361,6 +360,16 @@ fn backup_spec(backup: &ResolvedBackup) -> BackupSpec {
         retention_days: backup.retention_days,
         point_in_time: backup.point_in_time_recovery,
         archive_interval_seconds: u32::from(backup.archive_interval_seconds),
+    }
+}
+
+fn target(target: Option<&RestoreTarget>) -> RecoveryTarget {
+    match target {
+        None => RecoveryTarget::Latest,
+        Some(RestoreTarget::Time(time)) => RecoveryTarget::Time(*time),
+        Some(RestoreTarget::Position(position)) => RecoveryTarget::Lsn(Lsn(position.0)),
+        Some(RestoreTarget::Point(name)) => RecoveryTarget::Name(name.clone()),
+        Some(RestoreTarget::Backup(label)) => RecoveryTarget::Backup(label.clone()),
     }
 }
 

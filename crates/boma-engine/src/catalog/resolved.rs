@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use boma_instance::backup::{BackupSpec, RecoveryTarget};
+use boma_instance::wal::Timeline;
 use boma_instance::{Access, MajorVersion, Resources};
 use boma_problem::Place;
 
@@ -67,6 +68,8 @@ pub struct RestoreFrom {
     pub database: DatabaseKey,
     /// The moment.
     pub target: RecoveryTarget,
+    /// The line of history that the moment is on; none: the newest.
+    pub timeline: Option<Timeline>,
 }
 
 /// An application as it should be.

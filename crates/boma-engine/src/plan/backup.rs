@@ -7,12 +7,16 @@ use boma_instance::backup::{BackupSpec, Origin, RecoveryTarget};
 /// Where the data of a new database comes from.
 pub(super) fn words_of(origin: &Origin) -> String {
     let from = format!("from the backups of {}", origin.database);
-    match &origin.target {
-        RecoveryTarget::Latest => format!("{from}, all that is archived"),
-        RecoveryTarget::Time(time) => format!("{from}, as of {time}"),
-        RecoveryTarget::Lsn(lsn) => format!("{from}, up to {lsn}"),
-        RecoveryTarget::Name(name) => format!("{from}, up to the restore point {name}"),
-        RecoveryTarget::Backup(label) => format!("{from}, as backup {label} ended"),
+    let until = match &origin.target {
+        RecoveryTarget::Latest => "all that is archived".to_owned(),
+        RecoveryTarget::Time(time) => format!("as of {time}"),
+        RecoveryTarget::Lsn(lsn) => format!("up to {lsn}"),
+        RecoveryTarget::Name(name) => format!("up to the restore point {name}"),
+        RecoveryTarget::Backup(label) => format!("as backup {label} ended"),
+    };
+    match origin.timeline {
+        None => format!("{from}, {until}"),
+        Some(timeline) => format!("{from}, {until} on timeline {timeline}"),
     }
 }
 

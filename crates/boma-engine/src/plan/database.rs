@@ -366,6 +366,7 @@ fn origin(want: &Database, seen: Option<&ObservedDatabase>, world: &Observed) ->
         instance: source.id,
         database: spec.database.clone(),
         target: restore.target.clone(),
+        timeline: restore.timeline,
     })
 }
 

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::names::{ExtensionName, ParameterName};
 use crate::problems::{Code, error, one_of, quote};
 use crate::syntax::Span;
+use crate::target::{LONGEST_POINT, LogPosition, RestoreTarget};
 
 impl Decode for DatabaseSpec {
     fn decode(input: Input<'_>) -> Option<Self> {
@@ -174,12 +175,91 @@ impl Decode for Restore {
     fn decode(input: Input<'_>) -> Option<Self> {
         let mut fields = Fields::around(input, "database")?;
         let database = fields.required("database", "accounts-db");
-        let target_time = fields.optional("targetTime");
+        let targets = [
+            (
+                "targetTime",
+                fields.optional("targetTime").map(RestoreTarget::Time),
+            ),
+            (
+                "targetLsn",
+                fields.optional("targetLsn").map(RestoreTarget::Position),
+            ),
+            (
+                "targetName",
+                fields
+                    .with("targetName", restore_point)
+                    .map(RestoreTarget::Point),
+            ),
+            (
+                "targetBackup",
+                fields
+                    .with("targetBackup", label)
+                    .map(RestoreTarget::Backup),
+            ),
+        ];
+        let timeline = fields.with("timeline", |timeline| timeline.number(&limits::TIMELINE));
         fields.finish();
         Some(Self {
+            target: one_target(input, targets),
             database: database?,
-            target_time,
+            timeline,
         })
+    }
+}
+
+/// The one target that is written; each further one is reported.
+fn one_target(
+    input: Input<'_>,
+    targets: [(&str, Option<RestoreTarget>); 4],
+) -> Option<RestoreTarget> {
+    let mut written = targets
+        .into_iter()
+        .filter_map(|(name, target)| Some((name, target?)));
+    let (first, target) = written.next()?;
+    for (name, _) in written {
+        let entry = input.node.entries().iter();
+        let mut keys = entry.filter(|(key, _)| key.text() == Some(name));
+        let message = format!("`{name}` cannot stand beside `{first}`");
+        let problem = error(Code::ConflictingFields, message)
+            .hint("Keep one of them: a database is restored to one moment.");
+        let at = keys.next().map_or(input.node.span, |(key, _)| key.span);
+        input.context.report(problem, at);
+    }
+    Some(target)
+}
+
+/// The name of a restore point; PostgreSQL cuts off what is longer.
+fn restore_point(value: Input<'_>) -> Option<String> {
+    let text = setting_text(value)?;
+    if text.is_empty() || text.len() > LONGEST_POINT {
+        let message = format!(
+            "`{}` has {} bytes, 1 to {LONGEST_POINT} are possible",
+            value.path(),
+            text.len()
+        );
+        value.report(
+            error(Code::OutOfRange, message)
+                .hint("Write the name that `pg_create_restore_point` was given."),
+        );
+        return None;
+    }
+    Some(text)
+}
+
+fn label(value: Input<'_>) -> Option<String> {
+    setting_text(value)
+}
+
+impl Decode for LogPosition {
+    fn decode(input: Input<'_>) -> Option<Self> {
+        let position = input.string()?.parse::<Self>();
+        if let Err(cause) = &position {
+            let problem = error(Code::InvalidText, cause.to_string());
+            input.report(problem.hint(
+                "Write it as `pg_current_wal_lsn()` shows it: two hexadecimal numbers with a slash.",
+            ));
+        }
+        position.ok()
     }
 }
 

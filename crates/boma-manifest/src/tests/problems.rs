@@ -60,6 +60,23 @@ spec:
 }
 
 #[test]
+fn one_moment_is_restored() {
+    assert_snapshot!(told_of_database(
+        "\
+spec:
+  bootstrap:
+    restore:
+      database: accounts-db
+      targetLsn: 16B374D848
+      targetName: ''
+      targetBackup: 20261121T021406Z-full
+      targetTime: 2026-11-21T09:30:00Z
+      timeline: 0
+"
+    ));
+}
+
+#[test]
 fn fields_that_do_not_exist() {
     assert_snapshot!(told_of_database(
         "\

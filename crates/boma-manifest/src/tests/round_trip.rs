@@ -12,9 +12,9 @@ use proptest::prelude::*;
 
 use crate::{
     AccessControl, AccessSpec, AllowedProject, Application, ApplicationSpec, BackupConfig,
-    Bootstrap, Command, CpuCount, Database, DatabaseGrant, DatabaseSpec, EnvValue, Manifest,
-    Metadata, Origin, ProjectIdentity, Quantity, Restore, Source, SourceFile, StorageSpec, Target,
-    VariableName, Version, WorkloadReference, parse,
+    Bootstrap, Command, CpuCount, Database, DatabaseGrant, DatabaseSpec, EnvValue, LogPosition,
+    Manifest, Metadata, Origin, ProjectIdentity, Quantity, Restore, RestoreTarget, Source,
+    SourceFile, StorageSpec, Target, VariableName, Version, WorkloadReference, parse,
 };
 
 /// Any value of a type that is read from text, from texts of a pattern.
@@ -129,10 +129,20 @@ fn backup() -> impl Strategy<Value = BackupConfig> {
 }
 
 fn bootstrap() -> impl Strategy<Value = Bootstrap> {
-    let restore = (reference(), of(moment())).prop_map(|(database, target_time)| Restore {
-        database,
-        target_time,
-    });
+    let target = prop_oneof![
+        moment().prop_map(RestoreTarget::Time),
+        any::<u64>().prop_map(|at| RestoreTarget::Position(LogPosition(at))),
+        like("[ -~]{1,63}").prop_map(RestoreTarget::Point),
+        like("[0-9]{8}T[0-9]{6}Z-full").prop_map(RestoreTarget::Backup),
+    ];
+    let restore =
+        (reference(), of(target), of(1..=u32::MAX)).prop_map(|(database, target, timeline)| {
+            Restore {
+                database,
+                target,
+                timeline,
+            }
+        });
     of(restore).prop_map(|restore| Bootstrap { restore })
 }
 

@@ -3,10 +3,9 @@
 use std::io::Read as _;
 use std::time::Duration;
 
+use boma_backup::find::prefixes;
 use boma_backup::format::key::RepositoryKey;
-use boma_backup::format::names::{INSTANCES, Prefix};
 use boma_backup::meter::Meter;
-use boma_backup::store::Repository;
 use boma_backup::verify::{self, Report};
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Observed};
@@ -17,6 +16,7 @@ use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 
 use crate::cli::{BackupCommand, Global, KeyArgs};
+use crate::commands::repository::Backups;
 use crate::session::{Need, Session, actor, find_database};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
@@ -63,28 +63,12 @@ async fn create(session: &Session, name: &str, terminal: Terminal) -> Result {
 async fn verify(session: &Session, name: &str, terminal: Terminal) -> Result {
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, name)?;
-    let database = seen.databases.get(&key);
-    let asked = database.and_then(|database| {
-        let spec = database.spec.as_ref()?;
-        Some((spec.id, spec.backup.as_ref()?.repository.clone()))
-    });
-    let (instance, repository) = asked.ok_or_else(|| not_measured(&key))?;
-    let access = session.platform.repository(&repository).await?;
-    let repository = Repository::open(&access)
-        .await
-        .map_err(|error| error.problem())?;
-    let systems = repository
-        .folders(&format!("{INSTANCES}/{instance}"))
-        .await
-        .map_err(|error| error.problem())?;
+    let backups = Backups::of(session, &seen, &key).await?;
+    let prefixes = prefixes(&backups.repository, backups.instance).await;
     let mut text = String::new();
     let mut clean = true;
-    for system_identifier in systems.iter().filter_map(|name| name.parse().ok()) {
-        let prefix = Prefix {
-            instance,
-            system_identifier,
-        };
-        let report = verify::verify(&repository, &prefix, &Meter::new())
+    for prefix in prefixes.map_err(|error| error.problem())? {
+        let report = verify::verify(&backups.repository, &prefix, &Meter::new())
             .await
             .map_err(|error| error.problem())?;
         clean &= report.is_clean();

@@ -7,15 +7,24 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use boma_backup::find::{FindError, find};
+use boma_backup::retention::choose::Refusal;
 use boma_engine::keys::DatabaseKey;
+use boma_engine::observed::{AgentState, Observed};
 use boma_engine::plan::Asked;
 use boma_engine::platform::Platform;
-use boma_manifest::{Bootstrap, Database, Manifest, ResourceName, Restore};
+use boma_instance::backup::RecoveryTarget;
+use boma_instance::wal::{Lsn, Timeline};
+use boma_manifest::{
+    Bootstrap, Database, DatabaseReference, Manifest, ReferencedProject, ResourceName, Restore,
+    RestoreTarget,
+};
 use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 
-use crate::cli::{ForkArgs, Global, RestoreArgs};
+use crate::cli::{Global, RestoreArgs, TargetArgs};
 use crate::commands::apply::converge;
+use crate::commands::repository::Backups;
 use crate::commands::stop::last_applied;
 use crate::session::{Loaded, Need, Session, find_database};
 use crate::terminal::{Exit, Result, Terminal};
@@ -23,40 +32,76 @@ use crate::terminal::{Exit, Result, Terminal};
 /// How long a restore is waited for; it goes on when nobody waits any more.
 const PATIENCE: Duration = Duration::from_hours(12);
 
+/// A moment on a line of history; none: the newest.
+struct Moment {
+    target: Option<RestoreTarget>,
+    timeline: Option<u32>,
+}
+
+impl Moment {
+    fn read(args: &TargetArgs) -> Result<Self> {
+        let time = args.to_time.as_deref().map(moment).transpose()?;
+        let position = args.to_lsn.map(RestoreTarget::Position);
+        let point = args.to_name.clone().map(RestoreTarget::Point);
+        let backup = args.to_backup.clone().map(RestoreTarget::Backup);
+        Ok(Self {
+            target: time
+                .map(RestoreTarget::Time)
+                .or(position)
+                .or(point)
+                .or(backup),
+            timeline: args.timeline,
+        })
+    }
+
+    fn as_recovery(&self) -> RecoveryTarget {
+        match &self.target {
+            None => RecoveryTarget::Latest,
+            Some(RestoreTarget::Time(time)) => RecoveryTarget::Time(*time),
+            Some(RestoreTarget::Position(position)) => RecoveryTarget::Lsn(Lsn(position.0)),
+            Some(RestoreTarget::Point(name)) => RecoveryTarget::Name(name.clone()),
+            Some(RestoreTarget::Backup(label)) => RecoveryTarget::Backup(label.clone()),
+        }
+    }
+}
+
 /// What is to be made.
 struct Wanted<'a> {
-    database: &'a str,
+    key: DatabaseKey,
     new: &'a str,
-    time: Option<Timestamp>,
+    moment: Moment,
     command: &'static str,
 }
 
 /// Makes a new database as another one was.
 pub(crate) async fn restore(args: &RestoreArgs, global: &Global, terminal: Terminal) -> Result {
-    let wanted = Wanted {
-        database: &args.database,
-        new: &args.new,
-        time: args.to_time.as_deref().map(moment).transpose()?,
-        command: "restore",
-    };
-    let session = Session::open(global, Need::Builds).await?;
-    make(&session, &wanted, terminal).await
+    copy(args, "restore", global, terminal).await
 }
 
 /// Makes a new database like another one is now, or was.
-pub(crate) async fn fork(args: &ForkArgs, global: &Global, terminal: Terminal) -> Result {
-    let wanted = Wanted {
-        database: &args.database,
-        new: &args.new,
-        time: args.to_time.as_deref().map(moment).transpose()?,
-        command: "fork",
-    };
+pub(crate) async fn fork(args: &RestoreArgs, global: &Global, terminal: Terminal) -> Result {
+    copy(args, "fork", global, terminal).await
+}
+
+async fn copy(
+    args: &RestoreArgs,
+    command: &'static str,
+    global: &Global,
+    terminal: Terminal,
+) -> Result {
+    let moment = Moment::read(&args.target)?;
     let session = Session::open(global, Need::Builds).await?;
-    if wanted.time.is_none() {
-        let seen = session.platform.observe().await?;
-        let key = find_database(&seen, wanted.database)?;
-        session.platform.archive_now(&key).await?;
+    let seen = session.platform.observe().await?;
+    let wanted = Wanted {
+        key: find_database(&seen, &args.database)?,
+        new: &args.new,
+        moment,
+        command,
+    };
+    if command == "fork" && wanted.moment.target.is_none() {
+        session.platform.archive_now(&wanted.key).await?;
     }
+    check(&session, &seen, &wanted.key, &wanted.moment).await?;
     make(&session, &wanted, terminal).await
 }
 
@@ -69,15 +114,42 @@ fn moment(text: &str) -> Result<Timestamp> {
     })
 }
 
+/// Refuses a moment that cannot be reached, before anything is written or made. What a running
+/// server has written last may not be archived yet, so it is asked to do that before.
+async fn check(
+    session: &Session,
+    seen: &Observed,
+    key: &DatabaseKey,
+    moment: &Moment,
+) -> Result<()> {
+    let backups = Backups::of(session, seen, key).await?;
+    let (target, timeline) = (moment.as_recovery(), moment.timeline.map(Timeline));
+    let look = || find(&backups.repository, backups.instance, &target, timeline);
+    let is_answering = seen
+        .databases
+        .get(key)
+        .is_some_and(|one| matches!(one.agent, AgentState::Answering(_)));
+    let found = match look().await {
+        Err(FindError::Refused(Refusal::Outside { .. })) if is_answering => {
+            // A server that does not answer has archived what it could: the second look says so.
+            if let Err(problem) = session.platform.archive_now(key).await {
+                tracing::debug!(%problem, "nothing more is archived now");
+            }
+            look().await
+        }
+        found => found,
+    };
+    found.map_err(|error| error.problem())?;
+    Ok(())
+}
+
 async fn make(session: &Session, wanted: &Wanted<'_>, terminal: Terminal) -> Result {
-    let seen = session.platform.observe().await?;
-    let key = find_database(&seen, wanted.database)?;
     let loaded = last_applied(session).await?;
     if loaded.has_errors() {
         terminal.problems(&loaded.problems);
         return Ok(Exit::Problem);
     }
-    let (manifest, path) = describe(&loaded, &key, wanted)?;
+    let (manifest, path) = describe(&loaded, wanted)?;
     if let Err(error) = write_new(&path, &manifest.to_yaml()) {
         terminal.status(&format!("`{}` cannot be written: {error}.", path.display()));
         terminal.status("Put this among the manifests; applying it makes the database.");
@@ -95,31 +167,21 @@ async fn make(session: &Session, wanted: &Wanted<'_>, terminal: Terminal) -> Res
 }
 
 /// The new database's manifest, and the file that it goes to.
-fn describe(
-    loaded: &Loaded,
-    key: &DatabaseKey,
-    wanted: &Wanted<'_>,
-) -> Result<(Manifest, PathBuf)> {
-    let source = loaded.manifests.iter().find_map(|one| match one {
-        Manifest::Database(database) if *key.name == *database.metadata.name.as_str() => {
-            Some(database)
-        }
-        Manifest::Database(_) | Manifest::Application(_) => None,
-    });
-    let source = source.ok_or_else(|| without_manifest(key))?;
+fn describe(loaded: &Loaded, wanted: &Wanted<'_>) -> Result<(Manifest, PathBuf)> {
+    let key = &wanted.key;
+    let source = manifest_of(loaded, key).ok_or_else(|| without_manifest(key))?;
     let name = ResourceName::new(wanted.new).map_err(|error| error.problem())?;
     let mut new: Database = source.clone();
     new.metadata.name = name;
     new.spec.deletion_protection = Some(false);
     new.spec.bootstrap = Some(Bootstrap {
         restore: Some(Restore {
-            database: source
-                .metadata
-                .name
-                .as_str()
-                .parse()
-                .map_err(|error: boma_manifest::ReferenceError| error.problem())?,
-            target_time: wanted.time,
+            database: DatabaseReference {
+                project: ReferencedProject::Own,
+                name: source.metadata.name.clone(),
+            },
+            target: wanted.moment.target.clone(),
+            timeline: wanted.moment.timeline,
         }),
     });
     let beside = Path::new(&*source.origin.file().name)
@@ -130,6 +192,19 @@ fn describe(
         .join(beside)
         .join(format!("{}.yaml", wanted.new));
     Ok((Manifest::Database(new), path))
+}
+
+/// The manifest of a database: databases of two projects may have one name.
+fn manifest_of<'l>(loaded: &'l Loaded, key: &DatabaseKey) -> Option<&'l Database> {
+    loaded.manifests.iter().find_map(|one| match one {
+        Manifest::Database(database) => {
+            let metadata = &database.metadata;
+            let is_it = *key.name == *metadata.name.as_str()
+                && *key.project == *metadata.project.to_string();
+            is_it.then_some(database)
+        }
+        Manifest::Application(_) => None,
+    })
 }
 
 /// Never over a file that is there.
@@ -169,6 +244,40 @@ mod tests {
         let error = "2026-11-21T14:32:06".parse::<Timestamp>().unwrap_err();
         let problem = Problem::from_error(Class::User, "time-without-zone", &error);
         assert!(problem.to_string().contains("offset"), "{problem}");
+    }
+
+    fn manifest(project: &str, memory: &str) -> String {
+        format!(
+            "apiVersion: lowops.manifests.v1\nkind: Database\nmetadata:\n  name: orders\n  \
+             organization: o\n  organizational-unit: u\n  environment: e\n  project: {project}\n\
+             spec:\n  memory: {memory}\n"
+        )
+    }
+
+    #[test]
+    fn of_two_databases_with_one_name_the_one_that_was_named_is_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        for (project, memory) in [("books", "1Gi"), ("shop", "2Gi")] {
+            std::fs::create_dir(directory.path().join(project)).unwrap();
+            let path = directory.path().join(project).join("db.yaml");
+            std::fs::write(path, manifest(project, memory)).unwrap();
+        }
+        let basis = |_: &Path| boma_engine::catalog::Basis::default();
+        let loaded = crate::session::load(directory.path(), basis).unwrap();
+        for (project, memory) in [("books", "memory: 1Gi"), ("shop", "memory: 2Gi")] {
+            let wanted = Wanted {
+                key: DatabaseKey::new(format!("o/u/e/{project}"), "orders"),
+                new: "copy",
+                moment: Moment {
+                    target: None,
+                    timeline: None,
+                },
+                command: "restore",
+            };
+            let (copied, path) = describe(&loaded, &wanted).unwrap();
+            assert!(copied.to_yaml().contains(memory), "{}", copied.to_yaml());
+            assert!(path.ends_with(format!("{project}/copy.yaml")), "{path:?}");
+        }
     }
 
     #[test]

@@ -107,6 +107,7 @@ impl World {
             instance: source.assignment.spec.id,
             database: source.assignment.spec.database.clone(),
             target,
+            timeline: None,
         });
         Ok(node)
     }

@@ -3,6 +3,7 @@
 
 use boma_instance::MajorVersion;
 use boma_instance::backup::{BackupStatus, RecoveryTarget};
+use boma_instance::wal::Lsn;
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
 
@@ -50,6 +51,24 @@ pub enum RestoreRefusal {
         /// Newest moment.
         until: Timestamp,
     },
+    /// The position is older than what any backup reaches.
+    #[error("position {position} cannot be restored: {database} can be restored from {from} on")]
+    BeforeWindow {
+        /// Whose backups.
+        database: DatabaseKey,
+        /// What was asked for.
+        position: Lsn,
+        /// Oldest position.
+        from: Lsn,
+    },
+    /// No backup has this name.
+    #[error("database {database} has no base backup {label:?}")]
+    UnknownBackup {
+        /// Whose backups.
+        database: DatabaseKey,
+        /// The name.
+        label: String,
+    },
 }
 
 impl IntoProblem for RestoreRefusal {
@@ -69,6 +88,13 @@ impl IntoProblem for RestoreRefusal {
                 .hint("Leave `targetTime` out to restore all that is archived."),
             Self::OutsideWindow { from, until, .. } => user("restore-outside-window")
                 .hint(format!("Choose a moment from {from} to {until}.")),
+            Self::BeforeWindow { from, .. } => {
+                user("restore-outside-window").hint(format!("Choose a position from {from} on."))
+            }
+            Self::UnknownBackup { database, .. } => user("restore-backup-unknown").hint(format!(
+                "`boma backup list {}` shows the base backups that there are.",
+                database.name
+            )),
         }
     }
 }
@@ -117,22 +143,39 @@ fn in_window(restore: &RestoreFrom, backup: &BackupStatus) -> Result<(), Restore
     if backup.backups.is_empty() {
         return Err(RestoreRefusal::NoneYet(database()));
     }
-    match (
-        &restore.target,
-        backup.recoverable_from,
-        backup.recoverable_until,
-    ) {
-        // What was written since the last look may be archived by now; only the agent that
-        // restores can tell.
-        (RecoveryTarget::Time(time), Some(from), Some(until)) if *time < from => {
-            Err(RestoreRefusal::OutsideWindow {
+    // What is known of the window is of the newest line of history, and what was written since the
+    // last look may be archived by now: only who reads the repository can tell.
+    if restore.timeline.is_some() {
+        return Ok(());
+    }
+    let window = backup.recoverable_from.zip(backup.recoverable_until);
+    match &restore.target {
+        RecoveryTarget::Time(time) => match window {
+            Some((from, until)) if *time < from => Err(RestoreRefusal::OutsideWindow {
                 database: database(),
                 time: *time,
                 from,
                 until,
+            }),
+            _ => Ok(()),
+        },
+        RecoveryTarget::Lsn(position) => {
+            match backup.backups.iter().map(|one| one.stop_lsn).min() {
+                Some(from) if *position < from => Err(RestoreRefusal::BeforeWindow {
+                    database: database(),
+                    position: *position,
+                    from,
+                }),
+                _ => Ok(()),
+            }
+        }
+        RecoveryTarget::Backup(label) if backup.backups.iter().all(|one| one.label != *label) => {
+            Err(RestoreRefusal::UnknownBackup {
+                database: database(),
+                label: label.clone(),
             })
         }
-        _ => Ok(()),
+        RecoveryTarget::Backup(_) | RecoveryTarget::Latest | RecoveryTarget::Name(_) => Ok(()),
     }
 }
 
@@ -192,6 +235,23 @@ mod tests {
                 "2026-11-21T14:32:06Z cannot be restored: o/u/e/p/accounts-db can be restored \
                  from 2026-11-21T15:32:06Z to 2026-11-21T16:32:06Z",
                 "Choose a moment from 2026-11-21T15:32:06Z",
+            ),
+            (
+                RestoreRefusal::BeforeWindow {
+                    database: key(),
+                    position: Lsn(0x30),
+                    from: Lsn(0x1_0000_0040),
+                },
+                "position 0/30 cannot be restored: o/u/e/p/accounts-db can be restored from 1/40 on",
+                "Choose a position from 1/40 on.",
+            ),
+            (
+                RestoreRefusal::UnknownBackup {
+                    database: key(),
+                    label: "20261121T021406Z-full".into(),
+                },
+                "database o/u/e/p/accounts-db has no base backup \"20261121T021406Z-full\"",
+                "`boma backup list accounts-db` shows",
             ),
         ] {
             let problem = refusal.problem();
