@@ -89,8 +89,7 @@ fn capable() -> boma_engine::observed::Capabilities {
 }
 
 fn build(last: &Catalog, files: &[Arc<Parsed>], basis: &Arc<Basis>) -> (Catalog, usize) {
-    let manifests = files.iter().flat_map(|file| &file.documents);
-    let (catalog, problems) = last.rebuild(manifests, basis);
+    let (catalog, problems) = last.rebuild(files, basis);
     let of_files: usize = files.iter().map(|file| file.problems.len()).sum();
     (catalog, problems.len() + of_files)
 }

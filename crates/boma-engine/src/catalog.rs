@@ -5,15 +5,16 @@
 //! and refer to each other by their places in them, so that a plan of tens of thousands of them
 //! walks through memory instead of searching it.
 
+mod entries;
 mod links;
 mod problem;
 mod resolve;
 mod resolved;
 
-use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use boma_manifest::{Manifest, Origin, PlanTable};
+use boma_manifest::{Manifest, Parsed, PlanTable};
 use boma_problem::{IntoProblem, Problem};
 
 pub use problem::{CatalogError, SubjectKind};
@@ -24,6 +25,7 @@ pub use resolved::{
 };
 
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use entries::{Edit, Entry, find};
 use links::Links;
 use resolve::Resolver;
 
@@ -41,46 +43,110 @@ pub struct Basis {
 pub struct Catalog {
     databases: Vec<Arc<Database>>,
     applications: Vec<Arc<Application>>,
-    links: Links,
+    links: Arc<Links>,
+    /// What it was made of.
+    files: Vec<Arc<Parsed>>,
     resolver: Resolver,
+    /// What is wrong with manifests by themselves, by their files' addresses.
+    refused: HashMap<usize, Vec<Problem>>,
+    /// What is wrong between them.
+    between: Vec<Problem>,
 }
 
 impl Catalog {
-    /// Makes a catalog of manifests, and lists everything that is wrong between them. With an
-    /// error among the problems, the catalog is not to be acted upon.
-    pub fn build<'m>(
-        manifests: impl IntoIterator<Item = &'m Manifest>,
+    /// Makes a catalog of what was read from files, and lists everything that is wrong between
+    /// the manifests. With an error among the problems, the catalog is not to be acted upon.
+    pub fn build<'f>(
+        files: impl IntoIterator<Item = &'f Arc<Parsed>>,
         basis: &Arc<Basis>,
     ) -> (Self, Vec<Problem>) {
-        Self::default().rebuild(manifests, basis)
+        Self::default().rebuild(files, basis)
     }
 
-    /// Makes a catalog anew; what has not changed since this one is not resolved again.
-    pub fn rebuild<'m>(
+    /// Makes a catalog anew; what has not changed since this one is not looked at again.
+    ///
+    /// # Guarantees
+    /// The answer is that of [`Self::build`].
+    pub fn rebuild<'f>(
         &self,
-        manifests: impl IntoIterator<Item = &'m Manifest>,
+        files: impl IntoIterator<Item = &'f Arc<Parsed>>,
         basis: &Arc<Basis>,
     ) -> (Self, Vec<Problem>) {
-        let mut resolver = self.resolver.next(basis);
-        let mut problems = Vec::new();
-        for manifest in manifests {
-            problems.extend(resolver.add(&self.resolver, manifest));
+        let catalog = if self.resolver.reads_against(basis) {
+            self.changed_to(files.into_iter().cloned().collect())
+        } else {
+            let empty = Self {
+                resolver: Resolver::new(basis),
+                ..Self::default()
+            };
+            empty.changed_to(files.into_iter().cloned().collect())
+        };
+        let problems = catalog.problems();
+        (catalog, problems)
+    }
+
+    fn changed_to(&self, files: Vec<Arc<Parsed>>) -> Self {
+        let (gone, new) = difference(&self.files, &files);
+        let mut resolver = self.resolver.clone();
+        let mut refused = self.refused.clone();
+        let mut databases = Edit::of(&self.databases);
+        let mut applications = Edit::of(&self.applications);
+        for file in gone {
+            refused.remove(&address(file));
+            for manifest in &file.documents {
+                match manifest {
+                    Manifest::Database(gone) => {
+                        databases.remove(&resolver.database_key(&gone.id()), &gone.origin);
+                    }
+                    Manifest::Application(gone) => {
+                        applications.remove(&resolver.application_key(&gone.id()), &gone.origin);
+                    }
+                }
+            }
         }
-        let databases = resolver.databases.sorted(&self.databases);
-        let applications = resolver.applications.sorted(&self.applications);
-        problems.extend(duplicates(&databases));
-        problems.extend(duplicates(&applications));
-        let (links, broken) = Links::of(&databases, &applications);
-        problems.extend(broken);
-        (
-            Self {
-                databases,
-                applications,
-                links,
-                resolver,
-            },
-            problems,
-        )
+        for file in new {
+            let mut wrong = Vec::new();
+            for manifest in &file.documents {
+                match manifest {
+                    Manifest::Database(new) => match resolver.resolve_database(new) {
+                        Ok(entry) => databases.add(entry),
+                        Err(problems) => wrong.extend(problems),
+                    },
+                    Manifest::Application(new) => {
+                        applications.add(resolver.resolve_application(new));
+                    }
+                }
+            }
+            if !wrong.is_empty() {
+                refused.insert(address(file), wrong);
+            }
+        }
+        let (databases, applications) = (databases.apply(), applications.apply());
+        let nothing_between = self.between.is_empty()
+            && databases.relates_as_before
+            && applications.relates_as_before;
+        let (databases, applications) = (databases.entries, applications.entries);
+        let (links, between) = if nothing_between {
+            (self.links.clone(), Vec::new())
+        } else {
+            relate(&databases, &applications)
+        };
+        Self {
+            databases,
+            applications,
+            links,
+            files,
+            resolver,
+            refused,
+            between,
+        }
+    }
+
+    /// Everything that is wrong: with manifests by themselves, then between them.
+    fn problems(&self) -> Vec<Problem> {
+        let files = self.files.iter();
+        let refused = files.filter_map(|file| self.refused.get(&address(file)));
+        refused.flatten().chain(&self.between).cloned().collect()
     }
 
     /// All databases, sorted by name.
@@ -156,55 +222,44 @@ impl Catalog {
     }
 }
 
-/// An entry of a sorted list.
-trait Entry {
-    type Key: Ord + problem::Key;
-
-    fn key(&self) -> &Self::Key;
-
-    fn origin(&self) -> &Origin;
+/// A file by its address. A catalog keeps its files alive, so that no other can have the address
+/// of one of them.
+fn address(file: &Arc<Parsed>) -> usize {
+    Arc::as_ptr(file).addr()
 }
 
-impl Entry for Database {
-    type Key = DatabaseKey;
-
-    fn key(&self) -> &DatabaseKey {
-        &self.key
-    }
-
-    fn origin(&self) -> &Origin {
-        &self.origin
-    }
+/// The files that only one of two sources has: those of the first, and those of the second. Most
+/// sources differ in one file, so what is the same at both ends is compared and not searched.
+fn difference<'f>(
+    one: &'f [Arc<Parsed>],
+    other: &'f [Arc<Parsed>],
+) -> (Vec<&'f Arc<Parsed>>, Vec<&'f Arc<Parsed>>) {
+    let same = |(one, other): &(&Arc<Parsed>, &Arc<Parsed>)| Arc::ptr_eq(one, other);
+    let before = one.iter().zip(other).take_while(same).count();
+    let (one, other) = (&one[before..], &other[before..]);
+    let backwards = one.iter().rev().zip(other.iter().rev());
+    let after = backwards.take_while(same).count();
+    let (one, other) = (&one[..one.len() - after], &other[..other.len() - after]);
+    let only_in = |files: &'f [Arc<Parsed>], others: &[Arc<Parsed>]| -> Vec<&'f Arc<Parsed>> {
+        let others: HashSet<usize> = others.iter().map(address).collect();
+        let files = files.iter();
+        files
+            .filter(|file| !others.contains(&address(file)))
+            .collect()
+    };
+    (only_in(one, other), only_in(other, one))
 }
 
-impl Entry for Application {
-    type Key = ApplicationKey;
-
-    fn key(&self) -> &ApplicationKey {
-        &self.key
-    }
-
-    fn origin(&self) -> &Origin {
-        &self.origin
-    }
-}
-
-fn find<'e, E: Entry>(entries: &'e [Arc<E>], key: &E::Key) -> Option<&'e Arc<E>> {
-    let index = entries
-        .binary_search_by(|entry| entry.key().cmp(key))
-        .ok()?;
-    entries.get(index)
-}
-
-/// By name; two of one name by where they are written.
-fn order<E: Entry>(one: &Arc<E>, other: &Arc<E>) -> Ordering {
-    one.key().cmp(other.key()).then_with(|| {
-        let place = |entry: &Arc<E>| {
-            let origin = entry.origin();
-            (origin.file().name.clone(), origin.document())
-        };
-        place(one).cmp(&place(other))
-    })
+/// Who leads where, and what is wrong with that.
+fn relate(
+    databases: &[Arc<Database>],
+    applications: &[Arc<Application>],
+) -> (Arc<Links>, Vec<Problem>) {
+    let (links, broken) = Links::of(databases, applications);
+    let mut problems: Vec<Problem> = duplicates(databases).collect();
+    problems.extend(duplicates(applications));
+    problems.extend(broken);
+    (Arc::new(links), problems)
 }
 
 fn duplicates<E: Entry>(entries: &[Arc<E>]) -> impl Iterator<Item = Problem> {
@@ -215,3 +270,6 @@ fn duplicates<E: Entry>(entries: &[Arc<E>]) -> impl Iterator<Item = Problem> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,7 +210,7 @@ impl<P: Platform> Engine<P> {
         };
         let before = self.state.borrow().clone();
         let last = before.catalog.clone().unwrap_or_default();
-        let (catalog, wrong) = last.rebuild(snapshot.manifests(), &self.basis);
+        let (catalog, wrong) = last.rebuild(snapshot.parsed(), &self.basis);
         let problems: Vec<Problem> = snapshot.problems().cloned().chain(wrong).collect();
         let is_good = !problems.iter().any(Problem::is_error);
         let catalog = if is_good {

@@ -44,6 +44,11 @@ impl Snapshot {
         self.files.iter().flat_map(|file| &file.parsed.documents)
     }
 
+    /// What each file holds, in the order of paths.
+    pub fn parsed(&self) -> impl Iterator<Item = &Arc<Parsed>> {
+        self.files.iter().map(|file| &file.parsed)
+    }
+
     /// Every problem: what hindered reading, then those of each file.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let of_files = self.files.iter().flat_map(|file| &file.parsed.problems);

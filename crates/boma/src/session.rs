@@ -144,7 +144,7 @@ pub(crate) fn load(source: &Path, basis: impl FnOnce(&Path) -> Basis) -> Result<
     let root = canonical(source)?;
     let snapshot = DirectorySource::new(&root).read();
     let mut problems: Vec<Problem> = snapshot.problems().cloned().collect();
-    let (catalog, more) = Catalog::build(snapshot.manifests(), &Arc::new(basis(&root)));
+    let (catalog, more) = Catalog::build(snapshot.parsed(), &Arc::new(basis(&root)));
     problems.extend(more);
     Ok(Loaded {
         root,

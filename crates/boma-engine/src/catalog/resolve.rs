@@ -8,14 +8,13 @@ use boma_instance::settings::{self, ServerParameters};
 use boma_instance::wal::{Lsn, Timeline};
 use boma_instance::{Access, MajorVersion, Resources, names};
 use boma_manifest::{
-    ApplicationSpec, Command, DatabaseGrant, DatabaseId, EnvValue, Manifest, Origin,
+    ApplicationId, ApplicationSpec, Command, DatabaseGrant, DatabaseId, EnvValue, Origin,
     ProjectIdentity, ResolvedBackup, ResolvedDatabase, RestoreTarget, Source, Version,
 };
 use boma_problem::{IntoProblem, Problem};
 
 use super::{
-    Application, BackupPolicy, Basis, Commands, Database, Entry, Grant, RestoreFrom, RunsAs,
-    Variables, order,
+    Application, BackupPolicy, Basis, Commands, Database, Grant, RestoreFrom, RunsAs, Variables,
 };
 use crate::fingerprint::Digests;
 use crate::keys::{ApplicationKey, DatabaseKey};
@@ -24,129 +23,25 @@ use crate::platform::Program;
 /// Variable that tells a program the port it should listen on.
 const PORT: &str = "PORT";
 
-/// Turns manifests into entries, and remembers those of the catalog before.
+/// Turns manifests into entries.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resolver {
     basis: Arc<Basis>,
-    pub(super) databases: Entries<Database>,
-    pub(super) applications: Entries<Application>,
     /// One text for each project, however many resources it has.
-    projects: HashMap<ProjectIdentity, Arc<str>>,
-}
-
-/// Entries by the document that they are written in, and those that the catalog before had not.
-#[derive(Clone, Debug)]
-pub(super) struct Entries<E> {
-    known: HashMap<Document, Arc<E>>,
-    new: Vec<Arc<E>>,
-}
-
-/// A document of a file, by the file's address. Entries keep their file alive, so that no other
-/// file can have its address while they are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Document {
-    file: usize,
-    index: usize,
-}
-
-impl From<&Origin> for Document {
-    fn from(origin: &Origin) -> Self {
-        Self {
-            file: std::ptr::from_ref(origin.file()).addr(),
-            index: origin.document(),
-        }
-    }
-}
-
-impl<E> Default for Entries<E> {
-    fn default() -> Self {
-        Self {
-            known: HashMap::new(),
-            new: Vec::new(),
-        }
-    }
-}
-
-impl<E: Entry> Entries<E> {
-    fn next(&self) -> Self {
-        Self {
-            known: HashMap::with_capacity(self.known.len()),
-            new: Vec::new(),
-        }
-    }
-
-    /// Takes over the entry of a document, if there was one; answers whether.
-    fn take_over(&mut self, former: &Self, document: Document) -> bool {
-        let known = former.known.get(&document).cloned();
-        known.is_some_and(|entry| self.known.insert(document, entry).is_none())
-    }
-
-    fn add(&mut self, document: Document, entry: E) {
-        let entry = Arc::new(entry);
-        self.known.insert(document, entry.clone());
-        self.new.push(entry);
-    }
-
-    /// All entries, sorted, given those of the catalog before: only new ones are sorted.
-    pub(super) fn sorted(&mut self, former: &[Arc<E>]) -> Vec<Arc<E>> {
-        let mut new = std::mem::take(&mut self.new);
-        new.sort_unstable_by(order);
-        let all_kept = self.known.len() == former.len() + new.len();
-        let kept = former.iter().filter(|entry| {
-            let known = || self.known.get(&Document::from(entry.origin()));
-            all_kept || known().is_some_and(|known| Arc::ptr_eq(known, entry))
-        });
-        let mut sorted = Vec::with_capacity(self.known.len());
-        let mut new = new.into_iter().peekable();
-        for entry in kept {
-            while let Some(first) = new.next_if(|new| order(new, entry).is_lt()) {
-                sorted.push(first);
-            }
-            sorted.push(entry.clone());
-        }
-        sorted.extend(new);
-        sorted
-    }
+    projects: Arc<HashMap<ProjectIdentity, Arc<str>>>,
 }
 
 impl Resolver {
-    /// One for the next catalog.
-    pub(super) fn next(&self, basis: &Arc<Basis>) -> Self {
+    pub(super) fn new(basis: &Arc<Basis>) -> Self {
         Self {
             basis: basis.clone(),
-            databases: self.databases.next(),
-            applications: self.applications.next(),
-            projects: self.projects.clone(),
+            projects: Arc::default(),
         }
     }
 
-    /// Whether what `former` resolved was resolved against the same.
-    fn may_reuse(&self, former: &Self) -> bool {
-        Arc::ptr_eq(&self.basis, &former.basis) || self.basis == former.basis
-    }
-
-    /// Adds the entry of a manifest; answers with what is wrong with it.
-    pub(super) fn add(&mut self, former: &Self, manifest: &Manifest) -> Vec<Problem> {
-        let document = Document::from(manifest.origin());
-        let may_reuse = self.may_reuse(former);
-        match manifest {
-            Manifest::Database(manifest) => {
-                if may_reuse && self.databases.take_over(&former.databases, document) {
-                    return Vec::new();
-                }
-                match self.resolve_database(manifest) {
-                    Ok(entry) => self.databases.add(document, entry),
-                    Err(problems) => return problems,
-                }
-            }
-            Manifest::Application(manifest) => {
-                if !(may_reuse && self.applications.take_over(&former.applications, document)) {
-                    let entry = self.resolve_application(manifest);
-                    self.applications.add(document, entry);
-                }
-            }
-        }
-        Vec::new()
+    /// Whether it reads manifests against this.
+    pub(super) fn reads_against(&self, basis: &Arc<Basis>) -> bool {
+        Arc::ptr_eq(&self.basis, basis) || self.basis == *basis
     }
 
     fn project(&mut self, project: &ProjectIdentity) -> Arc<str> {
@@ -154,15 +49,20 @@ impl Resolver {
             return known.clone();
         }
         let text: Arc<str> = project.to_string().into();
-        self.projects.insert(project.clone(), text.clone());
+        Arc::make_mut(&mut self.projects).insert(project.clone(), text.clone());
         text
     }
 
-    fn database_key(&mut self, id: &DatabaseId) -> DatabaseKey {
+    pub(super) fn database_key(&mut self, id: &DatabaseId) -> DatabaseKey {
         DatabaseKey::new(self.project(&id.project), id.name.as_str())
     }
 
-    fn resolve_database(
+    pub(super) fn application_key(&mut self, id: &ApplicationId) -> ApplicationKey {
+        ApplicationKey::new(self.project(&id.project), id.name.as_str())
+    }
+
+    /// The entry of a manifest, or what is wrong with it.
+    pub(super) fn resolve_database(
         &mut self,
         manifest: &boma_manifest::Database,
     ) -> Result<Database, Vec<Problem>> {
@@ -221,7 +121,11 @@ impl Resolver {
         })
     }
 
-    fn resolve_application(&mut self, manifest: &boma_manifest::Application) -> Application {
+    /// The entry of a manifest.
+    pub(super) fn resolve_application(
+        &mut self,
+        manifest: &boma_manifest::Application,
+    ) -> Application {
         let spec = &manifest.spec;
         let id = manifest.id();
         let target = spec.target.clone().unwrap_or_default();
@@ -254,7 +158,7 @@ impl Resolver {
         let programs = [commands.run.as_ref(), commands.pre_deploy.as_ref()];
         Application {
             digests: Digests::of(&variables.plain, &variables.secrets, programs),
-            key: ApplicationKey::new(self.project(&id.project), id.name.as_str()),
+            key: self.application_key(&id),
             source,
             replicas: u32::from(target.replicas.unwrap_or(1)),
             workload: target.workload.map(|workload| workload.to_string()),

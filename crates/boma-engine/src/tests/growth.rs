@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boma_instance::InstanceId;
-use boma_manifest::{Manifest, SourceFile, parse_file};
+use boma_manifest::{Parsed, SourceFile, parse_file};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -49,16 +49,19 @@ fn ids() -> impl FnMut() -> InstanceId {
     }
 }
 
-fn parsed(file: &(String, String)) -> Vec<Manifest> {
-    parse_file(&SourceFile::new(file.0.as_str(), file.1.as_bytes())).documents
+fn parsed(file: &(String, String)) -> Arc<Parsed> {
+    Arc::new(parse_file(&SourceFile::new(
+        file.0.as_str(),
+        file.1.as_bytes(),
+    )))
 }
 
 /// The work for a source with so many databases, and twice as many applications.
 async fn work(databases: usize) -> Work {
     let repository = boma_manifest::testing::repository(databases);
-    let mut files: Vec<Vec<Manifest>> = repository.iter().map(parsed).collect();
+    let mut files: Vec<Arc<Parsed>> = repository.iter().map(parsed).collect();
     let basis = Arc::new(Basis::default());
-    let ((catalog, _), build) = counted(|| Catalog::build(files.iter().flatten(), &basis));
+    let ((catalog, _), build) = counted(|| Catalog::build(&files, &basis));
     let mut capable = machine();
     capable.features.extend([Feature::Images, Feature::Backups]);
     let platform = Arc::new(SimulatedPlatform::new(capable));
@@ -80,7 +83,7 @@ async fn work(databases: usize) -> Work {
     let (steady, nothing_to_do) = counted(|| planned(&catalog, &settled.seen));
     assert!(steady.is_empty(), "{steady}");
     files[0] = parsed(&repository[0]);
-    let (_, rebuild) = counted(|| catalog.rebuild(files.iter().flatten(), &basis));
+    let (_, rebuild) = counted(|| catalog.rebuild(&files, &basis));
     Work {
         build,
         from_nothing,

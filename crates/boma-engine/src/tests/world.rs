@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use boma_instance::{InstanceId, Secret};
-use boma_manifest::{Manifest, SourceFile, parse_file};
+use boma_manifest::{Parsed, SourceFile, parse_file};
 use boma_problem::Problem;
 use jiff::SignedDuration;
 use uuid::Uuid;
@@ -70,18 +70,17 @@ impl World {
 
     /// The manifests of the source, as a catalog.
     pub(super) fn catalog(&self) -> (Catalog, Vec<Problem>) {
-        let mut manifests: Vec<Manifest> = Vec::new();
-        let mut problems = Vec::new();
-        for (name, text) in &self.files {
-            let parsed = parse_file(&SourceFile::new(name.as_str(), text.as_bytes()));
-            manifests.extend(parsed.documents);
-            problems.extend(parsed.problems);
-        }
+        let files = self.files.iter().map(|(name, text)| {
+            Arc::new(parse_file(&SourceFile::new(name.as_str(), text.as_bytes())))
+        });
+        let files: Vec<Arc<Parsed>> = files.collect();
+        let of_files = files.iter().flat_map(|file| &file.problems);
+        let mut problems: Vec<Problem> = of_files.cloned().collect();
         let basis = Basis {
             root: Some(self.source.clone()),
             ..Basis::default()
         };
-        let (catalog, more) = Catalog::build(&manifests, &Arc::new(basis));
+        let (catalog, more) = Catalog::build(&files, &Arc::new(basis));
         problems.extend(more);
         (catalog, problems)
     }
