@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::act::{self, Failure, Surroundings};
 use crate::catalog::{Catalog, Subject};
+use crate::look::{Looked, look};
 use crate::observed::Observed;
 use crate::plan::{self, Asked, Plan};
 use crate::platform::Platform;
@@ -84,15 +85,13 @@ impl<P: Platform> Converge<'_, P> {
     ///
     /// # Errors
     /// When the platform cannot even be observed.
-    pub async fn run(self, asked: &Asked) -> Result<Convergence, Box<Problem>> {
+    pub async fn run(mut self, asked: &Asked) -> Result<Convergence, Box<Problem>> {
         let until = Instant::now() + self.patience;
         let mut attempts: HashMap<Subject, u32> = HashMap::new();
         let mut result = Convergence::default();
         let mut same = Same::default();
         loop {
-            result.seen = self.observe(until).await?;
-            let now = (self.around.clock)();
-            result.left = plan::plan(self.catalog, &result.seen, asked, now, self.ids);
+            (result.seen, result.left) = self.look(asked, until).await?;
             if result.left.steps.is_empty() {
                 return Ok(result);
             }
@@ -117,19 +116,23 @@ impl<P: Platform> Converge<'_, P> {
                 tokio::time::sleep(delay).await;
                 continue;
             }
-            result.seen = self.observe(until).await?;
-            let now = (self.around.clock)();
-            result.left = plan::plan(self.catalog, &result.seen, asked, now, self.ids);
+            (result.seen, result.left) = self.look(asked, until).await?;
             result.keep_what_is_left();
             return Ok(result);
         }
     }
 
-    async fn observe(&self, until: Instant) -> Result<Observed, Box<Problem>> {
+    async fn look(
+        &mut self,
+        asked: &Asked,
+        until: Instant,
+    ) -> Result<(Observed, Plan), Box<Problem>> {
         let mut attempt = 0;
         loop {
-            let problem = match self.platform.observe().await {
-                Ok(seen) => return Ok(seen),
+            let (catalog, ids) = (self.catalog, &mut self.ids);
+            let planned = |seen: &Observed, now| plan::plan(catalog, seen, asked, now, ids);
+            let problem = match look(&**self.platform, &*self.around.clock, planned).await {
+                Ok(Looked { seen, plan, .. }) => return Ok((seen, plan)),
                 Err(problem) => problem,
             };
             match delay(problem.class, attempt, until) {

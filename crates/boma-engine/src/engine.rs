@@ -28,6 +28,7 @@ pub use state::EngineState;
 use crate::act::{Actor, Surroundings};
 use crate::catalog::{Basis, Subject};
 use crate::keys::ApplicationKey;
+use crate::look::{Looked, look};
 use crate::plan::{self, Asked, OtherSource, Plan};
 use crate::platform::Platform;
 use crate::source::Snapshot;
@@ -237,8 +238,14 @@ impl<P: Platform> Engine<P> {
     /// Observes, plans and acts until there is nothing left to do, or something wakes it.
     async fn pass(&mut self, stop: &mut watch::Receiver<bool>) -> Option<Wake> {
         loop {
-            let seen = match self.platform.observe().await {
-                Ok(seen) => seen,
+            let catalog = self.state.borrow().catalog.clone();
+            let (asked, ids) = (&self.asked, &mut self.ids);
+            let looked = look(&*self.platform, &*self.clock, |seen, now| match &catalog {
+                Some(catalog) => plan::plan(catalog, seen, asked, now, &mut **ids),
+                None => plan::keep(seen, now),
+            });
+            let (seen, plan, now) = match looked.await {
+                Ok(Looked { seen, plan, at }) => (seen, Arc::new(plan), at),
                 Err(problem) => {
                     self.backoff.platform_failed(&problem);
                     self.publish(|state| state.platform_problem = Some(*problem));
@@ -246,12 +253,6 @@ impl<P: Platform> Engine<P> {
                 }
             };
             self.backoff.platform_answered();
-            let now = (self.clock)();
-            let catalog = self.state.borrow().catalog.clone();
-            let plan = Arc::new(match &catalog {
-                Some(catalog) => plan::plan(catalog, &seen, &self.asked, now, &mut *self.ids),
-                None => plan::keep(&seen, now),
-            });
             self.publish(|state| {
                 state.observed = Arc::new(seen);
                 state.add_failures(Vec::new(), &plan);

@@ -17,6 +17,7 @@ pub mod converge;
 pub mod engine;
 mod fingerprint;
 pub mod keys;
+pub mod look;
 pub mod observed;
 pub mod plan;
 pub mod platform;

@@ -45,7 +45,34 @@ pub struct Capabilities {
     pub memory_bytes: Option<u64>,
     /// Whether CPU and memory limits are enforced; if not, why (for people).
     pub limits: Option<Result<(), String>>,
+    /// What servers said about values of settings, as far as they were asked
+    /// ([`Platform::judge_settings`](crate::platform::Platform::judge_settings)); none: this
+    /// platform cannot ask them.
+    pub judged: Option<Judgements>,
 }
+
+/// A value of a setting, for servers of one major version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SettingValue {
+    /// Of which version.
+    pub major: MajorVersion,
+    /// The setting.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+/// What a server says about a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It takes it.
+    Taken,
+    /// It refuses it, in these words.
+    Refused(String),
+}
+
+/// What servers said about values of settings.
+pub type Judgements = BTreeMap<SettingValue, Judgement>;
 
 /// Something that a manifest may ask for and that not every platform does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

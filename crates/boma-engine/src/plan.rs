@@ -29,7 +29,7 @@ mod view;
 mod waiting;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use boma_instance::InstanceId;
@@ -53,7 +53,7 @@ pub use waiting::{Stopped, WaitingOn};
 
 use crate::catalog::{Catalog, Subject};
 use crate::keys::ApplicationKey;
-use crate::observed::{Life, Observed};
+use crate::observed::{Life, Observed, SettingValue};
 
 /// What a person asked for besides what the manifests say.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +90,9 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
     /// When there is something to do next by a schedule, though nothing waits for it; none: never.
     pub next: Option<Timestamp>,
+    /// Values of settings that this plan would put in force and that no server was asked about
+    /// yet. Where the platform can ask, it is asked first, and the plan is made once more.
+    pub unjudged: BTreeSet<SettingValue>,
 }
 
 /// Something that cannot be done as asked; what depends on it is not done either.

@@ -1,6 +1,6 @@
 //! What a platform carries out. It decides nothing: every choice is in the arguments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use boma_instance::names::Turn;
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use crate::observed::{DatabaseRecord, Life, Observed, ProcessState};
+use crate::observed::{DatabaseRecord, Life, Observed, ProcessState, SettingValue};
 
 /// Why a platform could not carry something out; its class says whether to try again.
 pub type PlatformError = Box<Problem>;
@@ -121,6 +121,14 @@ pub struct AuditEntry {
 pub trait Platform: Send + Sync + 'static {
     /// Tells what exists. Reads only.
     fn observe(&self) -> impl Future<Output = Result<Observed, PlatformError>> + Send;
+
+    /// Asks servers of these versions whether they take these values, so that what is observed
+    /// from now on tells what they said. Changes nothing. Only ever called where
+    /// [`Capabilities::judged`](crate::observed::Capabilities::judged) is there.
+    fn judge_settings(
+        &self,
+        settings: &BTreeSet<SettingValue>,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
 
     /// Remembers where manifests come from.
     fn record_source(&self, source: &str)

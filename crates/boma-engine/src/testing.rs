@@ -18,7 +18,7 @@ pub use state::{Agent, SimulatedApplication, SimulatedDatabase, SimulatedRotatio
 
 use crate::act::{CredentialError, Credentials};
 use crate::keys::{ApplicationKey, DatabaseKey};
-use crate::observed::{Capabilities, Feature, ServerBuild};
+use crate::observed::{Capabilities, Feature, Judgements, ServerBuild};
 use crate::platform::{Credential, PlatformError};
 
 /// When simulated time begins.
@@ -142,6 +142,7 @@ pub fn machine() -> Capabilities {
         cpu_millis: None,
         memory_bytes: None,
         limits: None,
+        judged: Some(Judgements::new()),
     }
 }
 

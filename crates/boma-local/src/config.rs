@@ -1,7 +1,7 @@
 //! What an operator may configure of the platform, typed; reading it from files is the binary's.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use boma_engine::observed::ServerBuild;
 use boma_instance::Secret;
@@ -75,6 +75,11 @@ pub const DEFAULT_REPOSITORY: &str = "default";
 /// decided where repositories are written, which this crate has nothing to do with.
 pub type NewKey = fn() -> Result<Secret<String>, Box<Problem>>;
 
+/// Asks the server in a directory of programs whether it takes these settings; answers with those
+/// that it refuses, and why. This crate knows nothing of PostgreSQL's programs.
+pub type JudgeSettings =
+    fn(&Path, &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Box<Problem>>;
+
 /// How the platform of one machine is set up.
 #[derive(Clone, Debug)]
 pub struct LocalConfig {
@@ -101,6 +106,8 @@ pub struct LocalConfig {
     pub repositories: BTreeMap<String, RepositoryConfig>,
     /// Makes keys for them; none: nothing can be backed up.
     pub new_key: Option<NewKey>,
+    /// Asks servers about settings; none: wrong values show once a server has read them.
+    pub judge_settings: Option<JudgeSettings>,
 }
 
 impl LocalConfig {
@@ -114,6 +121,7 @@ impl LocalConfig {
         Self {
             repositories: BTreeMap::from([(DEFAULT_REPOSITORY.to_owned(), default)]),
             new_key: None,
+            judge_settings: None,
             state_dir,
             boma,
             builds,

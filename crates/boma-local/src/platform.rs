@@ -3,6 +3,7 @@
 mod ahead;
 mod error;
 mod instances;
+mod judge;
 mod keys;
 mod observe;
 mod open;
@@ -18,7 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use boma_engine::observed::{Capabilities, DatabaseRecord, Life, Observed, ProcessState};
+use boma_engine::observed::{
+    Capabilities, DatabaseRecord, Judgements, Life, Observed, ProcessState, SettingValue,
+};
 use boma_engine::platform::{
     ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
 };
@@ -69,6 +72,8 @@ struct Inner {
     made: Mutex<BTreeSet<MajorVersion>>,
     /// One at a time makes a template.
     templates: ahead::Tried,
+    /// What servers said about settings, since this process began.
+    judged: Mutex<Judgements>,
 }
 
 impl LocalPlatform {
@@ -221,6 +226,10 @@ impl LocalPlatform {
 impl Platform for LocalPlatform {
     async fn observe(&self) -> Result<Observed, PlatformError> {
         self.observe_all().await
+    }
+
+    async fn judge_settings(&self, settings: &BTreeSet<SettingValue>) -> Result<(), PlatformError> {
+        self.ask_servers(settings).await
     }
 
     async fn record_source(&self, source: &str) -> Result<(), PlatformError> {

@@ -25,6 +25,7 @@ use serde::Serialize;
 
 pub use describe::{
     DescribeError, Extension, InvalidSetting, Parameter, ParameterContext, ParameterKind,
+    check_settings,
 };
 pub use search::SearchPaths;
 

@@ -1,12 +1,15 @@
 //! The PostgreSQL builds of this machine, as engine and platform need to know them.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use boma_engine::observed::ServerBuild;
 use boma_instance::MajorVersion;
 use boma_instance::settings::{ParameterContext, ServerParameter, ServerParameters};
 use boma_local::config::{Builds, LocalBuild};
 use boma_postgres::programs::{
     DescribeError, Installation, Installations, Parameter, ParameterContext as Context,
-    ParameterKind, SearchPaths,
+    ParameterKind, SearchPaths, check_settings,
 };
 use boma_problem::{IntoProblem, Problem};
 
@@ -59,6 +62,17 @@ fn describe(installation: &Installation) -> Result<LocalBuild, DescribeError> {
         },
         bin_dir: installation.bin.clone(),
     })
+}
+
+/// Asks the server in a directory of programs about settings; answers with those that it refuses.
+pub(crate) fn judge_settings(
+    programs: &Path,
+    settings: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Box<Problem>> {
+    let refused = check_settings(programs, settings);
+    let refused = refused.map_err(|error| Box::new(error.problem()))?;
+    let refused = refused.into_iter().map(|one| (one.name, one.reason));
+    Ok(refused.collect())
 }
 
 #[expect(

@@ -48,6 +48,7 @@ impl Session {
         };
         let mut config = LocalConfig::new(state_dir, own_program()?, builds);
         config.new_key = Some(new_repository_key);
+        config.judge_settings = Some(builds::judge_settings);
         configuration.apply_to(&mut config);
         let platform = LocalPlatform::open(config)
             .await

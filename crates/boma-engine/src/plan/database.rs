@@ -57,12 +57,14 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
     needs.extend(drafted.issues);
     let stopped = stopped(want, seen);
     let origin = origin(want, seen, draft.seen);
+    let version = version(want, seen, draft.seen)
+        .expect("a database without any PostgreSQL should have been refused");
+    ask_about_settings(draft, want, seen, version);
     let shape = Shape {
         id,
         identity: &want.identity,
         database: &want.name,
-        version: version(want, seen, draft.seen)
-            .expect("a database without any PostgreSQL should have been refused"),
+        version,
         power: if stopped.is_none() {
             Power::On
         } else {
@@ -292,6 +294,22 @@ fn has_login(draft: &Draft<'_>, grantee: Grantee<'_>, spec: &InstanceSpec) -> bo
     let stored = draft.join.grants[grantee.link];
     let active = stored.and_then(|stored| stored.logins.get(&stored.active));
     active.is_some_and(|login| spec.logins.iter().any(|old| old.role == login.role))
+}
+
+/// Notes the values of settings that no server was asked about yet.
+fn ask_about_settings(
+    draft: &mut Draft<'_>,
+    want: &Database,
+    seen: Option<&ObservedDatabase>,
+    version: MajorVersion,
+) {
+    let current = seen.and_then(|seen| seen.spec.as_ref());
+    let is_new = current.is_none_or(|current| current.parameters != want.parameters);
+    if let Some(judged) = draft.seen.capabilities.judged.as_ref().filter(|_| is_new) {
+        let settings = refusal::settings(want, version);
+        let unjudged = settings.filter(|setting| !judged.contains_key(setting));
+        draft.plan.unjudged.extend(unjudged);
+    }
 }
 
 /// Registers a new database, or updates what is remembered of it.

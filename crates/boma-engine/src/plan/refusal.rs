@@ -15,7 +15,7 @@ use crate::keys::DatabaseKey;
 pub use application::ApplicationRefusal;
 pub(super) use application::{of_application, pre_deploy_failed};
 pub use database::DatabaseRefusal;
-pub(super) use database::{of_database, restored_version};
+pub(super) use database::{of_database, restored_version, settings};
 pub(super) use notes::Notes;
 pub use restore::RestoreRefusal;
 

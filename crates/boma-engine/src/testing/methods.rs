@@ -1,5 +1,6 @@
 //! The methods of a platform, and the rules that they keep.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use boma_instance::names::Turn;
@@ -9,7 +10,7 @@ use boma_problem::Problem;
 use super::state::{Agent, SimulatedApplication, SimulatedDatabase, State};
 use super::{SimulatedPlatform, died, refused};
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use crate::observed::{DatabaseRecord, Life, Observed, PreDeployRun, ProcessState};
+use crate::observed::{DatabaseRecord, Life, Observed, PreDeployRun, ProcessState, SettingValue};
 use crate::platform::{
     ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
 };
@@ -22,6 +23,16 @@ impl Platform for SimulatedPlatform {
         } else {
             Ok(state.observed())
         }
+    }
+
+    async fn judge_settings(&self, settings: &BTreeSet<SettingValue>) -> Result<(), PlatformError> {
+        self.may("judge_settings", "")?;
+        let mut state = self.state();
+        if state.dead {
+            return Err(died());
+        }
+        state.judge(settings);
+        Ok(())
     }
 
     async fn record_source(&self, source: &str) -> Result<(), PlatformError> {

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{
-    AgentState, Capabilities, DatabaseRecord, DeliveredEnvironment, Life, Observed,
+    AgentState, Capabilities, DatabaseRecord, DeliveredEnvironment, Judgement, Life, Observed,
     ObservedApplication, ObservedDatabase, ObservedGrant, ObservedLogin, PreDeployRun,
-    ProcessState,
+    ProcessState, SettingValue,
 };
 use crate::platform::{AuditEntry, Credential, Environment, Event};
 
@@ -127,6 +127,9 @@ pub struct SimulatedApplication {
     pub held: bool,
 }
 
+/// What servers here refuse at the end of a value.
+const WRONG_UNIT: &str = "XB";
+
 impl State {
     pub(super) fn new(capabilities: Capabilities, now: Timestamp) -> Self {
         Self {
@@ -150,6 +153,19 @@ impl State {
             placed: 0,
             started: 0,
         }
+    }
+
+    /// Remembers what servers say about values.
+    pub(crate) fn judge(&mut self, settings: &BTreeSet<SettingValue>) {
+        let judged = self.capabilities.judged.get_or_insert_default();
+        judged.extend(settings.iter().map(|setting| {
+            let judgement = if setting.value.ends_with(WRONG_UNIT) {
+                Judgement::Refused(format!("\"{WRONG_UNIT}\" is no unit of `{}`", setting.name))
+            } else {
+                Judgement::Taken
+            };
+            (setting.clone(), judgement)
+        }));
     }
 
     /// What the engine may know of it.

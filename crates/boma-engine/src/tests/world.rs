@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::act::{CredentialError, Credentials, Surroundings};
 use crate::catalog::{Basis, Catalog};
 use crate::converge::{Converge, Convergence};
+use crate::observed::Observed;
 use crate::plan::{Asked, Plan, WaitingOn, check, plan};
 use crate::platform::Credential;
 use crate::testing::{ForeseenCredentials, SimulatedPlatform, machine};
@@ -96,10 +97,18 @@ impl World {
     pub(super) fn plan(&mut self, asked: &Asked) -> Plan {
         let (catalog, _) = self.catalog();
         let seen = self.platform.state().observed();
-        let mut next = self.next_id;
-        let made = plan(&catalog, &seen, asked, self.platform.now(), &mut || {
-            foreseen(&mut next)
-        });
+        let planned = |seen: &Observed| {
+            let mut next = self.next_id;
+            let mut ids = || foreseen(&mut next);
+            plan(&catalog, seen, asked, self.platform.now(), &mut ids)
+        };
+        let mut seen = seen;
+        let mut made = planned(&seen);
+        if !made.unjudged.is_empty() {
+            self.platform.state().judge(&made.unjudged);
+            seen = self.platform.state().observed();
+            made = planned(&seen);
+        }
         assert_eq!(check(&made, &seen, &catalog), [], "{made}");
         self.kinds
             .extend(made.steps.iter().map(|step| step.action.kind()));

@@ -39,7 +39,7 @@ impl LocalPlatform {
             .collect();
         Ok(Observed {
             source,
-            capabilities: self.inner.capabilities.clone(),
+            capabilities: self.capable(),
             databases,
             grants,
             applications: self.applications(applications, &processes).await?,

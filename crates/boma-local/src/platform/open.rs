@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use boma_engine::observed::{Capabilities, Feature};
+use boma_engine::observed::{Capabilities, Feature, Judgements};
 use jiff::Timestamp;
 
 use super::{Inner, LocalPlatform, OpenError};
@@ -66,6 +66,7 @@ impl LocalPlatform {
             changing: Mutex::new(HashMap::new()),
             made: Mutex::new(BTreeSet::new()),
             templates: super::ahead::Tried::default(),
+            judged: Mutex::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -110,6 +111,7 @@ fn capabilities(config: &LocalConfig, limits: &Limits) -> Capabilities {
         cpu_millis: cpus.and_then(|cpus| u32::try_from(cpus.get() * 1000).ok()),
         memory_bytes: memory(),
         limits: Some(limits.capability()),
+        judged: config.judge_settings.map(|_| Judgements::new()),
     }
 }
 

@@ -48,7 +48,7 @@ impl ParameterContext {
 /// What a setting takes.
 ///
 /// Limits are in the unit of the setting, which `postgres` does not tell here; whether a value
-/// with its unit is right is what [`Installation::check_settings`] asks the server itself.
+/// with its unit is right is what [`check_settings`] asks the server itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "type")]
 pub enum ParameterKind {
@@ -210,59 +210,61 @@ impl Installation {
         extensions.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(extensions)
     }
+}
 
-    /// Asks the server program itself whether it takes these settings: names, units, limits and
-    /// words, without a cluster. Empty: all is well.
-    ///
-    /// Settings that an extension defines (their name has a dot) are taken as they are.
-    pub fn check_settings(
-        &self,
-        settings: &BTreeMap<String, String>,
-    ) -> Result<Vec<InvalidSetting>, DescribeError> {
-        // One process answers the usual case, that all is well; a refusal stops at the first.
-        let all: Vec<_> = settings.iter().collect();
-        if all.is_empty() || self.try_settings(&all)?.is_none() {
-            return Ok(Vec::new());
-        }
-        let mut refused = Vec::new();
-        for one in all {
-            if let Some(reason) = self.try_settings(&[one])? {
-                let (name, value) = (one.0.clone(), one.1.clone());
-                refused.push(InvalidSetting {
-                    name,
-                    value,
-                    reason,
-                });
-            }
-        }
-        Ok(refused)
+/// Asks the server program itself whether it takes these settings: names, units, limits and
+/// words, without a cluster. `programs` is the directory of an installation's programs. Empty: all
+/// is well.
+///
+/// Settings that an extension defines (their name has a dot) are taken as they are.
+pub fn check_settings(
+    programs: &Path,
+    settings: &BTreeMap<String, String>,
+) -> Result<Vec<InvalidSetting>, DescribeError> {
+    let program = programs.join("postgres");
+    // One process answers the usual case, that all is well; a refusal stops at the first.
+    let all: Vec<_> = settings.iter().collect();
+    if all.is_empty() || try_settings(&program, &all)?.is_none() {
+        return Ok(Vec::new());
     }
+    let mut refused = Vec::new();
+    for one in all {
+        if let Some(reason) = try_settings(&program, &[one])? {
+            let (name, value) = (one.0.clone(), one.1.clone());
+            refused.push(InvalidSetting {
+                name,
+                value,
+                reason,
+            });
+        }
+    }
+    Ok(refused)
+}
 
-    /// What the server says against these settings, if anything.
-    fn try_settings(
-        &self,
-        settings: &[(&String, &String)],
-    ) -> Result<Option<String>, DescribeError> {
-        let program = self.program("postgres");
-        let mut command = Command::new(&program);
-        command.env("LC_ALL", "C").stdin(Stdio::null());
-        // Printing a setting ends the program before it looks for a cluster, but only after it
-        // has taken every other setting; root may do it too.
-        command.args(["-C", "port", "-c", "data_directory=/nonexistent"]);
-        for file in ["config_file", "hba_file", "ident_file"] {
-            command.arg("-c").arg(format!("{file}=/dev/null"));
-        }
-        for (name, value) in settings {
-            command.arg("-c").arg(format!("{name}={value}"));
-        }
-        let output = command
-            .output()
-            .map_err(|source| DescribeError::Run { program, source })?;
-        if output.status.success() {
-            return Ok(None);
-        }
-        Ok(Some(refusal(&String::from_utf8_lossy(&output.stderr))))
+/// What the server says against these settings, if anything.
+fn try_settings(
+    program: &Path,
+    settings: &[(&String, &String)],
+) -> Result<Option<String>, DescribeError> {
+    let mut command = Command::new(program);
+    command.env("LC_ALL", "C").stdin(Stdio::null());
+    // Printing a setting ends the program before it looks for a cluster, but only after it has
+    // taken every other setting; root may do it too.
+    command.args(["-C", "port", "-c", "data_directory=/nonexistent"]);
+    for file in ["config_file", "hba_file", "ident_file"] {
+        command.arg("-c").arg(format!("{file}=/dev/null"));
     }
+    for (name, value) in settings {
+        command.arg("-c").arg(format!("{name}={value}"));
+    }
+    let output = command.output().map_err(|source| DescribeError::Run {
+        program: program.to_owned(),
+        source,
+    })?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    Ok(Some(refusal(&String::from_utf8_lossy(&output.stderr))))
 }
 
 /// The server's message and hint, without the severity and the time before it.

@@ -79,7 +79,7 @@ fn settings_are_checked_by_the_server_itself() -> anyhow::Result<()> {
             ("pg_stat_statements.max", "1000"),
             ("search_path", "\"$user\", public"),
         ]);
-        assert_eq!(installation.check_settings(&good)?, []);
+        assert_eq!(check_settings(&installation.bin, &good)?, []);
 
         let bad = settings(&[
             ("work_mem", "64XB"),
@@ -88,7 +88,7 @@ fn settings_are_checked_by_the_server_itself() -> anyhow::Result<()> {
             ("jit", "on"),
             ("shared_bufers", "1GB"),
         ]);
-        let refused = installation.check_settings(&bad)?;
+        let refused = check_settings(&installation.bin, &bad)?;
         let names: Vec<_> = refused.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(
             names,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use boma_engine::look::look;
 use boma_engine::plan::{self, Asked, OtherSource, Plan, PlanView};
-use boma_engine::platform::Platform;
 use boma_instance::InstanceId;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -20,15 +20,11 @@ pub(crate) async fn run(args: &PlanArgs, global: &Global, terminal: Terminal) ->
     if loaded.has_errors() {
         return Ok(Exit::Problem);
     }
-    let seen = session.platform.observe().await?;
     let asked = asked(&loaded, args.change_source);
-    let plan = plan::plan(
-        &loaded.catalog,
-        &seen,
-        &asked,
-        Timestamp::now(),
-        &mut new_id,
-    );
+    let looked = look(&*session.platform, Timestamp::now, |seen, now| {
+        plan::plan(&loaded.catalog, seen, &asked, now, &mut new_id)
+    });
+    let plan = looked.await?.plan;
     match args.output {
         PlanFormat::Text => terminal.result(&painted(&plan, terminal))?,
         PlanFormat::Json => terminal.json(&PlanView::from(&plan))?,

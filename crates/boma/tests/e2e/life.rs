@@ -163,6 +163,15 @@ fn what_cannot_be_done_is_said_at_plan_time() -> Result<()> {
         ("extensions: [no_such_thing]", "no_such_thing"),
         ("parameters: {shared_bufers: 1MB}", "shared_buffers"),
         ("parameters: {fsync: 'off'}", "fsync"),
+        // What only the server itself can tell.
+        (
+            "parameters: {work_mem: 16mb}",
+            "refuses `work_mem = 16mb`: invalid value",
+        ),
+        (
+            "parameters: {log_min_messages: loud}",
+            "Available values: debug5",
+        ),
     ] {
         let text = database("orders", &format!("deletionProtection: false\n{spec}"));
         boma.write("db.yaml", &text)?;

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::restore;
 use crate::catalog::{Database, refused_parameters};
-use crate::observed::{Capabilities, Feature, Observed, ObservedDatabase, ServerBuild};
+use crate::observed::{
+    Capabilities, Feature, Judgement, Observed, ObservedDatabase, ServerBuild, SettingValue,
+};
 use crate::plan::words::Bytes;
 
 /// Why a database cannot be made or changed as asked.
@@ -63,6 +65,18 @@ pub enum DatabaseRefusal {
         platform: String,
         /// The nearest name that it has.
         nearest: Option<String>,
+    },
+    /// A value that the server does not take.
+    #[error("PostgreSQL {version} refuses `{name} = {value}`: {reason}")]
+    SettingRefused {
+        /// The setting.
+        name: String,
+        /// Its value.
+        value: String,
+        /// The server's major version.
+        version: MajorVersion,
+        /// What the server says.
+        reason: String,
     },
     /// A repository that this platform does not have.
     #[error("there is no repository {name:?} {platform}")]
@@ -128,6 +142,9 @@ impl IntoProblem for DatabaseRefusal {
                     None => problem,
                 };
                 problem.hint(format!("Install the extension for PostgreSQL {version}."))
+            }
+            Self::SettingRefused { name, .. } => {
+                user("setting-refused").hint(format!("Change the value of `{name}`."))
             }
             Self::UnknownRepository { known, .. } => {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -204,11 +221,11 @@ pub(in crate::plan) fn of_database(
                 refuse(refusal, want.place("spec.extensions"));
             }
             if current.is_none_or(|current| current.parameters != want.parameters) {
-                problems.extend(refused_parameters(
-                    &want.parameters,
-                    &build.parameters,
-                    &want.origin,
-                ));
+                let refused = refused_parameters(&want.parameters, &build.parameters, &want.origin);
+                if refused.is_empty() {
+                    problems.extend(refused_values(want, build.major, world));
+                }
+                problems.extend(refused);
             }
         }
     }
@@ -220,6 +237,43 @@ pub(in crate::plan) fn of_database(
         problems.push(refusal.problem().at(want.place("spec.bootstrap.restore")));
     }
     problems
+}
+
+/// What the server itself has said against values.
+fn refused_values(
+    want: &Database,
+    version: MajorVersion,
+    world: &Observed,
+) -> impl Iterator<Item = Problem> {
+    let judged = world.capabilities.judged.as_ref();
+    let settings = settings(want, version);
+    settings.filter_map(move |setting| {
+        let Judgement::Refused(reason) = judged?.get(&setting)? else {
+            return None;
+        };
+        let place = want.place(&format!("spec.parameters.{}", setting.name));
+        let refusal = DatabaseRefusal::SettingRefused {
+            name: setting.name,
+            value: setting.value,
+            version,
+            reason: reason.clone(),
+        };
+        Some(refusal.problem().at(place))
+    })
+}
+
+/// The settings that a database asks for, on a server of this version.
+pub(in crate::plan) fn settings(
+    want: &Database,
+    major: MajorVersion,
+) -> impl Iterator<Item = SettingValue> {
+    want.parameters
+        .iter()
+        .map(move |(name, value)| SettingValue {
+            major,
+            name: name.clone(),
+            value: value.clone(),
+        })
 }
 
 fn features(want: &Database) -> [(bool, Feature, &'static str, &'static str); 4] {
