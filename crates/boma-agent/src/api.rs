@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use boma_instance::Assignment;
 use boma_instance::api::{self, Accepted, Reported};
@@ -15,7 +15,7 @@ use boma_problem::{Class, Problem};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::backups::Order;
+use crate::backups::{Order, Reply};
 
 /// Longest a status request is held open; clients ask again.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -28,9 +28,9 @@ pub(crate) const QUEUE: usize = 8;
 #[derive(Debug)]
 pub(crate) enum Request {
     /// Accept an assignment.
-    Accept(Box<Assignment>, oneshot::Sender<Result<Accepted, Problem>>),
+    Accept(Box<Assignment>, Reply<Accepted>),
     /// Restart the server.
-    Restart(oneshot::Sender<Result<(), Problem>>),
+    Restart(Reply<()>),
     /// Observe now.
     Look,
     /// End the agent, leave the server.
@@ -53,6 +53,10 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route(api::LOOK, post(look))
         .route(api::RESTART, post(restart))
         .route(api::BACKUPS, post(back_up))
+        .route(
+            &format!("{}/{{label}}", api::BACKUPS),
+            delete(delete_backup),
+        )
         .route(api::DRILL, post(prove))
         .route(api::ARCHIVE, post(archive))
         .route(api::EXIT, post(exit))
@@ -81,71 +85,50 @@ fn ending() -> Refused {
     ))
 }
 
+/// Hands something over, and waits for what comes of it.
+async fn answered<M, T>(
+    queue: &mpsc::Sender<M>,
+    message: impl FnOnce(Reply<T>) -> M,
+) -> Result<T, Refused> {
+    let (reply, answer) = oneshot::channel();
+    let sent = queue.send(message(reply)).await;
+    sent.map_err(|_closed| ending())?;
+    let answer = answer.await.map_err(|_closed| ending())?;
+    answer.map_err(Refused)
+}
+
 async fn accept(
     State(handle): State<Handle>,
     Json(assignment): Json<Assignment>,
 ) -> Result<Json<Accepted>, Refused> {
-    let (reply, answer) = oneshot::channel();
-    let request = Request::Accept(Box::new(assignment), reply);
-    handle
-        .requests
-        .send(request)
-        .await
-        .map_err(|_closed| ending())?;
-    answer
-        .await
-        .map_err(|_closed| ending())?
-        .map(Json)
-        .map_err(Refused)
+    let message = |reply| Request::Accept(Box::new(assignment), reply);
+    answered(&handle.requests, message).await.map(Json)
 }
 
 async fn restart(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
-    let (reply, answer) = oneshot::channel();
-    handle
-        .requests
-        .send(Request::Restart(reply))
-        .await
-        .map_err(|_closed| ending())?;
-    answer.await.map_err(|_closed| ending())?.map_err(Refused)?;
+    answered(&handle.requests, Request::Restart).await?;
     Ok(StatusCode::OK)
 }
 
 async fn back_up(State(handle): State<Handle>) -> Result<Json<BackupSummary>, Refused> {
-    let (reply, answer) = oneshot::channel();
-    handle
-        .orders
-        .send(Order::BackUp(reply))
-        .await
-        .map_err(|_closed| ending())?;
-    answer
-        .await
-        .map_err(|_closed| ending())?
-        .map(Json)
-        .map_err(Refused)
+    answered(&handle.orders, Order::BackUp).await.map(Json)
+}
+
+async fn delete_backup(
+    State(handle): State<Handle>,
+    Path(label): Path<String>,
+) -> Result<StatusCode, Refused> {
+    let message = |reply| Order::Delete(label, reply);
+    answered(&handle.orders, message).await?;
+    Ok(StatusCode::OK)
 }
 
 async fn prove(State(handle): State<Handle>) -> Result<Json<Drill>, Refused> {
-    let (reply, answer) = oneshot::channel();
-    handle
-        .orders
-        .send(Order::Prove(reply))
-        .await
-        .map_err(|_closed| ending())?;
-    answer
-        .await
-        .map_err(|_closed| ending())?
-        .map(Json)
-        .map_err(Refused)
+    answered(&handle.orders, Order::Prove).await.map(Json)
 }
 
 async fn archive(State(handle): State<Handle>) -> Result<StatusCode, Refused> {
-    let (reply, answer) = oneshot::channel();
-    handle
-        .orders
-        .send(Order::Archive(reply))
-        .await
-        .map_err(|_closed| ending())?;
-    answer.await.map_err(|_closed| ending())?.map_err(Refused)?;
+    answered(&handle.orders, Order::Archive).await?;
     Ok(StatusCode::OK)
 }
 

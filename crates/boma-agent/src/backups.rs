@@ -21,16 +21,18 @@ use std::time::Duration;
 use boma_backup::meter::Meter;
 use boma_backup::retention::schedule::{Attempts, Schedule};
 use boma_backup::retention::window::{PointInTime, window};
+use boma_backup::wal::outlook::Measured;
 use boma_instance::Assignment;
 use boma_instance::backup::{BackupStatus, BackupSummary, Drill, Progress, Work};
 use boma_problem::{Class, IntoProblem as _, Problem};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use self::link::{Link, Links};
 pub(crate) use self::statements::add_to;
+pub(crate) use self::take::read_manifest;
 use crate::host::Failure;
 use crate::wal::Carriers;
 
@@ -45,6 +47,13 @@ const LISTED: Duration = Duration::from_mins(10);
 
 /// After a repository did not answer.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// How long a base backup or a restore may move no byte. Beginning a backup waits for a checkpoint,
+/// ending it for the write-ahead log; both are given up sooner.
+const STANDSTILL: Duration = Duration::from_hours(1);
+
+/// Minutes between two measures from which growth is known.
+const GROWTH_SEEN: SignedDuration = SignedDuration::from_mins(5);
 
 /// Orders that may wait; people give one at a time.
 pub(crate) const ORDERS: usize = 4;
@@ -65,6 +74,8 @@ pub(crate) struct Situation {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Report {
     pub(crate) status: Option<BackupStatus>,
+    /// What waited to be archived some minutes ago.
+    pub(crate) earlier: Option<Measured>,
     /// What keeps backups, or a restore, from being made.
     pub(crate) problem: Option<Problem>,
     /// Jobs that have ended; the main task looks again when it grows.
@@ -82,6 +93,8 @@ pub(crate) enum Order {
     Archive(Reply<()>),
     /// Restore the newest backup, to prove it.
     Prove(Reply<Drill>),
+    /// Delete the base backup of this name.
+    Delete(String, Reply<()>),
 }
 
 /// What a job came to.
@@ -95,6 +108,8 @@ struct Job {
     meter: Meter,
     work: Work,
     started_at: Timestamp,
+    /// Bytes that were done when it last got on, and when that was.
+    pulse: (u64, Instant),
     task: JoinHandle<Result<Done, Failure>>,
     replies: Vec<Reply<BackupSummary>>,
     drills: Vec<Reply<Drill>>,
@@ -157,10 +172,13 @@ pub(crate) struct Backups {
     ended: u64,
     asked: Vec<Reply<BackupSummary>>,
     asked_drills: Vec<Reply<Drill>>,
+    deletions: Vec<(String, Reply<()>)>,
     /// The last drill.
     drill: LastDrill,
+    /// Measures of what waits to be archived: one that is some minutes old, and the next such.
+    earlier: (Option<Measured>, Option<Measured>),
     /// Answers that are given once the status says the same.
-    answers: Vec<(Reply<BackupSummary>, Result<BackupSummary, Failure>)>,
+    answers: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Backups {
@@ -183,7 +201,9 @@ impl Backups {
             ended: 0,
             asked: Vec::new(),
             asked_drills: Vec::new(),
+            deletions: Vec::new(),
             drill: LastDrill::Unread,
+            earlier: (None, None),
             answers: Vec::new(),
         }
     }
@@ -200,10 +220,11 @@ impl Backups {
                     Some(Order::BackUp(reply)) => self.asked.push(reply),
                     Some(Order::Archive(reply)) => self.archive(reply),
                     Some(Order::Prove(reply)) => self.asked_drills.push(reply),
+                    Some(Order::Delete(label, reply)) => self.deletions.push((label, reply)),
                     None => break,
                 },
-                // Cancel-safe: only waits.
-                () = finished(self.job.as_mut()) => {}
+                // Cancel-safe: a task that has not ended is waited for again.
+                result = ended(self.job.as_mut()) => self.reap(result),
                 // Cancel-safe: a timer.
                 () = tokio::time::sleep(wait) => {}
             }
@@ -216,7 +237,7 @@ impl Backups {
     /// Looks, decides, begins, reports; says when to look again.
     async fn pass(&mut self) -> Duration {
         let situation = self.situation.borrow_and_update().clone();
-        self.reap().await;
+        self.end_what_stands_still();
         let Some(want) = &situation.want else {
             return MEASURED;
         };
@@ -235,6 +256,7 @@ impl Backups {
             return AGAIN;
         }
         if self.job.is_none() {
+            self.delete(want).await;
             self.begin(want, &situation);
         }
         self.publish(want);
@@ -244,18 +266,24 @@ impl Backups {
         }
     }
 
-    /// Takes the result of a job that has ended.
-    async fn reap(&mut self) {
-        if !self.job.as_ref().is_some_and(|job| job.task.is_finished()) {
-            return;
+    /// Ends a job that does not get on: a store or a file system that never answers would keep all
+    /// later ones from being made. What it left is cleared by the next one.
+    fn end_what_stands_still(&mut self) {
+        let Some(job) = &mut self.job else { return };
+        let done = job.meter.done();
+        if done != job.pulse.0 {
+            job.pulse = (done, Instant::now());
         }
+        if stands_still(job.work, job.pulse.1.elapsed()) {
+            job.meter.cancel();
+            job.task.abort();
+        }
+    }
+
+    /// Takes the result of a job that has ended.
+    fn reap(&mut self, result: Result<Result<Done, Failure>, JoinError>) {
         let Some(job) = self.job.take() else { return };
-        let result = job.task.await.unwrap_or_else(|error| {
-            let problem = Problem::from_error(Class::Internal, "backup-broken", &error);
-            Err(problem
-                .hint("Please report this, with the log of the agent: `boma logs --agent`.")
-                .into())
-        });
+        let result = result.unwrap_or_else(|error| Err(Box::new(cut_off(job.work, &error))));
         self.ended += 1;
         self.listed_at = None;
         match &result {
@@ -277,10 +305,10 @@ impl Backups {
         for reply in job.replies {
             let answer = match &result {
                 Ok(Done::BackedUp(summary)) => Ok((**summary).clone()),
-                Ok(Done::Restored | Done::Drilled(_)) => Err(Box::new(busy())),
-                Err(problem) => Err(problem.clone()),
+                Ok(Done::Restored | Done::Drilled(_)) => Err(busy()),
+                Err(problem) => Err((**problem).clone()),
             };
-            self.answers.push((reply, answer));
+            self.answer(reply, answer);
         }
         for reply in job.drills {
             let answer = match &result {
@@ -288,8 +316,26 @@ impl Backups {
                 Ok(Done::Restored | Done::BackedUp(_)) => Err(busy()),
                 Err(problem) => Err((**problem).clone()),
             };
+            self.answer(reply, answer);
+        }
+    }
+
+    /// Answers once the status says the same.
+    fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, Problem>) {
+        self.answers.push(Box::new(move || {
             // Whoever asked may have gone.
             let _gone = reply.send(answer);
+        }));
+    }
+
+    /// Deletes what was named: between two jobs, so that nothing that runs compares with it.
+    async fn delete(&mut self, want: &Assignment) {
+        for (label, reply) in std::mem::take(&mut self.deletions) {
+            let deleted = match &mut self.links.archive {
+                Some(link) => link.delete(&label).await.map_err(|problem| *problem),
+                None => Err(not_backed_up(want)),
+            };
+            self.answer(reply, deleted);
         }
     }
 
@@ -318,6 +364,9 @@ impl Backups {
             let _gone = reply.send(Err(problem.clone()));
         }
         for reply in self.asked_drills.drain(..) {
+            let _gone = reply.send(Err(problem.clone()));
+        }
+        for (_, reply) in self.deletions.drain(..) {
             let _gone = reply.send(Err(problem.clone()));
         }
     }
@@ -398,6 +447,7 @@ impl Backups {
             meter,
             work,
             started_at,
+            pulse: (0, Instant::now()),
             task,
             replies: Vec::new(),
             drills: Vec::new(),
@@ -432,8 +482,10 @@ impl Backups {
     }
 
     fn publish(&mut self, want: &Assignment) {
+        let status = self.status(want);
         let report = Report {
-            status: self.status(want),
+            earlier: self.earlier_than(status.as_ref(), Timestamp::now()),
+            status,
             problem: self.problem.clone(),
             ended: self.ended,
         };
@@ -442,10 +494,21 @@ impl Backups {
             *old = report;
             changed
         });
-        for (reply, answer) in self.answers.drain(..) {
-            // Whoever asked may have gone.
-            let _gone = reply.send(answer.map_err(|problem| *problem));
+        for answer in self.answers.drain(..) {
+            answer();
         }
+    }
+
+    /// A measure of what waits to be archived that is old enough to show growth.
+    fn earlier_than(&mut self, status: Option<&BackupStatus>, now: Timestamp) -> Option<Measured> {
+        let waiting_bytes = status?.archive.waiting_bytes;
+        let is_old = |one: Measured| now.duration_since(one.at) >= GROWTH_SEEN;
+        if self.earlier.1.is_none_or(is_old) {
+            let at = now;
+            let measured = Some(Measured { at, waiting_bytes });
+            self.earlier = (self.earlier.1, measured);
+        }
+        self.earlier.0
     }
 
     /// What is known; none: nothing was measured, or nothing is backed up and nothing goes on.
@@ -486,15 +549,41 @@ impl Backups {
 }
 
 /// Waits until a job has ended; for ever, when there is none.
-async fn finished(job: Option<&mut Job>) {
-    /// The handle itself is awaited once only, where its result is taken.
-    const ASKED: Duration = Duration::from_millis(50);
-    let Some(job) = job else {
-        return std::future::pending().await;
-    };
-    while !job.task.is_finished() {
-        tokio::time::sleep(ASKED).await;
+async fn ended(job: Option<&mut Job>) -> Result<Result<Done, Failure>, JoinError> {
+    match job {
+        Some(job) => (&mut job.task).await,
+        None => std::future::pending().await,
     }
+}
+
+/// Whether work that has moved no byte for so long is given up. A drill replays the log meanwhile,
+/// and has a patience of its own.
+fn stands_still(work: Work, since: Duration) -> bool {
+    match work {
+        Work::Backup | Work::Restore => since >= STANDSTILL,
+        Work::Drill | Work::Verify => false,
+    }
+}
+
+/// A job that was ended from outside, or that broke.
+fn cut_off(work: Work, error: &JoinError) -> Problem {
+    if error.is_cancelled() {
+        let what = match work {
+            Work::Backup => "the base backup",
+            Work::Restore => "the restore",
+            Work::Verify => "the check of the repository",
+            Work::Drill => "the drill",
+        };
+        let text = format!(
+            "{what} moved no byte for {} minutes and was ended",
+            STANDSTILL.as_secs() / 60
+        );
+        return Problem::new(Class::Transient, "backup-stalled", text).hint(
+            "The repository or the disk does not answer; it is tried again. `boma logs --agent` says what was asked last.",
+        );
+    }
+    Problem::from_error(Class::Internal, "backup-broken", error)
+        .hint("Please report this, with the log of the agent: `boma logs --agent`.")
 }
 
 fn busy() -> Problem {

@@ -37,6 +37,7 @@ use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::backups::read_manifest;
 use crate::host::{Failure, failure, system_user};
 use crate::wal::{Carriers, router};
 
@@ -147,7 +148,7 @@ pub async fn clear(dir: &Path, run_dir: &Path) -> Result<(), Box<Problem>> {
 
 async fn attempt(job: &DrillJob<'_>, choice: &Choice, meter: &Meter) -> Result<Proof, Failure> {
     clear(job.dir, job.run_dir).await?;
-    let manifest = read_manifest(job, choice).await?;
+    let manifest = read_manifest(job.repository, &job.catalog.prefix, &choice.label).await?;
     check_room(job.dir, manifest.data_bytes())?;
     let (scratch, sockets) = (job.dir.join(NAME), job.run_dir.join(NAME));
     for path in [&scratch, &sockets] {
@@ -185,22 +186,6 @@ async fn attempt(job: &DrillJob<'_>, choice: &Choice, meter: &Meter) -> Result<P
         Some(warning) => Err(Box::new(warning)),
         None => proof,
     }
-}
-
-async fn read_manifest(job: &DrillJob<'_>, choice: &Choice) -> Result<Manifest, Failure> {
-    let name = job.catalog.prefix.manifest(&choice.label);
-    let bytes = job.repository.get(&name).await.map_err(failure)?;
-    let manifest = bytes.and_then(|bytes| Manifest::decode(&bytes).ok());
-    manifest.ok_or_else(|| {
-        Box::new(
-            Problem::new(
-                Class::Config,
-                "repository-damaged",
-                format!("`{name}` is not in the backup repository, or cannot be read"),
-            )
-            .hint("`boma backup verify` lists what is damaged and which backups are whole."),
-        )
-    })
 }
 
 fn check_room(dir: &Path, data_bytes: u64) -> Result<(), Failure> {

@@ -49,6 +49,23 @@ pub(crate) fn failure(error: impl IntoProblem) -> Failure {
     Box::new(error.problem())
 }
 
+/// The PostgreSQL in a directory.
+pub(crate) fn discover(bin_dir: &Path) -> Result<Installation, Failure> {
+    let found = Installations::discover(&SearchPaths::only([bin_dir.to_owned()]));
+    found.newest().cloned().ok_or_else(|| {
+        let why = found.broken().first().map(|broken| broken.why.to_string());
+        let text = format!(
+            "the PostgreSQL in `{}` cannot be used: {}",
+            bin_dir.display(),
+            why.unwrap_or_else(|| "it is gone".into())
+        );
+        let problem = Problem::new(Class::Config, "postgres-broken", text);
+        problem
+            .hint("Install it again; `boma postgres list` shows what this machine has.")
+            .into()
+    })
+}
+
 /// Inode and modification time, seconds and nanoseconds, of a file.
 type Stamp = (u64, i64, i64);
 
@@ -206,22 +223,7 @@ impl Host {
         {
             return Ok(installation.clone());
         }
-        let found = Installations::discover(&SearchPaths::only([self.bin_dir.clone()]));
-        let installation = found.newest().cloned().ok_or_else(|| {
-            let why = found.broken().first().map(|broken| broken.why.to_string());
-            let problem = Problem::new(
-                Class::Config,
-                "postgres-broken",
-                format!(
-                    "the PostgreSQL in `{}` cannot be used: {}",
-                    self.bin_dir.display(),
-                    why.unwrap_or_else(|| "it is gone".into())
-                ),
-            );
-            Box::new(
-                problem.hint("Install it again; `boma postgres list` shows what this machine has."),
-            )
-        })?;
+        let installation = discover(&self.bin_dir)?;
         self.installation = Some((stamp, installation.clone()));
         Ok(installation)
     }

@@ -11,7 +11,9 @@ pub use application::{
     ApplicationComputed, ApplicationPhase, GrantComputed, PreDeployComputed, ProcessComputed,
     application,
 };
-pub use database::{DatabaseComputed, DatabasePhase, GranteeComputed, InstanceComputed, database};
+pub use database::{
+    DatabaseComputed, DatabasePhase, GranteeComputed, InstanceComputed, database, replaced,
+};
 
 use crate::catalog::Subject;
 use crate::plan::Plan;

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use boma_instance::backup::RecoveryTarget;
 use boma_instance::names::Turn;
 use boma_instance::settings::ServerParameters;
+use boma_instance::wal::Timeline;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, MajorVersion, Verifier};
 use boma_problem::Problem;
 use jiff::Timestamp;
@@ -24,6 +26,37 @@ pub struct Observed {
     pub grants: BTreeMap<GrantKey, ObservedGrant>,
     /// Applications that were registered.
     pub applications: BTreeMap<ApplicationKey, ObservedApplication>,
+    /// Databases that a person wants to be replaced by what they were.
+    pub replacements: BTreeMap<DatabaseKey, Replacement>,
+}
+
+/// A person's wish to have a database replaced. It is forgotten in the moment in which the two
+/// servers change places.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replacement {
+    /// The name of the other server, until it takes the database's place; then that of the
+    /// replaced one.
+    pub beside: DatabaseKey,
+    /// What takes its place.
+    pub by: ReplacedBy,
+    /// When it was asked for.
+    pub asked_at: Timestamp,
+}
+
+/// What takes the place of a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum ReplacedBy {
+    /// A new server, made from the database's own backups.
+    Backups {
+        /// The moment.
+        target: RecoveryTarget,
+        /// The line of history that it is on; none: the newest.
+        timeline: Option<Timeline>,
+    },
+    /// The server that was replaced before, and was kept.
+    Kept,
 }
 
 /// What a platform can do; what it cannot is said at plan time.
@@ -93,6 +126,8 @@ pub enum Feature {
     Backups,
     /// `bootstrap.restore`.
     Restore,
+    /// Another server taking the place of a database's.
+    Replace,
     /// `env` values of the form `{secret: name}`.
     NamedSecrets,
 }
@@ -118,6 +153,10 @@ pub struct DatabaseRecord {
     pub deletion_protection: bool,
     /// `backupConfig.retentionDays` as last applied: how long a retired database is kept.
     pub retention_days: u16,
+    /// The database that this one stands beside: made to replace it, or replaced and kept; none:
+    /// it is one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<DatabaseKey>,
 }
 
 /// Whether a database is in use.

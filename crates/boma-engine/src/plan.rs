@@ -9,7 +9,8 @@
 //!   record database ──┼─► put instance ─► await ─► deliver environment ─► preDeploy ─► restart
 //!   set life: active ─┘        │            │
 //!                              │            ├─► forget grant ─► forget application
-//!   stop application ──────────┘            └─► set life: retired
+//!   stop application ──────────┘            ├─► set life: retired
+//!                                           └─► exchange
 //! ```
 
 mod action;
@@ -24,6 +25,7 @@ mod draft;
 mod join;
 mod refusal;
 mod removal;
+mod replacement;
 mod rotation;
 mod view;
 mod waiting;
@@ -47,6 +49,7 @@ pub use deployment::{Deployment, PlannedBinding, Reach};
 pub(crate) use display::words_of;
 pub(crate) use draft::role;
 pub use refusal::{ApplicationRefusal, DatabaseRefusal, RemovalRefusal, RestoreRefusal};
+pub use replacement::{Stage, stage as replacement_stage};
 pub use rotation::{GRACE, GRACE_ELSEWHERE, Rotation};
 pub use view::{BlockedView, PlanView, StepView, SubjectView, WaitingView};
 pub use waiting::{Stopped, WaitingOn};

@@ -166,6 +166,18 @@ pub trait Platform: Send + Sync + 'static {
         life: Life,
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
 
+    /// Makes instance `id`, which is registered as `beside`, the one of database `key`, with its
+    /// address and names; the one that `key` has had is kept under `beside`, retired from `since`
+    /// on and until a person purges it. Forgets the wish for it in the same moment. Refuses while
+    /// one of the two runs; changes nothing when `key` has the instance already.
+    fn exchange(
+        &self,
+        key: &DatabaseKey,
+        id: InstanceId,
+        beside: &DatabaseKey,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+
     /// Destroys an instance and all of its data. Only ever called on a person's word, for an
     /// instance that is retired; refuses any other.
     fn purge(

@@ -137,7 +137,13 @@ pub fn machine() -> Capabilities {
         platform: "on this machine".to_owned(),
         servers: builds.into(),
         searched: vec!["/usr/lib/postgresql".to_owned()],
-        features: [Feature::Commands, Feature::Backups, Feature::Restore].into(),
+        features: [
+            Feature::Commands,
+            Feature::Backups,
+            Feature::Restore,
+            Feature::Replace,
+        ]
+        .into(),
         repositories: ["default".to_owned()].into(),
         cpu_millis: None,
         memory_bytes: None,

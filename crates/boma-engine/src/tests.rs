@@ -5,6 +5,7 @@ mod die_at_every_step;
 mod engine;
 mod growth;
 mod properties;
+mod replacement;
 mod rotation;
 mod scenarios;
 mod texts;

@@ -10,6 +10,7 @@
 //! | `POST /v1/wal/{file}` | → 200 when the file of `pg_wal` is durable in the repository; else a `Problem` |
 //! | `GET /v1/wal/{file}?to=PATH` | → 200 when it was written there; 404 with the body [`ABSENT`] when the repository answers and does not have it; else a `Problem` |
 //! | `POST /v1/backups` | → 200 [`BackupSummary`](crate::backup::BackupSummary) when the backup is whole; else a `Problem`. The work goes on when the caller goes away; its progress is in the status |
+//! | `DELETE /v1/backups/{label}` | → 200 when that backup is gone; else a `Problem`: others need it, or it is the last whole one |
 //! | `POST /v1/archive` | → 200 when all that was written until now is durable in the repository; else a `Problem` |
 //! | `POST /v1/drill` | → 200 [`Drill`](crate::backup::Drill) when a backup was restored to prove it, whatever came of it; else a `Problem` |
 //! | `POST /v1/exit` | → 202; the agent ends and leaves the server running |
@@ -33,7 +34,7 @@ pub const WAL: &str = "/v1/wal/";
 /// Body of the answer that a file is not in the archive. An agent that does not know the path
 /// answers with the same status, and that must never be taken for it: recovery would end early.
 pub const ABSENT: &str = "not in the archive";
-/// Base backups: takes one.
+/// Base backups: takes one; with a name behind it, deletes that one.
 pub const BACKUPS: &str = "/v1/backups";
 /// Restores the newest backup beside the instance, to prove it.
 pub const DRILL: &str = "/v1/drill";

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod error;
+mod exchange;
 mod instances;
 mod judge;
 mod keys;
@@ -285,6 +286,16 @@ impl Platform for LocalPlatform {
 
     async fn set_life(&self, key: &DatabaseKey, life: Life) -> Result<(), PlatformError> {
         self.change_life(key, life).await
+    }
+
+    async fn exchange(
+        &self,
+        key: &DatabaseKey,
+        id: InstanceId,
+        beside: &DatabaseKey,
+        since: Timestamp,
+    ) -> Result<(), PlatformError> {
+        self.exchange_instances(key, id, beside, since).await
     }
 
     async fn purge(&self, key: &DatabaseKey, id: InstanceId) -> Result<(), PlatformError> {

@@ -15,6 +15,7 @@ mod databases;
 mod grants;
 mod journal;
 mod rekey;
+mod replacements;
 mod repositories;
 mod schema;
 
@@ -38,6 +39,7 @@ pub use grants::AskedRotation;
 pub use journal::RecordedEvent;
 use rekey::Keyring;
 pub(crate) use rekey::{fits, rekey};
+pub(crate) use replacements::Exchange;
 
 /// How long a write waits for another process that is writing.
 const BUSY: Duration = Duration::from_secs(10);

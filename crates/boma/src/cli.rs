@@ -60,6 +60,17 @@ pub(crate) enum ListFormat {
     Name,
 }
 
+/// How to print one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OneFormat {
+    /// For people.
+    Text,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
 /// How to print problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
@@ -131,10 +142,10 @@ pub(crate) enum Command {
     /// Take and list base backups, and keep the keys that they are read with
     #[command(subcommand)]
     Backup(BackupCommand),
-    /// Make a new database from the backups of another, as of a moment
+    /// Bring a database back as it was at a moment, as a new one or in place
     Restore(RestoreArgs),
     /// Make a new database like another is now
-    Fork(RestoreArgs),
+    Fork(ForkArgs),
     /// Open psql on a database, as one of its applications or as the superuser
     Psql(PsqlArgs),
     /// Show the log of a database or an application
@@ -335,7 +346,11 @@ pub(crate) enum BackupCommand {
     /// Take a base backup now, and wait until it is whole
     Create(BackupArgs),
     /// List the base backups of a database, and what can be restored
-    List(BackupArgs),
+    List(BackupListArgs),
+    /// Show everything about one base backup
+    Describe(OneBackupArgs),
+    /// Delete one base backup; refused when others need it, and for the last whole one
+    Delete(DeleteBackupArgs),
     /// Read everything in the repository, and say which backups are whole
     Verify(BackupArgs),
     /// Prove the newest backup: restore it beside the database, check it, and let it go
@@ -351,6 +366,40 @@ pub(crate) struct BackupArgs {
     pub(crate) database: String,
 }
 
+/// Arguments of `backup list`.
+#[derive(Debug, Args)]
+pub(crate) struct BackupListArgs {
+    /// Name of the database
+    pub(crate) database: String,
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) output: ListFormat,
+}
+
+/// Arguments of `backup describe`.
+#[derive(Debug, Args)]
+pub(crate) struct OneBackupArgs {
+    /// Name of the database
+    pub(crate) database: String,
+    /// Name of the base backup; `backup list` shows them
+    pub(crate) backup: String,
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t = OneFormat::Text)]
+    pub(crate) output: OneFormat,
+}
+
+/// Arguments of `backup delete`.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteBackupArgs {
+    /// Name of the database
+    pub(crate) database: String,
+    /// Name of the base backup; `backup list` shows them
+    pub(crate) backup: String,
+    /// Do not ask for the backup's name
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
 /// Arguments of `backup key`.
 #[derive(Debug, Args)]
 pub(crate) struct KeyArgs {
@@ -362,10 +411,35 @@ pub(crate) struct KeyArgs {
     pub(crate) import: bool,
 }
 
-/// Arguments of `restore` and `fork`.
+/// Arguments of `restore`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct RestoreArgs {
-    /// Name of the database whose backups are used; it is not touched
+    /// Name of the database whose backups are used
+    pub(crate) database: String,
+    /// Make a new database of this name; the other is not touched
+    #[arg(long = "as", value_name = "NEW", group = "what")]
+    pub(crate) new: Option<String>,
+    /// Replace the database itself, once what was restored was seen to be well; what it was is kept
+    #[arg(long, group = "what")]
+    pub(crate) in_place: bool,
+    /// Give a restore in place up, or bring back what it has replaced
+    #[arg(long, group = "what", conflicts_with_all = ["moment", "timeline"])]
+    pub(crate) undo: bool,
+    /// Destroy what restores in place have replaced
+    #[arg(long, group = "what", conflicts_with_all = ["moment", "timeline"])]
+    pub(crate) forget_old: bool,
+    /// The database's name again, in place of being asked for it before something is destroyed
+    #[arg(long, value_name = "NAME", requires = "forget_old")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+/// Arguments of `fork`.
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    /// Name of the database that is forked; it is not touched
     pub(crate) database: String,
     /// Name of the new database
     #[arg(long = "as", value_name = "NEW")]

@@ -19,6 +19,7 @@ mod recorded;
 mod session;
 mod table;
 mod terminal;
+mod words;
 
 use std::process::ExitCode;
 

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 
 use boma_engine::act::{Progress, Report};
 use boma_engine::plan::{Plan, PlanView, StepId};
+use boma_instance::backup::Work;
+use jiff::Timestamp;
 
 use crate::terminal::{Terminal, Tone, printable};
+use crate::words;
 
 /// Nothing is written over before this: what is quick is not worth a flicker.
 const QUIET_AT_FIRST: Duration = Duration::from_millis(250);
@@ -78,7 +81,12 @@ impl Shown {
                 );
             }
             Progress::Waiting { step, status } => {
-                let line = format!("{}  {:?}", subject(&state.steps, *step), status.phase);
+                let mut line = format!("{}  {:?}", subject(&state.steps, *step), status.phase);
+                let running = status.backup.as_ref().and_then(|one| one.running.as_ref());
+                if let Some(running) = running.filter(|one| one.work == Work::Restore) {
+                    let words = words::progress(running, Timestamp::now());
+                    line = format!("{line}, {words}");
+                }
                 if !self.terminal.is_interactive() {
                     return self.say_when_slow(&mut state, &line);
                 }

@@ -181,6 +181,7 @@ fn record() -> DatabaseRecord {
     DatabaseRecord {
         deletion_protection: false,
         retention_days: 1,
+        beside: None,
     }
 }
 

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use boma_backup::catalog::{Cache, Catalog};
+use boma_backup::expire;
+use boma_backup::format::label::Label;
 use boma_backup::format::names::Prefix;
 use boma_backup::owner::WriterId;
+use boma_backup::retention::choose::Refusal;
 use boma_backup::store::Repository;
 use boma_backup::wal::{Archive, Cluster, Restorer, Shipper};
 use boma_instance::Assignment;
@@ -35,6 +38,19 @@ impl Link {
         let read = Catalog::read(&self.repository, &self.prefix, &mut self.cache);
         self.catalog = Some(read.await.map_err(failure)?);
         Ok(())
+    }
+
+    /// Deletes a base backup that nothing needs, and reads anew what is there.
+    pub(super) async fn delete(&mut self, name: &str) -> Result<(), Failure> {
+        let label: Label = name.parse().map_err(|_not_a_label| {
+            let label = name.to_owned();
+            failure(Refusal::UnknownBackup { label })
+        })?;
+        let (repository, prefix) = (&self.repository, &self.prefix);
+        let deleted = expire::delete(repository, prefix, &mut self.cache, &label, None).await;
+        deleted.map_err(failure)?;
+        tracing::info!(%label, "deleted");
+        self.list().await
     }
 }
 

@@ -6,14 +6,13 @@ use boma_backup::meter::Meter;
 use boma_backup::store::Repository;
 use boma_instance::InstanceSpec;
 use boma_instance::backup::Drill;
-use boma_postgres::programs::{Installations, SearchPaths};
-use boma_problem::{Class, Problem};
 use jiff::{SignedDuration, Timestamp};
 
 use super::link::Link;
+use super::restore::blocking;
 use super::{Done, Places};
 use crate::drill::{DrillJob, drill};
-use crate::host::{Failure, failure};
+use crate::host::{Failure, discover, failure};
 
 /// How long the proof of one drill is good for. Reading and replaying everything costs as much as
 /// a restore, and nothing in a repository changes by itself from one day to the next.
@@ -65,16 +64,7 @@ impl Proving {
 /// Makes a drill, and stores what came of it beside the backups.
 pub(super) async fn prove(places: Places, proving: Proving, meter: Meter) -> Result<Done, Failure> {
     let bin = places.bin_dir.clone();
-    let found = tokio::task::spawn_blocking(move || {
-        Installations::discover(&SearchPaths::only([bin]))
-            .newest()
-            .cloned()
-    });
-    let installation = found
-        .await
-        .ok()
-        .flatten()
-        .ok_or_else(|| no_programs(&places))?;
+    let installation = blocking(move || discover(&bin)).await?;
     let job = DrillJob {
         installation: &installation,
         spec: &proving.spec,
@@ -93,14 +83,4 @@ pub(super) async fn prove(places: Places, proving: Proving, meter: Meter) -> Res
         .await
         .map_err(failure)?;
     Ok(Done::Drilled(Box::new(result)))
-}
-
-fn no_programs(places: &Places) -> Failure {
-    let text = format!(
-        "the PostgreSQL in `{}` cannot be used for a drill",
-        places.bin_dir.display()
-    );
-    Problem::new(Class::Config, "postgres-broken", text)
-        .hint("Install it again; `boma postgres list` shows what this machine has.")
-        .into()
 }

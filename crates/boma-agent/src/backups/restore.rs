@@ -84,7 +84,8 @@ pub(super) async fn restore(
     Ok(Done::Restored)
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs what waits for the disk or for programs where it keeps nothing else waiting.
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -1,15 +1,12 @@
 //! What is said about backups in a status. Pure.
 
+use boma_backup::wal::outlook::{self, ARCHIVED, Measured};
 use boma_instance::backup::{BackupSpec, BackupStatus};
 use boma_instance::{Assignment, Condition, InstanceStatus, Phase, Truth};
 use boma_problem::{Class, Problem};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Report;
-
-/// How long a file may wait to be archived before a person is told: PostgreSQL tries again after a
-/// minute when three attempts have failed.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(3);
 
 /// Adds what is known of backups to a status.
 pub(crate) fn add_to(
@@ -18,9 +15,9 @@ pub(crate) fn add_to(
     report: &Report,
     now: Timestamp,
 ) -> InstanceStatus {
-    let archiving = archiving(want.spec.backup.as_ref(), report.status.as_ref(), now);
-    if archiving.status == Truth::False && want.spec.backup.is_some() {
-        status.problems.push(behind(report, &archiving));
+    let archiving = archiving(want.spec.backup.as_ref(), report, &status, now);
+    if let Some(problem) = hindered(report, &archiving, now) {
+        status.problems.push(problem);
         if status.phase == Phase::Ready {
             status.phase = Phase::Degraded;
         }
@@ -85,54 +82,45 @@ fn backups(spec: Option<&BackupSpec>, report: &Report) -> Condition {
 
 fn archiving(
     spec: Option<&BackupSpec>,
-    status: Option<&BackupStatus>,
+    report: &Report,
+    status: &InstanceStatus,
     now: Timestamp,
 ) -> Condition {
-    let say = |truth, reason, message: String| condition("Archiving", truth, (reason, message));
+    let say = |truth, reason, message: String| condition(ARCHIVED, truth, (reason, message));
     if spec.is_none() {
         let message = "the write-ahead log is not archived, as the manifest says".to_owned();
         return say(Truth::False, "Off", message);
     }
-    let Some(archive) = status.map(|status| &status.archive) else {
+    let Some(archive) = report.status.as_ref().map(|status| &status.archive) else {
         return say(Truth::Unknown, "NotMeasured", "not measured yet".into());
     };
-    let late = archive
-        .waiting_since
-        .filter(|since| now.duration_since(*since) > PATIENCE);
-    match late {
-        Some(since) => say(
-            Truth::False,
-            "Behind",
-            format!(
-                "{} files ({} MiB) wait to be archived, the oldest since {since}",
-                archive.waiting_files,
-                archive.waiting_bytes >> 20
-            ),
-        ),
-        None => say(
-            Truth::True,
-            "Current",
-            match &archive.last_file {
-                Some(file) => format!("{file} was the last"),
-                None => "nothing waits".into(),
-            },
-        ),
-    }
+    let measured = Measured {
+        at: now,
+        waiting_bytes: archive.waiting_bytes,
+    };
+    outlook::condition(measured, archive, report.earlier, status.storage.as_ref())
 }
 
-fn behind(report: &Report, archiving: &Condition) -> Problem {
-    let failure = report
-        .status
-        .as_ref()
-        .and_then(|status| status.archive.failure.clone());
-    failure.unwrap_or_else(|| {
-        Problem::new(
-            Class::Transient,
-            "archive-behind",
-            archiving.message.clone(),
-        )
-        .hint("`boma logs --agent` says what the repository answers.")
-    })
+/// What a person should look at: one failure is tried again within a minute, and is only shown.
+fn hindered(report: &Report, archiving: &Condition, now: Timestamp) -> Option<Problem> {
+    let archive = &report.status.as_ref()?.archive;
+    let message = archiving.message.clone();
+    if archiving.status != Truth::False || archiving.reason == "Off" {
+        return None;
+    }
+    if archiving.reason == outlook::FILLING {
+        let problem = Problem::new(Class::Transient, "archive-fills-disk", message)
+            .hint("`boma logs --agent` says what the repository answers. Until it takes them, free space on the disk: a server whose disk is full stops.");
+        return Some(problem);
+    }
+    if !outlook::is_late(now, archive) {
+        return None;
+    }
+    let failure = archive.failure.clone();
+    Some(failure.unwrap_or_else(|| {
+        Problem::new(Class::Transient, "archive-behind", message)
+            .hint("`boma logs --agent` says what the repository answers.")
+    }))
 }
 
 fn proved(status: Option<&BackupStatus>) -> Condition {

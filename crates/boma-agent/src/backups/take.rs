@@ -163,7 +163,7 @@ pub(super) async fn archive_now(places: &Places, taking: &Taking) -> Result<(), 
 }
 
 /// Reads a manifest by the name of its backup.
-pub(super) async fn read_manifest(
+pub(crate) async fn read_manifest(
     repository: &Repository,
     prefix: &Prefix,
     label: &Label,
@@ -175,7 +175,7 @@ pub(super) async fn read_manifest(
             "repository-damaged",
             format!("the manifest of backup {label} {why}"),
         )
-        .hint("`boma backup list` shows other backups.")
+        .hint("`boma backup verify` lists what is damaged and which backups are whole.")
         .into()
     };
     let found = repository.get(&name).await.map_err(failure)?;

@@ -1,6 +1,5 @@
 use boma_instance::backup::{ArchiveStatus, BackupSpec};
 use boma_instance::{InstanceStatus, Phase, Truth};
-use jiff::SignedDuration;
 
 use super::*;
 use crate::testing::assignment;
@@ -44,7 +43,7 @@ fn truth(status: &InstanceStatus, kind: &str) -> (Truth, String) {
 fn what_was_not_measured_is_unknown() {
     let (want, now) = (backed_up(), Timestamp::UNIX_EPOCH);
     let status = add_to(ready(&want, now), &want, &Report::default(), now);
-    for kind in ["Backups", "Archiving", "RestoreProved"] {
+    for kind in ["Backups", "WalArchived", "RestoreProved"] {
         assert_eq!(truth(&status, kind).0, Truth::Unknown, "{kind}");
     }
     assert_eq!(status.phase, Phase::Ready);
@@ -55,7 +54,7 @@ fn backups_that_are_off_are_told_and_hinder_nothing() {
     let (want, now) = (assignment(1), Timestamp::UNIX_EPOCH);
     let status = add_to(ready(&want, now), &want, &Report::default(), now);
     assert_eq!(truth(&status, "Backups"), (Truth::False, "Off".into()));
-    assert_eq!(truth(&status, "Archiving"), (Truth::False, "Off".into()));
+    assert_eq!(truth(&status, "WalArchived"), (Truth::False, "Off".into()));
     assert_eq!(status.phase, Phase::Ready);
     let problem = not_backed_up(&want);
     assert!(problem.message.contains("not backed up"), "{problem}");
@@ -79,14 +78,18 @@ fn an_archive_that_is_behind_degrades_the_database() {
     };
     let soon = since + SignedDuration::from_mins(1);
     let status = add_to(ready(&want, soon), &want, &report, soon);
-    assert_eq!(truth(&status, "Archiving").0, Truth::True);
+    assert_eq!(truth(&status, "WalArchived").0, Truth::True);
     assert_eq!(status.phase, Phase::Ready);
     let later = since + SignedDuration::from_mins(10);
     let status = add_to(ready(&want, later), &want, &report, later);
-    assert_eq!(truth(&status, "Archiving"), (Truth::False, "Behind".into()));
+    assert_eq!(truth(&status, "WalArchived"), (Truth::False, "Late".into()));
     assert_eq!(status.phase, Phase::Degraded);
     assert_eq!(status.problems[0].code, "archive-behind");
-    assert!(status.problems[0].message.contains("3 files (48 MiB) wait"));
+    assert!(
+        status.problems[0]
+            .message
+            .contains("3 files wait, the oldest for more than 5 minutes")
+    );
 }
 
 #[test]
@@ -95,4 +98,47 @@ fn what_cannot_be_backed_up_now_says_why() {
     assert_eq!(problem.code, "backup-without-server");
     assert!(problem.message.contains("the server does not answer"));
     assert!(busy().message.contains("is being restored"));
+}
+
+#[test]
+fn a_log_that_fills_the_disk_is_told_of_before_it_is_late() {
+    let (want, now) = (backed_up(), Timestamp::UNIX_EPOCH);
+    let mut measured = ready(&want, now);
+    measured.storage = Some(boma_instance::StorageStatus {
+        used_bytes: 1 << 30,
+        size_bytes: 10 << 30,
+        free_bytes: 1 << 30,
+    });
+    let archive = ArchiveStatus {
+        waiting_files: 64,
+        waiting_bytes: 1 << 30,
+        waiting_since: Some(now),
+        ..ArchiveStatus::default()
+    };
+    let report = Report {
+        status: Some(BackupStatus {
+            archive,
+            ..BackupStatus::default()
+        }),
+        ..Report::default()
+    };
+    let status = add_to(measured, &want, &report, now);
+    let said = (Truth::False, "FillingDisk".into());
+    assert_eq!(truth(&status, "WalArchived"), said);
+    assert_eq!(status.phase, Phase::Degraded);
+    assert_eq!(status.problems[0].code, "archive-fills-disk");
+    let text = status.problems[0].message.as_str();
+    assert!(text.contains("there is room for 1024 MiB more"), "{text}");
+}
+
+#[tokio::test]
+async fn work_that_stands_still_is_ended_and_says_so() {
+    assert!(!stands_still(Work::Backup, STANDSTILL / 2));
+    assert!(stands_still(Work::Backup, STANDSTILL));
+    assert!(!stands_still(Work::Drill, STANDSTILL * 2));
+    let task = tokio::spawn(std::future::pending::<()>());
+    task.abort();
+    let problem = cut_off(Work::Backup, &task.await.unwrap_err());
+    assert_eq!(problem.code, "backup-stalled");
+    assert!(problem.message.contains("moved no byte for 60 minutes"));
 }

@@ -17,6 +17,12 @@ const SHARE_PERCENT: u64 = 25;
 /// Hours before the disk is full, at the present growth, at which it is pressing.
 const HOURS_LEFT: u64 = 6;
 
+/// The condition's name.
+pub const ARCHIVED: &str = "WalArchived";
+
+/// Its reason when the disk will be full before long.
+pub const FILLING: &str = "FillingDisk";
+
 /// What was measured at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measured {
@@ -38,7 +44,7 @@ pub fn condition(
     let room = storage.map(room);
     let seconds = room.and_then(|room| seconds_left(now, before, room));
     let (status, reason, message) = if is_pressing(now, room, seconds) {
-        (Truth::False, "FillingDisk", filling(now, room, seconds))
+        (Truth::False, FILLING, filling(now, room, seconds))
     } else if let Some(problem) = &archive.failure {
         let message = format!("{}: {}", files(archive), problem.message);
         (Truth::False, "Failing", message)
@@ -49,7 +55,7 @@ pub fn condition(
         (Truth::True, "Archived", files(archive))
     };
     Condition {
-        kind: "WalArchived".into(),
+        kind: ARCHIVED.into(),
         status,
         reason: reason.into(),
         message,
@@ -79,7 +85,8 @@ fn is_pressing(now: Measured, room: Option<u64>, seconds: Option<u64>) -> bool {
     large || seconds.is_some_and(|seconds| seconds < HOURS_LEFT * 3600)
 }
 
-fn is_late(now: Timestamp, archive: &ArchiveStatus) -> bool {
+/// Whether a file has waited for longer than it takes PostgreSQL to ask again.
+pub fn is_late(now: Timestamp, archive: &ArchiveStatus) -> bool {
     archive
         .waiting_since
         .is_some_and(|since| now.duration_since(since) > PATIENCE)

@@ -77,6 +77,7 @@ fn event_of(action: &Action, entry: &AuditEntry) -> Option<Event> {
     let reason = match action {
         Action::PutInstance(_) => "SpecChanged",
         Action::SetLife { .. } => "LifeChanged",
+        Action::Exchange { .. } => "Replaced",
         Action::RunPreDeploy { .. } => "PreDeployDone",
         Action::RestartApplication { .. } => "Started",
         Action::StopApplication { .. } => "Stopped",

@@ -45,6 +45,11 @@ pub(super) enum Work {
     RecordSource(String),
     RecordDatabase(DatabaseKey, InstanceId, DatabaseRecord),
     SetLife(DatabaseKey, Life),
+    Exchange {
+        key: DatabaseKey,
+        beside: DatabaseKey,
+        id: InstanceId,
+    },
     Issue {
         grant: GrantKey,
         turn: Turn,
@@ -52,11 +57,7 @@ pub(super) enum Work {
         serial: u64,
     },
     Put(DatabaseKey, Box<InstanceSpec>),
-    Await {
-        key: DatabaseKey,
-        id: InstanceId,
-        generation: u64,
-    },
+    Await(DatabaseKey, InstanceId, u64),
     Deliver {
         application: ApplicationKey,
         fingerprint: String,
@@ -140,6 +141,14 @@ impl Learnt {
                 key, id, record, ..
             } => Work::RecordDatabase(key, id, record),
             Action::SetLife { key, life } => Work::SetLife(key, life),
+            Action::Exchange {
+                key, beside, id, ..
+            } => Work::Exchange { key, beside, id },
+            Action::AwaitConverged {
+                key,
+                id,
+                generation,
+            } => Work::Await(key, id, generation),
             Action::IssueCredential {
                 grant,
                 turn,
@@ -157,15 +166,6 @@ impl Learnt {
                     |grant: &GrantKey, turn| self.verifiers.get(&(grant.clone(), turn)).cloned();
                 Work::Put(put.key.clone(), Box::new(put.spec(issued)?))
             }
-            Action::AwaitConverged {
-                key,
-                id,
-                generation,
-            } => Work::Await {
-                key,
-                id,
-                generation,
-            },
             Action::DeliverEnvironment {
                 application,
                 deployment,
@@ -248,6 +248,10 @@ pub(super) async fn perform<P: Platform>(
             platform.record_database(&key, instance, &record).await?;
         }
         Work::SetLife(key, life) => platform.set_life(&key, life).await?,
+        Work::Exchange { key, beside, id } => {
+            let since = (around.clock)();
+            platform.exchange(&key, id, &beside, since).await?;
+        }
         Work::Issue {
             grant,
             turn,
@@ -260,17 +264,9 @@ pub(super) async fn perform<P: Platform>(
         Work::Put(key, spec) => {
             return Ok(Performed::Placed(platform.put_instance(&key, &spec).await?));
         }
-        Work::Await {
-            key,
-            id: instance,
-            generation,
-        } => {
-            let waiting = Waiting {
-                step: id,
-                key,
-                instance,
-                generation,
-            };
+        Work::Await(key, instance, generation) => {
+            let of = (instance, generation);
+            let waiting = Waiting::new(id, key, of);
             waiting.until_settled(platform, around).await?;
         }
         Work::Deliver {
@@ -379,6 +375,15 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn new(step: StepId, key: DatabaseKey, (instance, generation): (InstanceId, u64)) -> Self {
+        Self {
+            step,
+            key,
+            instance,
+            generation,
+        }
+    }
+
     async fn until_settled<P: Platform>(
         self,
         platform: &P,

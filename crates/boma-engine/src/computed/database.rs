@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use boma_instance::backup::BackupStatus;
+use boma_instance::backup::{BackupStatus, Progress};
 use boma_instance::{Access, Condition, InstanceId, InstanceStatus, Phase, names};
 use boma_problem::Problem;
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use super::in_sync;
 use crate::catalog::Catalog;
 use crate::keys::{ApplicationKey, DatabaseKey};
 use crate::observed::{AgentState, Life, Observed, ObservedDatabase};
-use crate::plan::Plan;
+use crate::plan::{Plan, Stage, replacement_stage};
 
 /// Where a database is in its life, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -75,6 +75,13 @@ pub struct DatabaseComputed {
     pub recoverable_from: Option<Timestamp>,
     /// The latest moment that can be restored.
     pub recoverable_until: Option<Timestamp>,
+    /// Bytes of its write-ahead log that wait to be archived.
+    pub archive_waiting_bytes: Option<u64>,
+    /// Since when the oldest of them waits; none: none does, or it is not known.
+    pub archive_waiting_since: Option<Timestamp>,
+    /// Long work that goes on: a base backup, a restore, a drill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_running: Option<Progress>,
     /// The generation of the spec that its agent has accepted.
     pub observed_generation: Option<u64>,
     /// When all of this was measured.
@@ -82,6 +89,12 @@ pub struct DatabaseComputed {
     /// Until when a retired database is kept at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_until: Option<Timestamp>,
+    /// How far its restore in place is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<Stage>,
+    /// What was replaced by a restore in place and is kept, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<DatabaseKey>,
     /// What hinders it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
@@ -165,14 +178,34 @@ pub fn database(
         last_verified_restore: backup.and_then(verified),
         recoverable_from: backup.and_then(|backup| backup.recoverable_from),
         recoverable_until: backup.and_then(|backup| backup.recoverable_until),
+        archive_waiting_bytes: backup.map(|backup| backup.archive.waiting_bytes),
+        archive_waiting_since: backup.and_then(|backup| backup.archive.waiting_since),
+        backup_running: backup.and_then(|backup| backup.running.clone()),
         observed_generation: status.map(|status| status.accepted_generation),
         observed_at: status.map(|status| status.observed_at),
         kept_until: known.and_then(|known| match known.life {
             Life::Active => None,
             Life::Retired { until, .. } => Some(until),
         }),
+        replacement: replacement_stage(key, seen),
+        replaced: replaced(key, seen).map(|(key, _)| key.clone()).collect(),
         problems: problems(known, status),
     }
+}
+
+/// What a database was before it was restored in place, as far as it is kept; oldest first.
+pub fn replaced<'s>(
+    key: &'s DatabaseKey,
+    seen: &'s Observed,
+) -> impl Iterator<Item = (&'s DatabaseKey, &'s ObservedDatabase)> {
+    // Their names begin with the database's and a dot, which no manifest's name has.
+    let first = DatabaseKey::new(key.project.clone(), format!("{}.", key.name));
+    let begins = first.name.clone();
+    let project = key.project.clone();
+    seen.databases
+        .range(first..)
+        .take_while(move |(one, _)| one.project == project && one.name.starts_with(&*begins))
+        .filter(move |(_, one)| one.record.beside.as_ref() == Some(key) && one.life != Life::Active)
 }
 
 fn access(key: &DatabaseKey, catalog: &Catalog, seen: &Observed) -> Vec<GranteeComputed> {

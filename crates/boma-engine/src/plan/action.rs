@@ -63,6 +63,18 @@ pub enum Action {
         /// What it is from now on.
         life: Life,
     },
+    /// Lets two stopped instances change places: one becomes the database's, and the one that it has
+    /// had is kept, retired, under another name. Safe to repeat: it says which is which.
+    Exchange {
+        /// The database.
+        key: DatabaseKey,
+        /// The name that the former instance is kept under.
+        beside: DatabaseKey,
+        /// The instance that becomes the database's.
+        id: InstanceId,
+        /// The one that it has had.
+        former: InstanceId,
+    },
     /// Makes a password and stores it. Safe to repeat: nobody was given the former one, because
     /// what gives it out needs this step.
     IssueCredential {
@@ -282,6 +294,7 @@ impl Action {
             Self::RecordSource { .. } => Subject::Installation,
             Self::RecordDatabase { key, .. }
             | Self::SetLife { key, .. }
+            | Self::Exchange { key, .. }
             | Self::AwaitConverged { key, .. } => key.into(),
             Self::PutInstance(put) => (&put.key).into(),
             Self::IssueCredential { grant, .. }
@@ -312,6 +325,7 @@ impl Action {
             Self::RecordSource { .. } => "record-source",
             Self::RecordDatabase { .. } => "record-database",
             Self::SetLife { .. } => "set-life",
+            Self::Exchange { .. } => "exchange",
             Self::IssueCredential { .. } => "issue-credential",
             Self::PutInstance(_) => "put-instance",
             Self::AwaitConverged { .. } => "await-converged",

@@ -10,6 +10,7 @@ use boma_instance::{InstanceId, Power};
 use super::action::{Action, PlannedVerifier, PutInstance, Step, StepId};
 use super::change::Change;
 use super::draft::is_settled;
+use super::replacement::Stage;
 use super::{Plan, PlanView};
 use crate::catalog::Catalog;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
@@ -146,8 +147,18 @@ impl Check<'_> {
                     );
                 }
             }
+            Action::Exchange {
+                key, id, former, ..
+            } => {
+                let is_down = super::replacement::stage(key, self.seen) == Some(Stage::Swapping);
+                self.must(is_down, "both are stopped before they change places", key);
+                let is_other = id != former;
+                self.must(is_other, "two instances change places", key);
+            }
             Action::RecordDatabase { key, .. } => {
-                let has_manifest = self.catalog.database(key).is_some();
+                let mut orders = self.seen.replacements.values();
+                let has_manifest = self.catalog.database(key).is_some()
+                    || orders.any(|order| order.beside == *key);
                 self.must(
                     has_manifest,
                     "what has no manifest is not recorded anew",

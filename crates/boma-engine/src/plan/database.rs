@@ -13,6 +13,7 @@ use super::draft::{
     is_settled,
 };
 use super::refusal;
+use super::replacement::{self, Stage};
 use super::waiting::{Stopped, WaitingOn};
 use crate::catalog::{Database, Grantee};
 use crate::keys::DatabaseKey;
@@ -38,7 +39,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
             subject: key.into(),
         });
     }
-    let id = seen.map_or_else(ids, |seen| seen.id);
+    let id = seen.map_or_else(&mut *ids, |seen| seen.id);
     let mut needs = Vec::new();
     needs.extend(record(draft, want, seen, id));
     if seen.is_some_and(|seen| seen.life != Life::Active) {
@@ -55,7 +56,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
         draft.logins_of(key, grantee, may_rotate(want, seen), &mut drafted);
     }
     needs.extend(drafted.issues);
-    let stopped = stopped(want, seen);
+    replacement::plan(draft, want, ids);
+    let stopped = stopped(want, seen, replacement::stage(key, draft.seen));
     let origin = origin(want, seen, draft.seen);
     let version = version(want, seen, draft.seen)
         .expect("a database without any PostgreSQL should have been refused");
@@ -322,6 +324,7 @@ fn record(
     let record = DatabaseRecord {
         deletion_protection: want.deletion_protection,
         retention_days: want.backup.retention_days,
+        beside: None,
     };
     let former = seen.map(|seen| &seen.record);
     (former != Some(&record)).then(|| {
@@ -338,8 +341,14 @@ fn record(
     })
 }
 
-fn stopped(want: &Database, seen: Option<&ObservedDatabase>) -> Option<Stopped> {
-    if want.suspended {
+fn stopped(
+    want: &Database,
+    seen: Option<&ObservedDatabase>,
+    replacement: Option<Stage>,
+) -> Option<Stopped> {
+    if let Some(Stage::Stopping | Stage::Swapping) = replacement {
+        Some(Stopped::Replaced)
+    } else if want.suspended {
         Some(Stopped::Suspended)
     } else {
         seen.filter(|seen| seen.held).map(|_| Stopped::Held)

@@ -61,6 +61,13 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
             '-',
             format!("retire: stopped, its data kept at least until {until}"),
         ),
+        Action::Exchange { beside, .. } => one(
+            '~',
+            format!(
+                "what was restored takes its place; what it was is kept as {}",
+                beside.name
+            ),
+        ),
         Action::IssueCredential {
             grant,
             role,
@@ -365,6 +372,7 @@ impl Fate {
             | Action::ForgetApplication { .. } => Self::Removed,
             Action::RecordSource { .. }
             | Action::RecordDatabase { .. }
+            | Action::Exchange { .. }
             | Action::IssueCredential { .. }
             | Action::PutInstance(_)
             | Action::AwaitConverged { .. }

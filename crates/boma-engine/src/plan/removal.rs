@@ -11,6 +11,7 @@ use super::action::{Action, StepId, StopReason};
 use super::database::{self, Shape, Target};
 use super::draft::{Draft, is_settled};
 use super::refusal::{self, RemovalRefusal};
+use super::replacement;
 use super::waiting::Stopped;
 use super::{Blocked, OtherSource};
 use crate::catalog::Subject;
@@ -26,7 +27,7 @@ pub(super) fn refuse_source(draft: &Draft<'_>) -> Option<Blocked> {
     }
     let databases = draft.join.other_databases.iter();
     let databases = databases
-        .filter(|(_, seen)| seen.life == Life::Active)
+        .filter(|(key, seen)| seen.life == Life::Active && !replacement::is_beside(draft, key))
         .map(|(key, _)| Subject::from(*key));
     let applications = draft
         .join
@@ -93,6 +94,7 @@ pub(super) fn retire_databases(draft: &mut Draft<'_>) {
                 draft.plan.warnings.push(refusal::expired(key, until));
             }
             Life::Retired { .. } => {}
+            Life::Active if replacement::is_beside(draft, key) => {}
             Life::Active if database.record.deletion_protection => protected(draft, key, database),
             Life::Active => retire(draft, key, database),
         }

@@ -67,6 +67,8 @@ pub enum Stopped {
     Suspended,
     /// A person stopped it by `boma stop`.
     Held,
+    /// It is being replaced by what it was.
+    Replaced,
 }
 
 impl WaitingOn {
@@ -167,6 +169,7 @@ impl fmt::Display for Stopped {
         f.write_str(match self {
             Self::Suspended => "suspended",
             Self::Held => "stopped by a person",
+            Self::Replaced => "being restored in place",
         })
     }
 }

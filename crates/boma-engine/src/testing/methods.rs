@@ -6,6 +6,7 @@ use std::time::Duration;
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, Phase, Power};
 use boma_problem::Problem;
+use jiff::Timestamp;
 
 use super::state::{Agent, SimulatedApplication, SimulatedDatabase, State};
 use super::{SimulatedPlatform, died, refused};
@@ -128,6 +129,54 @@ impl Platform for SimulatedPlatform {
             if life != Life::Active {
                 database(state, key)?.agent = Agent::Absent;
             }
+            Ok(())
+        })
+    }
+
+    async fn exchange(
+        &self,
+        key: &DatabaseKey,
+        id: InstanceId,
+        beside: &DatabaseKey,
+        since: Timestamp,
+    ) -> Result<(), PlatformError> {
+        self.may("exchange", &key.name)?;
+        for one in [key, beside] {
+            self.effect(|state| {
+                let database = database(state, one)?;
+                let is_stopped = database.life != Life::Active
+                    || database.spec.as_ref().is_some_and(|spec| {
+                        spec.power == Power::Off && database.converged() == Some(spec)
+                    });
+                if !is_stopped {
+                    return Err(refused(format!("{one} changes places and was not stopped")));
+                }
+                database.agent = Agent::Absent;
+                Ok(())
+            })?;
+        }
+        self.write(|state| {
+            let mut new = database(state, beside)?.clone();
+            let mut former = database(state, key)?.clone();
+            if former.id == id {
+                return Ok(());
+            }
+            if new.id != id {
+                return Err(refused(format!("{beside} is not instance {id}")));
+            }
+            std::mem::swap(&mut new.record, &mut former.record);
+            std::mem::swap(&mut new.held, &mut former.held);
+            std::mem::swap(&mut new.listen, &mut former.listen);
+            new.life = Life::Active;
+            former.life = Life::Retired {
+                since,
+                until: Timestamp::MAX,
+            };
+            state.owners.insert(new.id, key.clone());
+            state.owners.insert(former.id, beside.clone());
+            state.databases.insert(key.clone(), new);
+            state.databases.insert(beside.clone(), former);
+            state.replacements.remove(key);
             Ok(())
         })
     }

@@ -15,7 +15,7 @@ use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{
     AgentState, Capabilities, DatabaseRecord, DeliveredEnvironment, Judgement, Life, Observed,
     ObservedApplication, ObservedDatabase, ObservedGrant, ObservedLogin, PreDeployRun,
-    ProcessState, SettingValue,
+    ProcessState, Replacement, SettingValue,
 };
 use crate::platform::{AuditEntry, Credential, Environment, Event};
 
@@ -37,6 +37,8 @@ pub struct State {
     pub connections: BTreeMap<(DatabaseKey, String), u32>,
     /// Applications.
     pub applications: BTreeMap<ApplicationKey, SimulatedApplication>,
+    /// Databases that are to be replaced.
+    pub replacements: BTreeMap<DatabaseKey, Replacement>,
     /// Events.
     pub events: Vec<Event>,
     /// The audit trail.
@@ -141,6 +143,7 @@ impl State {
             rotations: BTreeMap::new(),
             connections: BTreeMap::new(),
             applications: BTreeMap::new(),
+            replacements: BTreeMap::new(),
             events: Vec::new(),
             audit: Vec::new(),
             effects: 0,
@@ -201,6 +204,7 @@ impl State {
             databases: databases.collect(),
             grants: grants.collect(),
             applications: applications.collect(),
+            replacements: self.replacements.clone(),
         }
     }
 

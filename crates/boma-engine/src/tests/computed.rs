@@ -87,6 +87,8 @@ async fn everything_that_was_measured_is_shown() {
       "lastVerifiedRestore": null,
       "recoverableFrom": null,
       "recoverableUntil": null,
+      "archiveWaitingBytes": null,
+      "archiveWaitingSince": null,
       "observedGeneration": 1,
       "observedAt": "2026-11-21T10:00:00.8Z"
     }
@@ -165,6 +167,8 @@ fn what_nothing_is_known_of_is_unknown() {
       "lastVerifiedRestore": null,
       "recoverableFrom": null,
       "recoverableUntil": null,
+      "archiveWaitingBytes": null,
+      "archiveWaitingSince": null,
       "observedGeneration": null,
       "observedAt": null
     }

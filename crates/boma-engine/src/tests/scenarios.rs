@@ -16,13 +16,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use boma_instance::backup::RecoveryTarget;
 use boma_problem::{Class, Problem};
 use jiff::SignedDuration;
 
 use super::world::World;
 use crate::converge::Convergence;
 use crate::keys::{ApplicationKey, DatabaseKey};
-use crate::observed::{Feature, Life, ProcessState};
+use crate::observed::{Feature, Life, ProcessState, ReplacedBy, Replacement};
 use crate::plan::{Asked, OtherSource, PlanView};
 use crate::platform::Platform as _;
 use crate::testing::{Agent, State, application_key, database_key};
@@ -74,13 +75,14 @@ async fn every_scenario_prints_what_its_script_says() {
 }
 
 /// All kinds of steps and of waiting.
-const ALL_KINDS: [&str; 21] = [
+const ALL_KINDS: [&str; 22] = [
     "activate-login",
     "await-converged",
     "await-drained",
     "backoff",
     "blocked-database",
     "deliver-environment",
+    "exchange",
     "forget-application",
     "forget-grant",
     "held",
@@ -258,6 +260,8 @@ async fn happen(world: &World, words: &[&str]) -> String {
         ["stop", name] => hold(&mut platform.state(), name, true),
         ["start", name] => hold(&mut platform.state(), name, false),
         ["rotate", name] => rotate(&mut platform.state(), name),
+        ["restores-in-place", name] => replace(&mut platform.state(), name, backups()),
+        ["undoes-restore", name] => replace(&mut platform.state(), name, ReplacedBy::Kept),
         ["sessions", name, role, count] => {
             let place = (database_key(name), (*role).to_owned());
             let count = count.parse().unwrap();
@@ -377,6 +381,22 @@ fn pre_deploy(state: &mut State, name: &str, fails: Option<&str>) {
 }
 
 /// What is there: databases with their logins, applications with their variables.
+fn backups() -> ReplacedBy {
+    ReplacedBy::Backups {
+        target: RecoveryTarget::Latest,
+        timeline: None,
+    }
+}
+
+fn replace(state: &mut State, name: &str, by: ReplacedBy) {
+    let wish = Replacement {
+        beside: database_key(&format!("{name}.restore-1")),
+        by,
+        asked_at: state.now,
+    };
+    state.replacements.insert(database_key(name), wish);
+}
+
 fn show(state: &State) -> String {
     let mut text = String::new();
     for (key, database) in &state.databases {

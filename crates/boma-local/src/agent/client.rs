@@ -131,6 +131,14 @@ pub(crate) async fn back_up(socket: &Path) -> Result<BackupSummary, AgentError> 
     order(socket, api::BACKUPS).await
 }
 
+/// Deletes a base backup, and returns when it is gone; a job that goes on is waited for.
+pub(crate) async fn delete_backup(socket: &Path, label: &str) -> Result<(), AgentError> {
+    let path = format!("{}/{label}", api::BACKUPS);
+    send_once(socket, Method::DELETE, &path, None::<&()>)
+        .await
+        .map(drop)
+}
+
 /// Restores the newest backup to prove it, and returns when that is over.
 pub(crate) async fn drill(socket: &Path) -> Result<Drill, AgentError> {
     order(socket, api::DRILL).await

@@ -203,6 +203,14 @@ impl LocalPlatform {
         loop {
             match agent::wait_for_status(&socket, after, ONE_WAIT).await {
                 Ok(reported) if reported.status.phase == Phase::Suspended => break,
+                // Its data is lost or broken: nothing was started, and nothing runs.
+                Ok(reported)
+                    if reported.status.phase == Phase::Failed
+                        && reported.status.accepted_generation >= spec.generation
+                        && !self.server_may_run(row.id) =>
+                {
+                    break;
+                }
                 Ok(reported) => after = reported.serial,
                 // It has just started and measured nothing yet.
                 Err(AgentError::Refused(_)) => tokio::time::sleep(LOOK_AGAIN).await,

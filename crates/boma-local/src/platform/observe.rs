@@ -26,9 +26,11 @@ impl LocalPlatform {
                 state.grants()?,
                 state.applications()?,
                 state.processes(Role::Main)?,
+                state.replacements()?,
             ))
         });
-        let (source, databases, grants, applications, processes) = read.await.map_err(boxed)?;
+        let (source, databases, grants, applications, processes, replacements) =
+            read.await.map_err(boxed)?;
         let mut agents = self.ask_agents(&databases).await;
         let databases = databases
             .into_iter()
@@ -43,6 +45,7 @@ impl LocalPlatform {
             databases,
             grants,
             applications: self.applications(applications, &processes).await?,
+            replacements,
         })
     }
 

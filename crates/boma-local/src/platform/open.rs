@@ -117,10 +117,11 @@ fn capabilities(config: &LocalConfig, limits: &Limits) -> Capabilities {
 
 /// Without keys nothing leaves the machine.
 fn features(config: &LocalConfig) -> BTreeSet<Feature> {
-    let backups = config
-        .new_key
-        .is_some()
-        .then_some([Feature::Backups, Feature::Restore]);
+    let backups =
+        config
+            .new_key
+            .is_some()
+            .then_some([Feature::Backups, Feature::Restore, Feature::Replace]);
     std::iter::once(Feature::Commands)
         .chain(backups.into_iter().flatten())
         .collect()

@@ -134,7 +134,7 @@ fn remove(directory: &Path) -> io::Result<()> {
 }
 
 /// In tests, a place where `kill -9` strikes.
-fn crash_point(name: &'static str) {
+pub(super) fn crash_point(name: &'static str) {
     #[cfg(test)]
     super::tests::strike_at(name);
     #[cfg(not(test))]

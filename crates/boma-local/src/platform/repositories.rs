@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use boma_engine::keys::DatabaseKey;
 use boma_engine::platform::PlatformError;
+use boma_instance::api::Reported;
 use boma_instance::backup::{
     BackupSummary, Drill, Repositories, RepositoryAccess, RepositoryLocation,
 };
@@ -16,6 +18,9 @@ use super::error::boxed;
 use crate::agent;
 use crate::config::DEFAULT_REPOSITORY;
 use crate::layout;
+
+/// Longest single wait for a status.
+const ONE_WAIT: Duration = Duration::from_secs(30);
 
 /// Why a repository cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +150,25 @@ impl LocalPlatform {
         let id = self.row_of(key).await?.id;
         let socket = self.inner.layout.agent_socket(id);
         agent::drill(&socket).await.map_err(boxed)
+    }
+
+    /// Deletes a base backup of a database, unless others need it or it is the last whole one.
+    pub async fn delete_backup(&self, key: &DatabaseKey, label: &str) -> Result<(), PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        agent::delete_backup(&socket, label).await.map_err(boxed)
+    }
+
+    /// What the agent of a database says as soon as that is newer than `after`, or after a while.
+    pub async fn next_status(
+        &self,
+        key: &DatabaseKey,
+        after: u64,
+    ) -> Result<Reported, PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        let next = agent::wait_for_status(&socket, after, ONE_WAIT).await;
+        next.map_err(boxed)
     }
 
     /// Has everything archived that was written to a database until now.

@@ -61,6 +61,7 @@ fn record() -> DatabaseRecord {
     DatabaseRecord {
         deletion_protection: false,
         retention_days: 7,
+        beside: None,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Access, StoreError};
 
 /// One script per format, in order; `user_version` says how many were applied. A script that was
 /// ever released is never changed: the next format is a further script.
-const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2];
+const MIGRATIONS: &[&str] = &[FORMAT_1, FORMAT_2, FORMAT_3];
 
 /// The newest format. (There is no `try_from` in constants; the list is short.)
 #[expect(
@@ -123,6 +123,14 @@ CREATE TABLE audit (
 const FORMAT_2: &str = "
 ALTER TABLE grants ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE grants ADD COLUMN draining TEXT;
+";
+
+/// Restores in place: what a person asked for, until it is done.
+const FORMAT_3: &str = "
+CREATE TABLE replacements (
+    database TEXT PRIMARY KEY,
+    wish TEXT NOT NULL
+) STRICT;
 ";
 
 /// Brings the tables to the newest format, in one transaction.

@@ -29,6 +29,7 @@ fn record() -> DatabaseRecord {
     DatabaseRecord {
         deletion_protection: true,
         retention_days: 7,
+        beside: None,
     }
 }
 
@@ -335,7 +336,7 @@ async fn a_newer_format_and_a_damaged_file_are_told() {
     assert!(
         problem
             .message
-            .ends_with("has format 99, and this version of Boma knows formats up to 2"),
+            .ends_with("has format 99, and this version of Boma knows formats up to 3"),
         "{problem}"
     );
 

@@ -1,27 +1,26 @@
 //! `boma backup`: base backups of a database, and the keys that they are read with.
 
-use std::io::Read as _;
+mod key;
+mod one;
+mod verify;
+
 use std::time::Duration;
 
-use boma_backup::find::prefixes;
-use boma_backup::format::key::RepositoryKey;
-use boma_backup::meter::Meter;
-use boma_backup::verify::{self, Report};
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Observed};
-use boma_engine::platform::{AuditEntry, Platform};
-use boma_instance::Secret;
-use boma_instance::backup::{BackupKind, BackupStatus, BackupSummary, Progress};
-use boma_problem::{Class, IntoProblem as _, Problem};
+use boma_engine::platform::{Platform, PlatformError};
+use boma_instance::backup::{BackupKind, BackupStatus, BackupSummary};
+use boma_problem::{Class, Problem};
 use jiff::Timestamp;
+use serde::Serialize;
 
-use crate::cli::{BackupCommand, Global, KeyArgs};
-use crate::commands::repository::Backups;
-use crate::session::{Need, Session, actor, find_database};
+use crate::cli::{BackupCommand, BackupListArgs, Global, ListFormat};
+use crate::session::{Need, Session, find_database};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
+use crate::words::{bytes, progress, second, second_from};
 
-/// How often progress is asked for.
+/// How long to leave an agent alone that does not say how far it is.
 const ASKED: Duration = Duration::from_secs(1);
 
 /// Runs one of its commands.
@@ -29,107 +28,41 @@ pub(crate) async fn run(command: &BackupCommand, global: &Global, terminal: Term
     let session = Session::open(global, Need::NoBuilds).await?;
     match command {
         BackupCommand::Create(args) => create(&session, &args.database, terminal).await,
-        BackupCommand::List(args) => list(&session, &args.database, terminal).await,
-        BackupCommand::Verify(args) => verify(&session, &args.database, terminal).await,
+        BackupCommand::List(args) => list(&session, args, terminal).await,
+        BackupCommand::Describe(args) => one::describe(&session, args, terminal).await,
+        BackupCommand::Delete(args) => one::delete(&session, args, terminal).await,
+        BackupCommand::Verify(args) => verify::verify(&session, &args.database, terminal).await,
         BackupCommand::Drill(args) => drill(&session, &args.database, terminal).await,
-        BackupCommand::Key(args) => key(&session, args, terminal).await,
+        BackupCommand::Key(args) => key::key(&session, args, terminal).await,
     }
 }
 
 async fn create(session: &Session, name: &str, terminal: Terminal) -> Result {
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, name)?;
-    let asked = session.platform.back_up(&key);
-    let mut asked = std::pin::pin!(asked);
-    let summary = loop {
-        tokio::select! {
-            done = &mut asked => break done?,
-            () = tokio::time::sleep(ASKED) => tell_progress(session, &key, terminal).await?,
-        }
-    };
+    let summary = followed(session, &key, session.platform.back_up(&key), terminal).await?;
     let line = format!(
-        "Backup {} of {}: {} MiB of data, {} MiB stored.",
+        "Backup {} of {}: {} of data, {} stored.",
         summary.label,
         key.name,
-        summary.data_bytes >> 20,
-        summary.stored_bytes >> 20
+        bytes(summary.data_bytes),
+        bytes(summary.stored_bytes)
     );
     terminal.status(&line);
     terminal.result(&format!("{}\n", summary.label))?;
     Ok(Exit::Ok)
 }
 
-/// Reads the repository from here: it needs no agent, and costs the server nothing.
-async fn verify(session: &Session, name: &str, terminal: Terminal) -> Result {
-    let seen = session.platform.observe().await?;
-    let key = find_database(&seen, name)?;
-    let backups = Backups::of(session, &seen, &key).await?;
-    let prefixes = prefixes(&backups.repository, backups.instance).await;
-    let mut text = String::new();
-    let mut clean = true;
-    for prefix in prefixes.map_err(|error| error.problem())? {
-        let report = verify::verify(&backups.repository, &prefix, &Meter::new())
-            .await
-            .map_err(|error| error.problem())?;
-        clean &= report.is_clean();
-        describe(&report, &mut text);
-    }
-    terminal.result(&text)?;
-    if clean {
-        Ok(Exit::Ok)
-    } else {
-        let text = format!("not every backup of {} is whole", key.name);
-        Err(Problem::new(Class::Config, "repository-damaged", text)
-            .hint("Take a full backup: the next one is full by itself when the newest cannot be read.")
-            .into())
-    }
-}
-
-fn describe(report: &Report, text: &mut String) {
-    let mut line = |words: String| {
-        text.push_str(&words);
-        text.push('\n');
-    };
-    line(format!(
-        "{} objects read ({} MiB).",
-        report.objects,
-        report.bytes >> 20
-    ));
-    for label in &report.whole {
-        line(format!("{label}  whole"));
-    }
-    for (label, reasons) in &report.unusable {
-        line(format!("{label}  unusable: {}", reasons.join("; ")));
-    }
-    for finding in &report.findings {
-        line(format!("{}: {}", finding.object, finding.problem));
-    }
-    for gap in &report.gaps {
-        let count = gap.missing.last - gap.missing.first + 1;
-        line(format!(
-            "timeline {}: {count} segments of the write-ahead log are missing",
-            gap.timeline
-        ));
-    }
-}
-
 async fn drill(session: &Session, name: &str, terminal: Terminal) -> Result {
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, name)?;
-    let asked = session.platform.drill(&key);
-    let mut asked = std::pin::pin!(asked);
-    let drill = loop {
-        tokio::select! {
-            done = &mut asked => break done?,
-            () = tokio::time::sleep(ASKED) => tell_progress(session, &key, terminal).await?,
-        }
-    };
+    let drill = followed(session, &key, session.platform.drill(&key), terminal).await?;
     if let Some(problem) = drill.problem {
         return Err(problem.into());
     }
     let until = drill.recovered_until.map_or_else(
         || "nothing was committed after it".to_owned(),
-        |until| format!("replayed up to {until:.0}"),
+        |until| format!("replayed up to {}", second(until)),
     );
     let line = format!(
         "Backup {} of {} is proved: restored in {:.1} s, {until}; {} rows in {} tables counted, {} indexes checked.\n",
@@ -144,25 +77,34 @@ async fn drill(session: &Session, name: &str, terminal: Terminal) -> Result {
     Ok(Exit::Ok)
 }
 
-async fn tell_progress(session: &Session, key: &DatabaseKey, terminal: Terminal) -> Result<()> {
-    let seen = session.platform.observe().await?;
-    if let Some(progress) = status(&seen, key).and_then(|status| status.running.as_ref()) {
-        terminal.status(&words(progress, Timestamp::now()));
+/// Waits for long work of an agent, and says how far it is whenever the agent says so.
+async fn followed<T>(
+    session: &Session,
+    key: &DatabaseKey,
+    asked: impl Future<Output = std::result::Result<T, PlatformError>>,
+    terminal: Terminal,
+) -> Result<T> {
+    let mut asked = std::pin::pin!(asked);
+    let mut serial = 0;
+    loop {
+        let next = session.platform.next_status(key, serial);
+        tokio::select! {
+            // First, so that what is over is not told of as if it went on.
+            biased;
+            done = &mut asked => return Ok(done?),
+            reported = next => match reported {
+                Ok(reported) => {
+                    serial = reported.serial;
+                    let backup = reported.status.backup;
+                    if let Some(running) = backup.and_then(|backup| backup.running) {
+                        terminal.status(&progress(&running, Timestamp::now()));
+                    }
+                }
+                // Progress is not worth a failure: whoever asked hears from the work itself.
+                Err(_silent) => tokio::time::sleep(ASKED).await,
+            },
+        }
     }
-    Ok(())
-}
-
-/// Bytes, and the time that is left when it goes on like this.
-fn words(progress: &Progress, now: Timestamp) -> String {
-    let done = progress.done_bytes >> 20;
-    let Some(total) = progress.total_bytes else {
-        return format!("{done} MiB");
-    };
-    let elapsed = now.duration_since(progress.started_at).as_secs();
-    let elapsed = u64::try_from(elapsed).unwrap_or_default();
-    let rest = total.saturating_sub(progress.done_bytes);
-    let left = elapsed.saturating_mul(rest) / progress.done_bytes.max(1);
-    format!("{done} of {} MiB, {left} s left", total >> 20)
 }
 
 fn status<'a>(seen: &'a Observed, key: &DatabaseKey) -> Option<&'a BackupStatus> {
@@ -172,36 +114,74 @@ fn status<'a>(seen: &'a Observed, key: &DatabaseKey) -> Option<&'a BackupStatus>
     }
 }
 
-async fn list(session: &Session, name: &str, terminal: Terminal) -> Result {
+/// Base backups and what can be restored, for other programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListView<'s> {
+    backups: &'s [BackupSummary],
+    recoverable_from: Option<Timestamp>,
+    recoverable_until: Option<Timestamp>,
+}
+
+async fn list(session: &Session, args: &BackupListArgs, terminal: Terminal) -> Result {
     let seen = session.platform.observe().await?;
-    let key = find_database(&seen, name)?;
+    let key = find_database(&seen, &args.database)?;
     let Some(status) = status(&seen, &key) else {
         return Err(not_measured(&key).into());
     };
+    let view = ListView {
+        backups: &status.backups,
+        recoverable_from: status.recoverable_from,
+        recoverable_until: status.recoverable_until,
+    };
+    match args.output {
+        ListFormat::Table => {}
+        ListFormat::Name => {
+            let labels = status.backups.iter().map(|one| format!("{}\n", one.label));
+            terminal.result(&labels.collect::<String>())?;
+            return Ok(Exit::Ok);
+        }
+        ListFormat::Json => {
+            terminal.json(&view)?;
+            return Ok(Exit::Ok);
+        }
+        ListFormat::Yaml => {
+            let text = serde_saphyr::to_string(&view).map_err(std::io::Error::other)?;
+            terminal.result(&text)?;
+            return Ok(Exit::Ok);
+        }
+    }
     let mut table = Table::new(&["BACKUP", "KIND", "ENDED", "DATA", "STORED", "POSTGRESQL"]);
     for backup in &status.backups {
         table.row(cells(backup));
     }
     terminal.result(&table.render())?;
     if let (Some(from), Some(until)) = (status.recoverable_from, status.recoverable_until) {
-        terminal.status(&format!("Can be restored from {from} to {until}."));
+        terminal.status(&format!(
+            "Can be restored from {} to {}.",
+            second_from(from),
+            second(until)
+        ));
     }
     Ok(Exit::Ok)
 }
 
 fn cells(backup: &BackupSummary) -> [String; 6] {
-    let kind = match backup.kind {
-        BackupKind::Full => "full",
-        BackupKind::Incremental => "incremental",
-    };
     [
         backup.label.clone(),
-        kind.to_owned(),
-        backup.stopped_at.to_string(),
-        format!("{} MiB", backup.data_bytes >> 20),
-        format!("{} MiB", backup.stored_bytes >> 20),
+        kind_word(backup.kind).to_owned(),
+        second(backup.stopped_at),
+        bytes(backup.data_bytes),
+        bytes(backup.stored_bytes),
         backup.server_version.clone(),
     ]
+}
+
+fn kind_word(kind: BackupKind) -> &'static str {
+    match kind {
+        BackupKind::Full => "full",
+        BackupKind::Incremental => "incremental",
+    }
 }
 
 fn not_measured(key: &DatabaseKey) -> Problem {
@@ -213,72 +193,14 @@ fn not_measured(key: &DatabaseKey) -> Problem {
     .hint("Its agent has to run for that; `boma describe` says whether it does.")
 }
 
-async fn key(session: &Session, args: &KeyArgs, terminal: Terminal) -> Result {
-    let name = &args.repository;
-    let (action, text) = if args.import {
-        session.platform.import_key(name, read_key()?).await?;
-        terminal.status(&format!("The repository {name} is read with this key."));
-        ("import the key of a repository", None)
-    } else {
-        let key = session.platform.export_key(name).await?;
-        ("export the key of a repository", Some(key))
-    };
-    // On record before it is shown.
-    let entry = AuditEntry {
-        at: Timestamp::now(),
-        actor: actor("backup key"),
-        action: action.to_owned(),
-        subject: format!("Repository {name}"),
-        outcome: "done".to_owned(),
-    };
-    session.platform.audit(&entry).await?;
-    if let Some(key) = text {
-        terminal.result(&format!("{}\n", key.expose()))?;
-    }
-    Ok(Exit::Ok)
-}
-
-/// From standard input: arguments of a program are seen by everybody.
-fn read_key() -> Result<Secret<String>> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    let key = RepositoryKey::parse(&text).map_err(|error| {
-        Problem::from_error(Class::User, "repository-key-invalid", &error)
-            .hint("`boma backup key` of the installation that made it prints it, whole.")
-    })?;
-    Ok(key.export())
-}
-
 #[cfg(test)]
 mod tests {
-    use boma_instance::backup::Work;
-
     use super::*;
-
-    #[test]
-    fn progress_says_how_long_it_takes_at_this_rate() {
-        let started_at = Timestamp::UNIX_EPOCH;
-        let progress = Progress {
-            work: Work::Backup,
-            started_at,
-            done_bytes: 64 << 20,
-            total_bytes: Some(256 << 20),
-        };
-        let now = started_at + jiff::SignedDuration::from_secs(10);
-        assert_eq!(words(&progress, now), "64 of 256 MiB, 30 s left");
-        let unknown = Progress {
-            total_bytes: None,
-            ..progress
-        };
-        assert_eq!(words(&unknown, now), "64 MiB");
-    }
 
     #[test]
     fn backups_that_nobody_measured_are_not_none() {
         let problem = not_measured(&DatabaseKey::new("o/u/e/p", "accounts-db"));
         assert_eq!(problem.code, "backups-not-measured");
         assert!(problem.message.contains("were not measured"), "{problem}");
-        let wrong = RepositoryKey::parse("boma-key-2-00").unwrap_err();
-        assert!(wrong.to_string().contains("not a repository key"));
     }
 }

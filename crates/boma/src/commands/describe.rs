@@ -3,18 +3,20 @@
 use std::fmt::Write as _;
 
 use boma_engine::computed::{
-    ApplicationComputed, DatabaseComputed, GrantComputed, GranteeComputed,
+    self, ApplicationComputed, DatabaseComputed, GrantComputed, GranteeComputed,
 };
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
-use boma_engine::plan::Rotation;
+use boma_engine::observed::Life;
+use boma_engine::plan::{Rotation, Stage};
 use boma_instance::{Access, Condition, Truth};
 use boma_problem::Problem;
 use jiff::Timestamp;
 
 use crate::cli::{DescribeArgs, Global};
-use crate::commands::get::{Inventory, mebibytes};
+use crate::commands::get::Inventory;
 use crate::session::{Named, Need, Session, find};
 use crate::terminal::{Exit, Result, Terminal, Tone, printable};
+use crate::words::{self, bytes};
 
 /// Shows everything about a database or an application.
 pub(crate) async fn run(args: &DescribeArgs, global: &Global, terminal: Terminal) -> Result {
@@ -59,7 +61,7 @@ impl Page {
 
     fn field(&mut self, name: &str, value: Option<String>) {
         let value = value.unwrap_or_else(|| "unknown".to_owned());
-        self.push(&format!("  {name:<22}{}", printable(&value)));
+        self.push(&format!("  {name:<24}{}", printable(&value)));
     }
 
     fn line(&mut self, text: &str) {
@@ -116,13 +118,47 @@ fn database(page: &mut Page, key: &DatabaseKey, inventory: &Inventory) {
     page.field("Port", one.port.map(|port| port.to_string()));
     page.field("Database name", Some(one.database_name.clone()));
     page.field("PostgreSQL", one.version.clone());
-    page.field("Storage used", one.storage_bytes_used.map(mebibytes));
+    page.field("Storage used", one.storage_bytes_used.map(bytes));
     page.field("Instance", one.id.map(|id| id.to_string()));
-    page.field("Last backup", one.last_backup.map(|at| at.to_string()));
+    page.field("Last backup", one.last_backup.map(words::second));
+    page.field(
+        "Proved by a restore",
+        one.last_verified_restore.map(words::second),
+    );
+    page.field(
+        "Recoverable from",
+        one.recoverable_from.map(words::second_from),
+    );
     page.field(
         "Recoverable until",
-        one.recoverable_until.map(|at| at.to_string()),
+        one.recoverable_until.map(words::second),
     );
+    page.field(
+        "Waiting to be archived",
+        one.archive_waiting_bytes.map(|waiting| {
+            match one.archive_waiting_since.zip(one.observed_at) {
+                Some((since, now)) if waiting > 0 => {
+                    let seconds = now.duration_since(since).as_secs().max(0);
+                    format!("{}, for {seconds} s", bytes(waiting))
+                }
+                _ => bytes(waiting),
+            }
+        }),
+    );
+    if let (Some(running), Some(now)) = (&one.backup_running, one.observed_at) {
+        page.field("Going on", Some(words::progress(running, now)));
+    }
+    if let Some(stage) = one.replacement {
+        page.field("Restore in place", Some(stage_words(stage).to_owned()));
+    }
+    for (name, kept) in computed::replaced(key, &inventory.seen) {
+        let since = match kept.life {
+            Life::Retired { since, .. } => words::second(since),
+            Life::Active => String::new(),
+        };
+        let line = format!("{}, what it was until {since}", name.name);
+        page.field("Replaced and kept", Some(line));
+    }
     page.heading("Access");
     for grantee in &one.access {
         page.line(&access_line(grantee));
@@ -210,6 +246,14 @@ fn access_line(grantee: &GranteeComputed) -> String {
         ""
     };
     format!("{}  {may}, as {roles}{whose}", grantee.application)
+}
+
+fn stage_words(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Making => "what it was is being restored beside it",
+        Stage::Stopping => "both are being stopped, to change places",
+        Stage::Swapping => "the two change places",
+    }
 }
 
 /// Users that no manifest asks for any more, and projects that may ask and do not.

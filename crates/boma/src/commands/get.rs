@@ -14,6 +14,7 @@ use crate::commands::plan::new_id;
 use crate::session::{Loaded, Named, Need, Session, find, load};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
+use crate::words::bytes;
 
 /// What is there, with what its manifests say where they can be read.
 pub(crate) struct Inventory {
@@ -174,7 +175,7 @@ fn tables(inventory: &Inventory, chosen: &Chosen) -> String {
                 one.version.unwrap_or_default(),
                 one.host.unwrap_or_default(),
                 one.port.map(|port| port.to_string()).unwrap_or_default(),
-                one.storage_bytes_used.map(mebibytes).unwrap_or_default(),
+                one.storage_bytes_used.map(bytes).unwrap_or_default(),
             ]);
         }
         text.push_str(&table.render());
@@ -207,11 +208,6 @@ fn tables(inventory: &Inventory, chosen: &Chosen) -> String {
         text.push_str(&table.render());
     }
     text
-}
-
-/// Bytes for people.
-pub(crate) fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
 }
 
 fn views(inventory: &Inventory, chosen: &Chosen) -> Vec<serde_json::Value> {

@@ -41,18 +41,10 @@ pub(crate) async fn run(args: &PurgeArgs, global: &Global, terminal: Terminal) -
         since.strftime("%Y-%m-%d %H:%M"),
         until.strftime("%Y-%m-%d %H:%M"),
     ));
-    let typed = match &args.confirm {
-        Some(name) => name.clone(),
-        None => asked(terminal)?,
-    };
-    if typed != *key.name {
-        return Err(Problem::new(
-            Class::User,
-            "name-not-confirmed",
-            format!("{typed:?} is not the name {}", key.name),
-        )
-        .hint("Nothing was changed.")
-        .into());
+    let hint = "Give it with `--confirm NAME`.";
+    match &args.confirm {
+        Some(typed) => is_name(typed, &key.name)?,
+        None => confirm(&key.name, hint, terminal)?,
     }
     let _pass = session.platform.begin_pass(PATIENCE).await?;
     session.platform.purge(&key, database.id).await?;
@@ -70,18 +62,33 @@ pub(crate) async fn run(args: &PurgeArgs, global: &Global, terminal: Terminal) -
     Ok(Exit::Ok)
 }
 
-fn asked(terminal: Terminal) -> Result<String> {
+/// Asks for a name to be typed back; the hint says what to do where nobody can.
+pub(crate) fn confirm(name: &str, hint: &str, terminal: Terminal) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return Err(Problem::new(
             Class::User,
             "nobody-to-ask",
-            "purging asks for the database's name, and there is no terminal to ask on",
+            format!("what is destroyed has to be named once more, and there is no terminal to ask for {name}"),
         )
-        .hint("Give it with `--confirm NAME`.")
+        .hint(hint)
         .into());
     }
     terminal.error_text("Type its name to go on: ");
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim().to_owned())
+    is_name(line.trim(), name)
+}
+
+/// Whether what was typed is the name.
+pub(crate) fn is_name(typed: &str, name: &str) -> Result<()> {
+    if typed == name {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Class::User,
+        "name-not-confirmed",
+        format!("{typed:?} is not the name {name}"),
+    )
+    .hint("Nothing was changed.")
+    .into())
 }

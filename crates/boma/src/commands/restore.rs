@@ -4,6 +4,8 @@
 //! comes from, and applied. Where that directory cannot be written, the manifest is printed, to be
 //! put among the others by whoever may.
 
+mod in_place;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +24,8 @@ use boma_manifest::{
 use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 
-use crate::cli::{Global, RestoreArgs, TargetArgs};
+use self::in_place::InPlace;
+use crate::cli::{ForkArgs, Global, RestoreArgs, TargetArgs};
 use crate::commands::apply::converge;
 use crate::commands::repository::Backups;
 use crate::commands::stop::last_applied;
@@ -73,32 +76,52 @@ struct Wanted<'a> {
     command: &'static str,
 }
 
-/// Makes a new database as another one was.
+/// Makes a new database as another one was, or makes it that again.
 pub(crate) async fn restore(args: &RestoreArgs, global: &Global, terminal: Terminal) -> Result {
-    copy(args, "restore", global, terminal).await
-}
-
-/// Makes a new database like another one is now, or was.
-pub(crate) async fn fork(args: &RestoreArgs, global: &Global, terminal: Terminal) -> Result {
-    copy(args, "fork", global, terminal).await
-}
-
-async fn copy(
-    args: &RestoreArgs,
-    command: &'static str,
-    global: &Global,
-    terminal: Terminal,
-) -> Result {
     let moment = Moment::read(&args.target)?;
     let session = Session::open(global, Need::Builds).await?;
     let seen = session.platform.observe().await?;
+    let key = find_database(&seen, &args.database)?;
+    let Some(new) = &args.new else {
+        let place = InPlace {
+            session: &session,
+            seen: &seen,
+            key: &key,
+            terminal,
+        };
+        return if args.undo {
+            place.undo().await
+        } else if args.forget_old {
+            place.forget(args.confirm.as_deref()).await
+        } else {
+            place.restore(&moment).await
+        };
+    };
+    let command = "restore";
     let wanted = Wanted {
-        key: find_database(&seen, &args.database)?,
-        new: &args.new,
+        key,
+        new,
         moment,
         command,
     };
-    if command == "fork" && wanted.moment.target.is_none() {
+    check(&session, &seen, &wanted.key, &wanted.moment).await?;
+    make(&session, &wanted, terminal).await
+}
+
+/// Makes a new database like another one is now, or was.
+pub(crate) async fn fork(args: &ForkArgs, global: &Global, terminal: Terminal) -> Result {
+    let moment = Moment::read(&args.target)?;
+    let session = Session::open(global, Need::Builds).await?;
+    let seen = session.platform.observe().await?;
+    let (new, command) = (args.new.as_str(), "fork");
+    let key = find_database(&seen, &args.database)?;
+    let wanted = Wanted {
+        key,
+        new,
+        moment,
+        command,
+    };
+    if wanted.moment.target.is_none() {
         session.platform.archive_now(&wanted.key).await?;
     }
     check(&session, &seen, &wanted.key, &wanted.moment).await?;

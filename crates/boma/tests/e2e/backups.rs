@@ -18,7 +18,7 @@ fn backed_up(name: &str, more: &str) -> String {
 }
 
 /// A database that archives every second while there is writing, and an application of it.
-fn shop(major: MajorVersion) -> Result<Installation> {
+pub(crate) fn shop(major: MajorVersion) -> Result<Installation> {
     let boma = Installation::new()?.only(major);
     boma.write("db.yaml", &backed_up("orders", "deletionProtection: false"))?;
     boma.write("web.yaml", &application("web", &[writes("orders")], ""))?;
@@ -31,13 +31,13 @@ fn shop(major: MajorVersion) -> Result<Installation> {
     Ok(boma)
 }
 
-fn insert(boma: &Installation, id: u32) -> Result<()> {
+pub(crate) fn insert(boma: &Installation, id: u32) -> Result<()> {
     let text = format!("insert into n(id) values ({id})");
     boma.sql("web", &text)?.ok().map(drop)
 }
 
 /// A moment between what was committed before and what is committed after.
-fn moment(boma: &Installation) -> Result<String> {
+pub(crate) fn moment(boma: &Installation) -> Result<String> {
     let text =
         "select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
     Ok(boma.sql("web", text)?.ok()?.trim().to_owned())
@@ -131,6 +131,68 @@ fn backups_are_taken_by_themselves_listed_and_shown() -> Result<()> {
     })?;
     let shown = boma.boma(["describe", "database", "orders"])?.ok()?;
     ensure!(shown.contains("Last backup"), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn a_backup_is_described_and_deleted_unless_it_is_needed() -> Result<()> {
+    let boma = shop(MajorVersion::V17)?;
+    wait(|| {
+        let list = boma
+            .boma(["backup", "list", "orders", "-o", "name"])?
+            .ok()?;
+        ensure!(list.contains("-full"), "{list}");
+        Ok(())
+    })?;
+    insert(&boma, 1)?;
+    let increment = boma.boma(["backup", "create", "orders"])?.ok()?;
+    let increment = increment.trim();
+    let labels = boma
+        .boma(["backup", "list", "orders", "-o", "name"])?
+        .ok()?;
+    let full = labels.lines().next().context("a full backup")?;
+    let shown = boma
+        .boma(["backup", "describe", "orders", increment])?
+        .ok()?;
+    ensure!(shown.contains(&format!("Needs          {full}")), "{shown}");
+    ensure!(!shown.contains("0 MiB"), "{shown}");
+    let json = boma
+        .boma(["backup", "describe", "orders", full, "-o", "json"])?
+        .ok()?;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    assert_eq!(json["neededBy"], serde_json::json!([increment]));
+    assert_eq!(json["whole"], true);
+
+    let needed = boma
+        .boma(["backup", "delete", "orders", full, "--yes"])?
+        .code(1)?;
+    ensure!(needed.contains("is needed by"), "{needed}");
+    let asked = boma
+        .boma(["backup", "delete", "orders", increment])?
+        .code(1)?;
+    ensure!(asked.contains("--yes"), "{asked}");
+    boma.boma(["backup", "delete", "orders", increment, "--yes"])?
+        .ok()?;
+    let left = boma
+        .boma(["backup", "list", "orders", "-o", "name"])?
+        .ok()?;
+    assert_eq!(left, format!("{full}\n"));
+    let last = boma
+        .boma(["backup", "delete", "orders", full, "--yes"])?
+        .code(1)?;
+    ensure!(last.contains("is the only whole one"), "{last}");
+    let none = boma
+        .boma(["backup", "delete", "orders", increment, "--yes"])?
+        .code(1)?;
+    ensure!(none.contains("there is no base backup"), "{none}");
+    let audit = boma.boma(["audit"])?.ok()?;
+    ensure!(
+        audit.contains(&format!("delete base backup {increment}")),
+        "{audit}"
+    );
+    // What was restored from before can be restored from still.
+    boma.boma(["restore", "orders", "--as", "still"])?.ok()?;
+    assert_eq!(rows(&boma, "still")?, "1|1");
     Ok(())
 }
 

@@ -33,6 +33,12 @@ pub enum RestoreRefusal {
         /// What the manifest says.
         wanted: MajorVersion,
     },
+    /// This platform cannot let two servers change places.
+    #[error("not supported {platform} yet: a restore in place")]
+    NotInPlace {
+        /// "on this machine".
+        platform: String,
+    },
     /// The moment has not come.
     #[error("{time} cannot be restored: it has not come yet")]
     InTheFuture {
@@ -84,6 +90,8 @@ impl IntoProblem for RestoreRefusal {
                 .hint(format!("Take one: `boma backup create {}`.", database.name)),
             Self::OtherVersion { theirs, .. } => user("version-changed")
                 .hint(format!("Write `version: \"{theirs}\"`, or leave it out.")),
+            Self::NotInPlace { .. } => user("not-supported")
+                .hint("Restore into a new database: `boma restore DATABASE --as NEW`."),
             Self::InTheFuture { .. } => user("restore-outside-window")
                 .hint("Leave `targetTime` out to restore all that is archived."),
             Self::OutsideWindow { from, until, .. } => user("restore-outside-window")
@@ -219,6 +227,13 @@ mod tests {
                 },
                 "the backups of o/u/e/p/accounts-db are of PostgreSQL 17, the manifest says 15",
                 "Write `version: \"17\"`",
+            ),
+            (
+                RestoreRefusal::NotInPlace {
+                    platform: "on Kubernetes".into(),
+                },
+                "not supported on Kubernetes yet: a restore in place",
+                "Restore into a new database",
             ),
             (
                 RestoreRefusal::InTheFuture { time },

@@ -1,0 +1,107 @@
+//! Values in words, for people.
+
+use boma_instance::backup::{Progress, Work};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+
+/// Bytes with as many digits as matter: `412 KiB`, `1.5 MiB`, `93 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut unit = 0;
+    let mut below = bytes;
+    while below >= 1 << 20 && unit + 1 < UNITS.len() {
+        below >>= 10;
+        unit += 1;
+    }
+    let (whole, tenth) = (below >> 10, (below & 1023) * 10 / 1024);
+    if whole < 10 && tenth > 0 {
+        format!("{whole}.{tenth} {}", UNITS[unit])
+    } else {
+        format!("{whole} {}", UNITS[unit])
+    }
+}
+
+/// A moment to the second, in UTC: what was before it stays before it.
+pub(crate) fn second(at: Timestamp) -> String {
+    format!("{at:.0}")
+}
+
+/// The first whole second that is not before a moment.
+pub(crate) fn second_from(at: Timestamp) -> String {
+    let up = TimestampRound::new()
+        .smallest(Unit::Second)
+        .mode(RoundMode::Ceil);
+    second(at.round(up).unwrap_or(at))
+}
+
+/// How far long work is: bytes, and the time that is left when it goes on like this.
+pub(crate) fn progress(progress: &Progress, now: Timestamp) -> String {
+    let what = match progress.work {
+        Work::Backup => "base backup",
+        Work::Restore => "restore",
+        Work::Verify => "check of the repository",
+        Work::Drill => "drill",
+    };
+    let done = bytes(progress.done_bytes);
+    let Some(total) = progress.total_bytes else {
+        return format!("{what}: {done}");
+    };
+    let elapsed = now.duration_since(progress.started_at).as_secs();
+    let elapsed = u64::try_from(elapsed).unwrap_or_default();
+    let rest = total.saturating_sub(progress.done_bytes);
+    let left = elapsed.saturating_mul(rest) / progress.done_bytes.max(1);
+    format!("{what}: {done} of {}, {left} s left", bytes(total))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn small_things_are_not_nothing() {
+        for (count, words) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (422_000, "412 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (98_000_000, "93 MiB"),
+            (5 << 30, "5 GiB"),
+            (u64::MAX, "16383 PiB"),
+        ] {
+            assert_eq!(bytes(count), words);
+        }
+    }
+
+    #[test]
+    fn the_seconds_of_a_window_are_inside_of_it() {
+        let at: Timestamp = "2026-11-21T14:32:06.123456789Z".parse().unwrap();
+        assert_eq!(second(at), "2026-11-21T14:32:06Z");
+        assert_eq!(second_from(at), "2026-11-21T14:32:07Z");
+        let whole: Timestamp = "2026-11-21T14:32:06Z".parse().unwrap();
+        assert_eq!(second_from(whole), "2026-11-21T14:32:06Z");
+    }
+
+    #[test]
+    fn progress_says_how_long_it_takes_at_this_rate() {
+        let started_at = Timestamp::UNIX_EPOCH;
+        let half = Progress {
+            work: Work::Backup,
+            started_at,
+            done_bytes: 64 << 20,
+            total_bytes: Some(256 << 20),
+        };
+        let now = started_at + SignedDuration::from_secs(10);
+        let text = "base backup: 64 MiB of 256 MiB, 30 s left";
+        assert_eq!(progress(&half, now), text);
+        let unknown = Progress {
+            total_bytes: None,
+            ..half
+        };
+        assert_eq!(progress(&unknown, now), "base backup: 64 MiB");
+    }
+}
