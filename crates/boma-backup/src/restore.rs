@@ -11,6 +11,7 @@
 
 mod postgres_manifest;
 mod schedule;
+mod sink;
 mod worker;
 
 #[cfg(test)]
@@ -46,7 +47,8 @@ pub struct Layout {
     pub data: PathBuf,
     /// Tablespaces go below it, each in a directory named by its number.
     pub tablespaces: PathBuf,
-    /// Threads that fetch, open and write; at least 1.
+    /// Threads that fetch, open and write; at least 1. Each waits for the disk about as long as it
+    /// works, so that twice as many as processors keep both busy.
     pub workers: usize,
 }
 

@@ -112,14 +112,7 @@ impl FrameReader {
         bytes: &mut [u8],
         plain: &mut Vec<u8>,
     ) -> Result<(usize, Position), FrameError> {
-        let (head, rest) = bytes
-            .split_first_chunk_mut::<FRAME_HEADER_BYTES>()
-            .ok_or(EnvelopeError::WrongLength)?;
-        let header = FrameHeader::read(*head)?;
-        let sealed = rest
-            .get_mut(..header.sealed as usize)
-            .ok_or(EnvelopeError::WrongLength)?;
-        let compressed = envelope.open_frame(index, header, sealed)?;
+        let (header, compressed) = open(envelope, index, bytes)?;
         let expected = header.plain as usize;
         plain.clear();
         plain.reserve(expected);
@@ -127,11 +120,55 @@ impl FrameReader {
             .decompressor
             .decompress_to_buffer(compressed, plain)
             .map_err(FrameError::Zstd)?;
-        if found != expected {
-            return Err(FrameError::OtherLength { found, expected });
+        taken(header, found)
+    }
+
+    /// Like [`FrameReader::read`], into memory whose place matters; it has just the length that
+    /// the frame should have.
+    pub fn read_into(
+        &mut self,
+        envelope: &Envelope,
+        index: u64,
+        bytes: &mut [u8],
+        plain: &mut [u8],
+    ) -> Result<(usize, Position), FrameError> {
+        let (header, compressed) = open(envelope, index, bytes)?;
+        if header.plain as usize != plain.len() {
+            return Err(FrameError::OtherLength {
+                found: header.plain as usize,
+                expected: plain.len(),
+            });
         }
+        let found = self
+            .decompressor
+            .decompress_to_buffer(compressed, plain)
+            .map_err(FrameError::Zstd)?;
+        taken(header, found)
+    }
+}
+
+fn open<'a>(
+    envelope: &Envelope,
+    index: u64,
+    bytes: &'a mut [u8],
+) -> Result<(FrameHeader, &'a [u8]), FrameError> {
+    let (head, rest) = bytes
+        .split_first_chunk_mut::<FRAME_HEADER_BYTES>()
+        .ok_or(EnvelopeError::WrongLength)?;
+    let header = FrameHeader::read(*head)?;
+    let sealed = rest
+        .get_mut(..header.sealed as usize)
+        .ok_or(EnvelopeError::WrongLength)?;
+    Ok((header, envelope.open_frame(index, header, sealed)?))
+}
+
+fn taken(header: FrameHeader, found: usize) -> Result<(usize, Position), FrameError> {
+    let expected = header.plain as usize;
+    if found == expected {
         let taken = FRAME_HEADER_BYTES + header.sealed as usize;
         Ok((taken, header.position))
+    } else {
+        Err(FrameError::OtherLength { found, expected })
     }
 }
 

@@ -1,21 +1,19 @@
 //! One worker: fetches frames, opens them, writes what is in them.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use rustix::fs::{Advice, fadvise};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::RestoreError;
 use super::schedule::{Run, Target};
+use super::sink::{Aligned, Sink};
 use crate::format::envelope::{Envelope, HEADER_BYTES};
-use crate::format::frame::FrameReader;
+use crate::format::frame::{FRAME_BYTES, FrameReader};
 use crate::format::manifest::Manifest;
 use crate::format::names::{ObjectName, Prefix};
 use crate::meter::Meter;
@@ -61,8 +59,8 @@ pub(super) struct Worker<'a> {
     shared: &'a Shared<'a>,
     reader: FrameReader,
     envelopes: HashMap<usize, Envelope>,
-    files: HashMap<usize, File>,
-    plain: Vec<u8>,
+    files: HashMap<usize, Sink>,
+    plain: Aligned,
     done: Done,
 }
 
@@ -76,7 +74,7 @@ impl<'a> Worker<'a> {
             })?,
             envelopes: HashMap::new(),
             files: HashMap::new(),
-            plain: Vec::new(),
+            plain: Aligned::new(FRAME_BYTES),
             done: Done::default(),
         })
     }
@@ -133,27 +131,35 @@ impl<'a> Worker<'a> {
                 .ok_or_else(|| cut(&name))?;
             rest = after;
             let envelope = self.envelopes.get(&run.pack).ok_or_else(|| cut(&name))?;
+            let plain = self.plain.room(frame.plain as usize);
             self.reader
-                .read(envelope, frame.index, sealed, &mut self.plain)
+                .read_into(envelope, frame.index, sealed, plain)
                 .map_err(|source| StoreError::Damaged {
                     name: name.to_string(),
                     source,
                 })?;
-            let plain = std::mem::take(&mut self.plain);
             for target in targets {
-                self.write(&name, target, &plain)?;
+                let writing = Writing {
+                    shared: self.shared,
+                    files: &mut self.files,
+                    done: &mut self.done,
+                };
+                writing.write(&name, target, plain)?;
             }
-            self.plain = plain;
         }
         Ok(())
     }
+}
 
-    fn write(
-        &mut self,
-        name: &ObjectName,
-        target: &Target,
-        plain: &[u8],
-    ) -> Result<(), RestoreError> {
+/// What writing a piece needs of a worker: all but the memory that the piece is in.
+struct Writing<'w, 'a> {
+    shared: &'a Shared<'a>,
+    files: &'w mut HashMap<usize, Sink>,
+    done: &'w mut Done,
+}
+
+impl Writing<'_, '_> {
+    fn write(self, name: &ObjectName, target: &Target, plain: &[u8]) -> Result<(), RestoreError> {
         let at = target.at as usize;
         let bytes = plain
             .get(at..at + target.length as usize)
@@ -175,35 +181,16 @@ impl<'a> Worker<'a> {
             path: path.clone(),
             source,
         };
-        if !self.files.contains_key(&target.file) {
-            if self.files.len() >= OPEN_FILES {
-                self.files.clear();
-            }
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(entry.mode)
-                .open(&path)
-                .map_err(write)?;
-            self.files.insert(target.file, file);
+        if self.files.len() >= OPEN_FILES && !self.files.contains_key(&target.file) {
+            self.files.clear();
         }
-        let Some(file) = self.files.get(&target.file) else {
-            return Ok(());
+        let sink = match self.files.entry(target.file) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(Sink::open(&path, entry.mode, entry.size).map_err(write)?)
+            }
         };
-        file.write_all_at(bytes, target.offset).map_err(write)?;
-        begin_writing_back(file, target);
-        Ok(())
-    }
-}
-
-/// Lets the system begin to write to the disk what was just written to memory; else it would begin
-/// when all is written and waited for. It is only advice: what is not taken costs time.
-fn begin_writing_back(file: &File, target: &Target) {
-    const LEAST: u32 = 256 << 10;
-    let length = NonZeroU64::new(target.length.into()).filter(|_| target.length >= LEAST);
-    if length.is_some() {
-        let _only_advice = fadvise(file, target.offset, length, Advice::DontNeed);
+        sink.write(bytes, target.offset).map_err(write)
     }
 }
 
