@@ -257,6 +257,7 @@ impl Log {
         let (carriers, desk) = watch::channel(Carriers {
             shipper: None,
             restorer: Some(restorer),
+            restored: Some(job.dir.join(NAME).join("data")),
             ..Carriers::default()
         });
         let serving = tokio::spawn(async move {

@@ -26,6 +26,31 @@ pub struct Carriers {
     /// Whether the last segment that a recovering server asked for was not in the archive. That is
     /// how recovery learns that the archive ends, so a server that ends then has reached it.
     pub ended: Arc<AtomicBool>,
+    /// A data directory that was restored from a base backup, whose server may replay from where
+    /// `backup_label` says and from nowhere else; none: nothing is known of how it began.
+    pub restored: Option<PathBuf>,
+}
+
+impl Carriers {
+    /// Refuses to let a restored server replay that was not told where to start: without its label
+    /// it starts where the source happened to be when its control file was copied, and what was
+    /// copied before that is never put right. PostgreSQL renames the label once it has read it.
+    fn check_start(&self) -> Result<(), Box<Problem>> {
+        let Some(data) = &self.restored else {
+            return Ok(());
+        };
+        let labels = ["backup_label", "backup_label.old"];
+        if labels.iter().any(|label| data.join(label).exists()) {
+            return Ok(());
+        }
+        let text = format!(
+            "`{}` is of a base backup and has no `backup_label`: nobody knows where its log starts",
+            data.display()
+        );
+        Err(Problem::new(Class::Config, "backup-label-missing", text)
+            .hint("Somebody removed it. Restore again, as a new database.")
+            .into())
+    }
 }
 
 /// The API's view of them; the agent's task changes them when it accepts an assignment.
@@ -60,10 +85,15 @@ async fn restore(
     Path(file): Path<String>,
     Query(target): Query<Target>,
 ) -> Response {
-    let (restorer, ended) = {
+    let (restorer, ended, start) = {
         let carriers = desk.borrow();
-        (carriers.restorer.clone(), carriers.ended.clone())
+        let start = carriers.check_start();
+        (carriers.restorer.clone(), carriers.ended.clone(), start)
     };
+    if let Err(problem) = start {
+        tracing::error!(file, %problem, "a file of the write-ahead log is not given");
+        return refused(&problem);
+    }
     let Some(restorer) = restorer else {
         return refused(&not_set_up("restore"));
     };
@@ -120,5 +150,27 @@ mod tests {
         }
         let problem = not_set_up("archive");
         assert!(problem.message.contains("no repository to archive with"));
+    }
+
+    #[test]
+    fn a_restored_server_without_its_label_is_given_nothing() -> anyhow::Result<()> {
+        let scratch = boma_testkit::ScratchDir::new()?;
+        let carriers = Carriers {
+            restored: Some(scratch.path().to_owned()),
+            ..Carriers::default()
+        };
+        let problem = carriers.check_start().unwrap_err();
+        assert_eq!(problem.code, "backup-label-missing");
+        assert!(
+            problem.message.contains("has no `backup_label`"),
+            "{problem}"
+        );
+        for label in ["backup_label", "backup_label.old"] {
+            let path = scratch.path().join(label);
+            std::fs::write(&path, "")?;
+            assert!(carriers.check_start().is_ok(), "{label}");
+            std::fs::remove_file(path)?;
+        }
+        Ok(())
     }
 }

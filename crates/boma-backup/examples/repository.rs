@@ -17,13 +17,14 @@ use anyhow::{Context as _, Result, bail};
 use boma_backup::copy::{Archive, Job, back_up};
 use boma_backup::format::key::RepositoryKey;
 use boma_backup::format::label::Label;
-use boma_backup::format::manifest::{Manifest, Span};
+use boma_backup::format::manifest::Manifest;
 use boma_backup::format::names::Prefix;
 use boma_backup::meter::Meter;
 use boma_backup::restore::{Layout, restore_files};
 use boma_backup::store::Repository;
 use boma_instance::InstanceId;
 use boma_instance::backup::{RepositoryAccess, RepositoryLocation};
+use boma_instance::wal::Segment;
 use boma_postgres::control::ControlData;
 use boma_postgres::sql::Socket;
 use boma_problem::Problem;
@@ -32,11 +33,14 @@ use uuid::Uuid;
 
 const WORKERS: usize = 2;
 
+/// Of a restore, which waits for the disk as long as it works.
+const RESTORING: usize = 4;
+
 /// Whoever measures copying does not measure archiving with it.
 struct NotWaitedFor;
 
 impl Archive for NotWaitedFor {
-    async fn await_span(&self, _span: &Span, _segment_size: u32) -> Result<(), Problem> {
+    async fn await_segment(&self, _segment: Segment, _size: u32) -> Result<(), Problem> {
         Ok(())
     }
 }
@@ -129,7 +133,7 @@ async fn restore(repository: &Repository, data: &str) -> Result<()> {
     let layout = Layout {
         tablespaces: data.with_extension("tablespaces"),
         data,
-        workers: WORKERS,
+        workers: RESTORING,
     };
     restore_files(repository, prefix, &manifest, &layout, &Meter::new()).await?;
     Ok(())

@@ -1,7 +1,8 @@
 //! Base backups.
 //!
 //! ```text
-//!   pg_backup_start ─► walk ─► units ─► workers: read, check pages, compare, compress, seal
+//!   pg_backup_start ─► wait for the segment before it: archiving works
+//!        └─► walk ─► units ─► workers: read, check pages, compare, compress, seal
 //!                                          │ packs, in parts, while the next frame is made
 //!   pg_backup_stop  ◄── all packs durable ◄┘
 //!        └─► wait for the write-ahead log up to the end ─► manifest: now there is a backup
@@ -27,9 +28,9 @@ use std::thread;
 
 use boma_instance::InstanceId;
 use boma_instance::backup::BackupKind;
-use boma_instance::wal::Lsn;
+use boma_instance::wal::{Lsn, Segment};
 use boma_postgres::control::ControlError;
-use boma_postgres::sql::backup::BackupSession;
+use boma_postgres::sql::backup::{BackupSession, Began};
 use boma_postgres::sql::{Socket, SqlError};
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
@@ -89,11 +90,10 @@ impl Job {
 /// Waits until the write-ahead log that a backup needs is in the repository. The agent's archive
 /// does this; a backup of a server without one would be worth nothing.
 pub trait Archive: Sync {
-    /// Returns when all segments from the one that holds `span.start` to the one that holds the
-    /// byte before `span.stop` are durable, or says why they are not.
-    fn await_span(
+    /// Returns when a segment is durable, or says why it is not.
+    fn await_segment(
         &self,
-        span: &Span,
+        segment: Segment,
         segment_size: u32,
     ) -> impl Future<Output = Result<(), Problem>> + Send;
 }
@@ -211,6 +211,7 @@ impl From<WorkerError> for BackupError {
 /// # Guarantees
 /// - There is a backup when this returns `Ok`, and only then: its manifest is written last, after
 ///   every pack and all of the write-ahead log that it needs is durable.
+/// - Nothing is copied before a segment that was completed just now is in the archive.
 /// - Memory does not depend on the size of the database, but for some 30 bytes for each MiB of it.
 ///
 /// # Errors
@@ -225,6 +226,10 @@ pub async fn back_up(
     let label = Label::new(job.now, job.kind());
     let session = BackupSession::begin(&job.socket, label.as_str()).await?;
     let began = session.began().clone();
+    // Where archiving does not work a backup would be copied in vain, and the server's disk fills.
+    if let Some(before) = segment_before(&began) {
+        await_segment(archive, &label, (before, began.segment_size)).await?;
+    }
     let to = Destination {
         repository: repository.clone(),
         prefix: job.prefix,
@@ -242,13 +247,9 @@ pub async fn back_up(
         started_at: job.now,
         stopped_at: Timestamp::now(),
     };
-    archive
-        .await_span(&span, began.segment_size)
-        .await
-        .map_err(|why| BackupError::NotArchived {
-            label: label.clone(),
-            why: Box::new(why),
-        })?;
+    for segment in span.segments(began.segment_size) {
+        await_segment(archive, &label, (segment, began.segment_size)).await?;
+    }
     let manifest = Manifest {
         label: label.clone(),
         server: ServerFacts {
@@ -275,6 +276,25 @@ pub async fn back_up(
         Put::Stored => Ok(manifest),
         Put::Exists => Err(BackupError::Exists { label }),
     }
+}
+
+/// The segment that was completed as the backup began.
+fn segment_before(began: &Began) -> Option<Segment> {
+    let first = began.start.segment(began.timeline, began.segment_size);
+    let number = first.number.checked_sub(1)?;
+    Some(Segment { number, ..first })
+}
+
+async fn await_segment(
+    archive: &impl Archive,
+    label: &Label,
+    (segment, segment_size): (Segment, u32),
+) -> Result<(), BackupError> {
+    let awaited = archive.await_segment(segment, segment_size).await;
+    awaited.map_err(|why| BackupError::NotArchived {
+        label: label.clone(),
+        why: Box::new(why),
+    })
 }
 
 /// What the files of a backup came to.

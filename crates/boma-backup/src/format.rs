@@ -1,7 +1,8 @@
 //! What stands in a repository, byte by byte. Pure: randomness comes in as an argument.
 //!
 //! ```text
-//!   boma-repository.json                          which repository this is; not sealed
+//!   boma-repository.json                          which repository this is; to be read by all,
+//!                                                 changed by nobody without the key
 //!   instances/<instance>/<system identifier>/
 //!     owner                                       who writes here
 //!     wal/0000000200000000000000A1 …              the write-ahead log, by timeline
@@ -16,6 +17,7 @@
 
 pub mod envelope;
 pub mod frame;
+pub(crate) mod hex;
 pub mod key;
 pub mod label;
 pub mod manifest;

@@ -88,6 +88,26 @@ impl Repository {
         Ok(repository)
     }
 
+    /// Opens a repository that is known to have been in this place. What is missing is never made
+    /// anew: nothing is written to an empty place, or to another repository.
+    pub async fn open_known(
+        access: &RepositoryAccess,
+        id: RepositoryId,
+    ) -> Result<Self, OpenError> {
+        let gone = || StoreError::Gone { id };
+        if let RepositoryLocation::Directory { path } = &access.location
+            && !std::path::Path::new(path).is_dir()
+        {
+            return Err(gone().into());
+        }
+        let key = RepositoryKey::parse(access.key.expose()).map_err(OpenError::Key)?;
+        let store = location::connect(&access.location)?;
+        if marker::read(store.as_ref(), &key).await? != Some(id) {
+            return Err(gone().into());
+        }
+        Self::open(access).await
+    }
+
     /// Opens a repository in a store.
     pub async fn open_store(
         store: Arc<dyn ObjectStore>,
@@ -146,7 +166,7 @@ impl Repository {
             .put_opts(&path(name.as_str()), sealed.into(), options)
             .await;
         match put {
-            Ok(_) => Ok(Put::Stored),
+            Ok(_) => self.confirm_directory().await.map(|()| Put::Stored),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Exists),
             Err(source) => Err(StoreError::failed(Operation::Write, name.as_str(), source)),
         }
@@ -168,14 +188,23 @@ impl Repository {
             .put(&path(name.as_str()), sealed.into())
             .await
             .map_err(|source| StoreError::failed(Operation::Write, name.as_str(), source))?;
-        Ok(())
+        self.confirm_directory().await
+    }
+
+    /// A directory whose disk is not mounted any more takes what is written to it, and makes
+    /// folders for it in the place where the disk was.
+    async fn confirm_directory(&self) -> Result<(), StoreError> {
+        match &self.directory {
+            Some(_) => self.confirm().await,
+            None => Ok(()),
+        }
     }
 
     /// Makes sure that the repository is there and is the one that was opened. A bucket that was
     /// deleted, or a network file system that is not mounted, has no objects either; only after
     /// this has returned `Ok` does "not there" mean that.
     pub async fn confirm(&self) -> Result<(), StoreError> {
-        if marker::id(self.store.as_ref()).await? == Some(self.id) {
+        if marker::is_there(self.store.as_ref(), self.id, &self.key).await? {
             Ok(())
         } else {
             Err(StoreError::Gone { id: self.id })

@@ -6,6 +6,7 @@ use boma_backup::catalog::{Cache, Catalog};
 use boma_backup::expire;
 use boma_backup::format::label::Label;
 use boma_backup::format::names::Prefix;
+use boma_backup::known;
 use boma_backup::owner::WriterId;
 use boma_backup::retention::choose::Refusal;
 use boma_backup::store::Repository;
@@ -90,8 +91,9 @@ impl Links {
             return self.follow_source(want, places).await;
         }
         if self.source.take().is_some() {
-            self.carriers
-                .send_modify(|carriers| carriers.restorer = None);
+            self.carriers.send_modify(|carriers| {
+                (carriers.restorer, carriers.restored) = (None, None);
+            });
         }
         self.follow_archive(want, places).await
     }
@@ -111,8 +113,10 @@ impl Links {
         let spool = places.dir.join(SPOOL);
         let restorer = Restorer::new(&repository, prefix, cluster.segment_size, &spool);
         let restorer = restorer.map_err(failure)?;
-        self.carriers
-            .send_modify(|carriers| carriers.restorer = Some(restorer));
+        self.carriers.send_modify(|carriers| {
+            carriers.restorer = Some(restorer);
+            carriers.restored = Some(places.data.clone());
+        });
         self.source = Some(Source {
             access: access.clone(),
             prefix,
@@ -138,7 +142,7 @@ impl Links {
         if self.archive.as_ref().is_some_and(is_open) {
             return Ok(());
         }
-        let repository = Repository::open(access).await.map_err(failure)?;
+        let repository = open(access, &places.dir).await?;
         let writer = writer(&places.dir)?;
         let shipper = Shipper::new(Archive::new(&repository, want.spec.id, cluster, writer));
         self.carriers
@@ -153,6 +157,16 @@ impl Links {
         });
         Ok(())
     }
+}
+
+/// Opens the repository that this instance writes to, and makes it the first time only.
+async fn open(access: &RepositoryAccess, dir: &Path) -> Result<Repository, Failure> {
+    if let Some(id) = known::read(dir, &access.location).map_err(failure)? {
+        return Repository::open_known(access, id).await.map_err(failure);
+    }
+    let repository = Repository::open(access).await.map_err(failure)?;
+    known::remember(dir, &access.location, repository.id()).map_err(failure)?;
+    Ok(repository)
 }
 
 fn writer(dir: &Path) -> Result<WriterId, Failure> {

@@ -19,7 +19,7 @@ use boma_backup::meter::Meter;
 use boma_backup::restore::{Layout, restore_files};
 use boma_backup::store::Repository;
 use boma_instance::Assignment;
-use boma_postgres::cluster::Beside;
+use boma_postgres::cluster::{self, Beside, DataDirectory};
 use boma_problem::{Class, Problem};
 use nix::sys::statvfs::statvfs;
 
@@ -29,8 +29,8 @@ use super::{Done, Places};
 use crate::host::{Failure, failure};
 use crate::recovery::{FILE, Recovery};
 
-/// Threads that fetch, open and write.
-const WORKERS: usize = 2;
+/// Threads that fetch, open and write; about half of them wait for the disk at any time.
+const WORKERS: usize = 4;
 
 /// What a restored server may write before somebody looks: log that it replays, and some more.
 const HEADROOM: u64 = 128 << 20;
@@ -44,6 +44,12 @@ pub(super) async fn restore(
     let Some(origin) = &want.spec.origin else {
         return Ok(Done::Restored);
     };
+    // It was restored just now, and the main task has not looked since.
+    if let Ok(DataDirectory::Ours(found)) = cluster::inspect(&places.data)
+        && found.marker.instance == Some(want.spec.id)
+    {
+        return Ok(Done::Restored);
+    }
     let access = access(&want, &origin.repository)?;
     let repository = Repository::open(access).await.map_err(failure)?;
     let found = find(

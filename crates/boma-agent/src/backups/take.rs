@@ -7,7 +7,7 @@ use boma_backup::catalog::{Cache, Catalog};
 use boma_backup::copy::{self, Archive, Job};
 use boma_backup::expire;
 use boma_backup::format::label::Label;
-use boma_backup::format::manifest::{Manifest, Span};
+use boma_backup::format::manifest::Manifest;
 use boma_backup::format::names::Prefix;
 use boma_backup::meter::Meter;
 use boma_backup::retention::expiry::Policy;
@@ -16,7 +16,7 @@ use boma_backup::retention::window::PointInTime;
 use boma_backup::store::Repository;
 use boma_backup::wal::Shipper;
 use boma_instance::Assignment;
-use boma_instance::wal::{Timeline, WalFile};
+use boma_instance::wal::{Segment, Timeline, WalFile};
 use boma_postgres::control::ControlData;
 use boma_postgres::sql::Socket;
 use boma_postgres::sql::backup::switch_wal;
@@ -158,7 +158,7 @@ pub(super) async fn archive_now(places: &Places, taking: &Taking) -> Result<(), 
         prefix: &taking.prefix,
         shipper: &taking.shipper,
     };
-    let awaited = archive.await_file(WalFile::Segment(last), control.wal_segment_size);
+    let awaited = archive.await_segment(last, control.wal_segment_size);
     awaited.await.map_err(Box::new)
 }
 
@@ -191,15 +191,9 @@ struct Shipped<'a> {
 }
 
 impl Archive for Shipped<'_> {
-    async fn await_span(&self, span: &Span, segment_size: u32) -> Result<(), Problem> {
-        let last = span.stop.segment_before(span.timeline, segment_size);
-        let mut segment = span.start.segment(span.timeline, segment_size);
-        while segment <= last {
-            self.await_file(WalFile::Segment(segment), segment_size)
-                .await?;
-            segment = segment.next();
-        }
-        Ok(())
+    async fn await_segment(&self, segment: Segment, segment_size: u32) -> Result<(), Problem> {
+        self.await_file(WalFile::Segment(segment), segment_size)
+            .await
     }
 }
 

@@ -1,9 +1,11 @@
 //! The key of a repository.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use boma_instance::Secret;
-use ring::{digest, hkdf};
+use ring::{digest, hkdf, hmac};
+
+use super::hex;
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
@@ -31,7 +33,7 @@ pub struct KeyId(pub [u8; 8]);
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hexadecimal(&self.0))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -64,7 +66,7 @@ impl RepositoryKey {
         if check.len() != CHECK_DIGITS {
             return Err(ParseKeyError::NotAKey);
         }
-        let bytes = from_hexadecimal(key).ok_or(ParseKeyError::NotAKey)?;
+        let bytes = hex::decode(key).ok_or(ParseKeyError::NotAKey)?;
         let key = Self(bytes);
         if key.check() == check.to_ascii_lowercase() {
             Ok(key)
@@ -75,7 +77,7 @@ impl RepositoryKey {
 
     /// The form in which a person keeps it.
     pub fn export(&self) -> Secret<String> {
-        Secret::new(format!("{PREFIX}{}{}", hexadecimal(&self.0), self.check()))
+        Secret::new(format!("{PREFIX}{}{}", hex::encode(&self.0), self.check()))
     }
 
     /// Which key it is.
@@ -83,6 +85,14 @@ impl RepositoryKey {
         let mut id = [0; 8];
         self.derive(&[], b"id", &mut id);
         KeyId(id)
+    }
+
+    /// A seal on what everybody may read, in hexadecimal digits: HMAC-SHA256.
+    pub fn sign(&self, text: &str) -> String {
+        let mut key = [0; KEY_BYTES];
+        self.derive(&[], b"marker", &mut key);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        hex::encode(hmac::sign(&key, text.as_bytes()).as_ref())
     }
 
     /// Derives another key: HKDF-SHA256 (RFC 5869) with this one as input.
@@ -103,25 +113,8 @@ impl RepositoryKey {
 
     fn check(&self) -> String {
         let sum = digest::digest(&digest::SHA256, &self.0);
-        hexadecimal(&sum.as_ref()[..CHECK_DIGITS / 2])
+        hex::encode(&sum.as_ref()[..CHECK_DIGITS / 2])
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn from_hexadecimal(digits: &str) -> Option<[u8; KEY_BYTES]> {
-    let mut bytes = [0; KEY_BYTES];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -149,6 +142,15 @@ mod tests {
             let error = RepositoryKey::parse(text).unwrap_err();
             assert!(error.to_string().contains("not a repository key"));
         }
+    }
+
+    #[test]
+    fn a_seal_is_of_one_text_under_one_key() {
+        let key = RepositoryKey::new([7; KEY_BYTES]);
+        assert_eq!(key.sign("text"), key.sign("text"));
+        assert_ne!(key.sign("text"), key.sign("texts"));
+        let other = RepositoryKey::new([8; KEY_BYTES]);
+        assert_ne!(key.sign("text"), other.sign("text"));
     }
 
     #[test]

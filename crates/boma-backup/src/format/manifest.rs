@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use boma_instance::InstanceId;
 use boma_instance::backup::{BackupKind, BackupSummary};
-use boma_instance::wal::{Lsn, Timeline};
+use boma_instance::wal::{Lsn, Segment, Timeline};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,16 @@ pub struct Span {
     pub started_at: Timestamp,
     /// When it ended; the oldest moment that it can be restored to.
     pub stopped_at: Timestamp,
+}
+
+impl Span {
+    /// The segments of the write-ahead log that make the backup consistent: from the one that
+    /// replay starts in to the one that holds the byte before its end.
+    pub fn segments(&self, segment_size: u32) -> impl Iterator<Item = Segment> + use<> {
+        let first = self.start.segment(self.timeline, segment_size);
+        let last = self.stop.segment_before(self.timeline, segment_size);
+        (first.number..=last.number).map(move |number| Segment { number, ..first })
+    }
 }
 
 /// A directory.

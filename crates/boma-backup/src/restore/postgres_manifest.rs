@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ring::digest;
 
+use crate::format::hex;
 use crate::format::manifest::Manifest;
 
 /// From this major version on a manifest says whose it is.
@@ -57,7 +58,7 @@ pub(super) fn render(manifest: &Manifest, extras: &[Extra<'_>]) -> String {
     );
     let sum = digest::digest(&digest::SHA256, text.as_bytes());
     text.push_str("\"Manifest-Checksum\": \"");
-    push_hexadecimal(&mut text, sum.as_ref());
+    text.push_str(&hex::encode(sum.as_ref()));
     text.push_str("\"}\n");
     text
 }
@@ -72,13 +73,7 @@ fn line((path, size, modified_at, crc): (&str, u64, Timestamp, u32)) -> String {
          \"Checksum-Algorithm\": \"CRC32C\", \"Checksum\": \""
     );
     // PostgreSQL writes the four bytes as they lie in memory.
-    push_hexadecimal(&mut text, &crc.to_le_bytes());
+    text.push_str(&hex::encode(&crc.to_le_bytes()));
     text.push_str("\" }");
     text
-}
-
-fn push_hexadecimal(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        let _infallible = write!(text, "{byte:02x}");
-    }
 }

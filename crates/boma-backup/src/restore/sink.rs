@@ -118,7 +118,7 @@ mod tests {
     fn write_pieces(directory: &Path) -> anyhow::Result<()> {
         let path = directory.join("file");
         let size = 3 << 20;
-        let content: Vec<_> = (0..size + 5000).map(|at: usize| (at % 251) as u8).collect();
+        let content: Vec<u8> = (0..251).cycle().take(size + 5000).collect();
         let sink = Sink::open(&path, 0o600, content.len() as u64)?;
         let mut memory = Aligned::new(1 << 20);
         let mut put = |offset: usize, length: usize| {

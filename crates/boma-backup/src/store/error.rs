@@ -151,6 +151,12 @@ pub enum OpenError {
         /// Which object.
         name: String,
     },
+    /// It was changed by somebody who does not have the key, or by a disk.
+    #[error("`{name}` in the backup repository was changed after it was written")]
+    Changed {
+        /// Which object.
+        name: String,
+    },
     /// A newer Boma made it.
     #[error("the backup repository has format {found}; this Boma reads format {known}")]
     Newer {
@@ -182,6 +188,8 @@ impl IntoProblem for OpenError {
                 Problem::from_error(Class::Config, "repository-not-readable", self)
                     .hint("Name another place, or use the Boma that made it.")
             }
+            Self::Changed { .. } => Problem::from_error(Class::Config, "repository-damaged", self)
+                .hint("Bring that object back from a copy of the repository; nothing is read or written before."),
             Self::Store(error) => error.problem(),
         }
     }

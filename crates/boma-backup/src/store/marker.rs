@@ -1,4 +1,5 @@
-//! The one object that anybody may read: which repository this is, and under which key.
+//! The one object that anybody may read: which repository this is, and under which key. It is
+//! signed with that key, so that nobody else can make it say something different.
 
 use std::fmt;
 
@@ -15,6 +16,9 @@ use crate::format::names::REPOSITORY;
 /// Version of the layout.
 const FORMAT: u32 = 1;
 
+/// For people who find it.
+const ABOUT: &str = "a backup repository of Boma; what is in it can be read with its key only";
+
 /// Identity of a repository; given when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -29,11 +33,30 @@ impl fmt::Display for RepositoryId {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Marker {
-    /// For people who find it.
     about: String,
     format: u32,
     id: RepositoryId,
     key_id: String,
+    seal: String,
+}
+
+impl Marker {
+    fn new(id: RepositoryId, key: &RepositoryKey) -> Self {
+        let key_id = key.id();
+        Self {
+            about: ABOUT.into(),
+            format: FORMAT,
+            id,
+            key_id: key_id.to_string(),
+            seal: key.sign(&format!("{FORMAT} {id} {key_id}")),
+        }
+    }
+
+    /// The object, byte by byte: there is one way only to write it.
+    fn render(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self)
+            .expect("should be: its keys are text and its numbers finite")
+    }
 }
 
 /// Reads the marker and holds it against the key; writes one when there is none.
@@ -44,14 +67,8 @@ pub(super) async fn claim(
     if let Some(id) = read(store, key).await? {
         return Ok(id);
     }
-    let marker = Marker {
-        about: "a backup repository of Boma; what is in it can be read with its key only".into(),
-        format: FORMAT,
-        id: RepositoryId(Uuid::new_v4()),
-        key_id: key.id().to_string(),
-    };
-    let text = serde_json::to_vec_pretty(&marker)
-        .expect("should be: its keys are text and its numbers finite");
+    let marker = Marker::new(RepositoryId(Uuid::new_v4()), key);
+    let text = marker.render();
     let options = PutOptions::from(PutMode::Create);
     let path = Path::from(REPOSITORY);
     match store.put_opts(&path, PutPayload::from(text), options).await {
@@ -66,11 +83,14 @@ pub(super) async fn claim(
     }
 }
 
-/// Which repository is there; none: none, or nothing of Boma's.
-pub(super) async fn id(store: &dyn ObjectStore) -> Result<Option<RepositoryId>, StoreError> {
-    let bytes = bytes(store).await?;
-    let marker = bytes.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
-    Ok(marker.map(|marker| marker.id))
+/// Whether this repository is there.
+pub(super) async fn is_there(
+    store: &dyn ObjectStore,
+    id: RepositoryId,
+    key: &RepositoryKey,
+) -> Result<bool, StoreError> {
+    let found = bytes(store).await?;
+    Ok(found.is_some_and(|found| found == Marker::new(id, key).render()))
 }
 
 async fn bytes(store: &dyn ObjectStore) -> Result<Option<Bytes>, StoreError> {
@@ -82,7 +102,8 @@ async fn bytes(store: &dyn ObjectStore) -> Result<Option<Bytes>, StoreError> {
     }
 }
 
-async fn read(
+/// Reads the marker and holds it against the key; none: there is none.
+pub(super) async fn read(
     store: &dyn ObjectStore,
     key: &RepositoryKey,
 ) -> Result<Option<RepositoryId>, OpenError> {
@@ -102,12 +123,17 @@ async fn read(
     let found = parse_id(&marker.key_id).ok_or_else(|| OpenError::NotOurs {
         name: REPOSITORY.into(),
     })?;
-    if found == key.id() {
-        Ok(Some(marker.id))
-    } else {
-        Err(OpenError::OtherKey {
+    if found != key.id() {
+        return Err(OpenError::OtherKey {
             found,
             given: key.id(),
+        });
+    }
+    if bytes == Marker::new(marker.id, key).render() {
+        Ok(Some(marker.id))
+    } else {
+        Err(OpenError::Changed {
+            name: REPOSITORY.into(),
         })
     }
 }

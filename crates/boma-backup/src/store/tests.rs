@@ -97,6 +97,95 @@ async fn a_damaged_object_is_named() {
 }
 
 #[tokio::test]
+async fn a_marker_that_was_changed_anywhere_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let repository = in_directory(dir.path()).await;
+    repository.confirm().await.unwrap();
+    let path = dir.path().join("boma-repository.json");
+    let whole = std::fs::read(&path).unwrap();
+    let mut codes = std::collections::BTreeSet::new();
+    for at in 0..whole.len() {
+        // In letters: the other case, which many a reader takes for the same.
+        for bit in [1, 0x20] {
+            let mut changed = whole.clone();
+            changed[at] ^= bit;
+            std::fs::write(&path, changed).unwrap();
+            let opened = Repository::open(&access(dir.path(), &key(1))).await;
+            let problem = opened.unwrap_err().problem();
+            assert!(problem.message.contains("repository"), "{problem}");
+            codes.insert(problem.code);
+            let gone = repository.confirm().await.unwrap_err().problem();
+            assert_eq!(gone.code, "repository-gone", "byte {at}");
+        }
+    }
+    let expected = [
+        "repository-damaged",
+        "repository-not-readable",
+        "repository-other-key",
+    ];
+    assert!(codes.iter().map(String::as_str).eq(expected), "{codes:?}");
+    // Another repository's id, put in by somebody who does not have the key.
+    let text = String::from_utf8(whole.clone()).unwrap();
+    let other = Uuid::from_u128(9).to_string();
+    let text = text.replace(&repository.id().to_string(), &other);
+    std::fs::write(&path, text).unwrap();
+    let error = Repository::open(&access(dir.path(), &key(1)))
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("was changed after it was written"),
+        "{error}"
+    );
+    std::fs::write(&path, whole).unwrap();
+    assert_eq!(in_directory(dir.path()).await.id(), repository.id());
+}
+
+#[tokio::test]
+async fn what_is_written_to_where_a_disk_was_does_not_count_as_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, away) = (dir.path().join("place"), dir.path().join("away"));
+    let repository = Repository::open(&access(&place, &key(1))).await.unwrap();
+    std::fs::rename(&place, &away).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    let name = PREFIX.owner();
+    let error = repository.put_new(&name, b"x").await.unwrap_err();
+    assert_eq!(error.problem().code, "repository-gone");
+    let error = repository.replace(&name, b"x").await.unwrap_err();
+    assert_eq!(error.problem().code, "repository-gone");
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::rename(&away, &place).unwrap();
+    assert_eq!(repository.put_new(&name, b"x").await.unwrap(), Put::Stored);
+}
+
+#[tokio::test]
+async fn a_known_repository_is_never_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, away) = (dir.path().join("place"), dir.path().join("away"));
+    let access = access(&place, &key(1));
+    let id = Repository::open(&access).await.unwrap().id();
+    assert_eq!(Repository::open_known(&access, id).await.unwrap().id(), id);
+    std::fs::rename(&place, &away).unwrap();
+    let expect_gone = async |there: bool| {
+        let error = Repository::open_known(&access, id).await.unwrap_err();
+        assert_eq!(error.problem().code, "repository-gone", "{error}");
+        assert_eq!(place.exists(), there);
+    };
+    expect_gone(false).await;
+    // Where a disk is mounted when it is there.
+    std::fs::create_dir(&place).unwrap();
+    expect_gone(true).await;
+    assert_eq!(std::fs::read_dir(&place).unwrap().count(), 0);
+    // Another repository was made meanwhile.
+    assert_ne!(Repository::open(&access).await.unwrap().id(), id);
+    expect_gone(true).await;
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::rename(&away, &place).unwrap();
+    assert_eq!(Repository::open_known(&access, id).await.unwrap().id(), id);
+}
+
+#[tokio::test]
 async fn a_place_that_cannot_be_used_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
@@ -117,7 +206,7 @@ async fn what_boma_did_not_make_is_left_alone() {
     for (text, code) in [
         ("hello", "repository-not-readable"),
         (
-            r#"{"about":"","format":2,"id":"00000000-0000-0000-0000-000000000007","keyId":"0"}"#,
+            r#"{"about":"","format":2,"id":"00000000-0000-0000-0000-000000000007","keyId":"0","seal":""}"#,
             "repository-not-readable",
         ),
     ] {

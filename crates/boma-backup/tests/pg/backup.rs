@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use boma_backup::copy::BackupError;
+use boma_backup::copy::{BackupError, back_up};
 use boma_backup::format::manifest::Manifest;
 use boma_backup::meter::Meter;
 use boma_backup::restore::{RestoreError, restore_files};
@@ -10,7 +10,7 @@ use boma_instance::backup::BackupKind;
 use boma_problem::IntoProblem as _;
 use boma_testkit::{ScratchDir, become_unprivileged};
 
-use crate::server::{Server, installation, installations, repository, stop};
+use crate::server::{Broken, Server, installation, installations, repository, stop};
 
 /// About 30 MB: a table larger than a slice, one without a log, one in a tablespace.
 const FILL: &str = "
@@ -281,6 +281,41 @@ async fn a_backup_that_is_stopped_leaves_none_and_the_next_one_works() -> anyhow
         .await
         .unwrap_err();
     assert!(error.to_string().contains("already"), "{error}");
+    stop(running).await
+}
+
+#[tokio::test]
+async fn nothing_is_copied_before_archiving_is_seen_to_work() -> anyhow::Result<()> {
+    become_unprivileged()?;
+    let server = Server::new(&installation()?)?;
+    let running = server.start().await?;
+    let place = ScratchDir::new()?;
+    let repository = repository(place.path()).await?;
+    let before = stored(place.path())?;
+    // The second begins where a segment has just begun, unless something is written first.
+    for _ in 0..2 {
+        let job = server.job(None)?;
+        let error = back_up(&repository, &job, &Broken, &Meter::new())
+            .await
+            .unwrap_err();
+        assert_eq!(error.problem().code, "backup-not-archived");
+        let ready = server.data().join("pg_wal/archive_status");
+        let said = error.to_string();
+        let lost = said
+            .split_once("is not archived: ")
+            .and_then(|(_, rest)| rest.strip_suffix(" is lost"));
+        let lost = lost.ok_or_else(|| anyhow::anyhow!("{said}"))?;
+        // It is one that the server had something to do with just now, and hands over.
+        let statuses = ["ready", "done"].map(|end| ready.join(format!("{lost}.{end}")));
+        assert!(statuses.iter().any(|status| status.exists()), "{lost}");
+        assert_eq!(stored(place.path())?, before);
+        server
+            .connect()
+            .await?
+            .batch_execute("SELECT pg_switch_wal()")
+            .await?;
+    }
+    server.back_up(&repository, None).await?;
     stop(running).await
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use boma_backup::copy::{Archive, BackupError, Job, back_up};
 use boma_backup::format::key::RepositoryKey;
-use boma_backup::format::manifest::{Manifest, Span};
+use boma_backup::format::manifest::Manifest;
 use boma_backup::format::names::Prefix;
 use boma_backup::meter::Meter;
 use boma_backup::restore::{Layout, restore_files};
 use boma_backup::store::Repository;
+use boma_instance::wal::Segment;
 use boma_instance::{InstanceId, MajorVersion};
 use boma_postgres::cluster::{NewCluster, make};
 use boma_postgres::control::ControlData;
@@ -258,26 +259,30 @@ pub(crate) async fn stop(running: Running) -> anyhow::Result<()> {
 struct Copied(PathBuf);
 
 impl Archive for Copied {
-    async fn await_span(&self, span: &Span, segment_size: u32) -> Result<(), Problem> {
-        let mut segment = span.start.segment(span.timeline, segment_size);
-        let last = span.stop.segment_before(span.timeline, segment_size);
-        while segment <= last {
-            let path = self.0.join(segment.file_name(segment_size));
-            let runtime = tokio::runtime::Handle::current();
-            let wait = move || {
-                runtime.block_on(boma_testkit::eventually(LONG, async || {
-                    path.exists()
-                        .then_some(())
-                        .ok_or_else(|| format!("`{}` is not archived", path.display()))
-                }))
-            };
-            tokio::task::spawn_blocking(wait)
-                .await
-                .map_err(|error| Problem::from_error(Class::Internal, "test", &error))?
-                .map_err(|error| Problem::new(Class::Transient, "test", error.to_string()))?;
-            segment = segment.next();
-        }
-        Ok(())
+    async fn await_segment(&self, segment: Segment, segment_size: u32) -> Result<(), Problem> {
+        let path = self.0.join(segment.file_name(segment_size));
+        let runtime = tokio::runtime::Handle::current();
+        let wait = move || {
+            runtime.block_on(boma_testkit::eventually(LONG, async || {
+                path.exists()
+                    .then_some(())
+                    .ok_or_else(|| format!("`{}` is not archived", path.display()))
+            }))
+        };
+        tokio::task::spawn_blocking(wait)
+            .await
+            .map_err(|error| Problem::from_error(Class::Internal, "test", &error))?
+            .map_err(|error| Problem::new(Class::Transient, "test", error.to_string()))
+    }
+}
+
+/// An archive that does not work.
+pub(crate) struct Broken;
+
+impl Archive for Broken {
+    async fn await_segment(&self, segment: Segment, segment_size: u32) -> Result<(), Problem> {
+        let text = format!("{} is lost", segment.file_name(segment_size));
+        Err(Problem::new(Class::Transient, "test", text))
     }
 }
 

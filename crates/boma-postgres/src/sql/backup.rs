@@ -52,8 +52,8 @@ pub struct Ended {
 
 impl BackupSession {
     /// Begins a backup: writes a checkpoint at once and switches to a new segment of the
-    /// write-ahead log. From here on until [`end`](Self::end), every byte of the data directory
-    /// may be copied at any time.
+    /// write-ahead log, so that the segment before is complete and waits to be archived. From here
+    /// on until [`end`](Self::end), every byte of the data directory may be copied at any time.
     pub async fn begin(socket: &Socket, label: &str) -> Result<Self, SqlError> {
         let control = Control::connect(socket, "postgres").await?;
         // A large checkpoint takes minutes.
@@ -61,6 +61,14 @@ impl BackupSession {
             .statement("allow the backup its time", "SET statement_timeout = 0")
             .await?;
         let doing = "begin a base backup";
+        // Where a segment has just begun there would be nothing to switch from.
+        control
+            .rows(
+                doing,
+                "SELECT pg_logical_emit_message(false, 'boma', $1)::text",
+                &[(&label, Type::TEXT)],
+            )
+            .await?;
         let began = control
             .rows_within(
                 (doing, BEGIN_LIMIT),

@@ -4,3 +4,4 @@
 mod moments;
 mod node;
 mod numbered;
+mod trouble;

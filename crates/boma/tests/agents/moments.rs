@@ -140,8 +140,6 @@ async fn just_what_was_committed_before_any_of_many_moments_is_there() -> Result
     let mut dice = Dice::new()?;
     let world = World::new(MajorVersion::V17)?;
     let mut source = world.node("orders")?;
-    let parameters = &mut source.assignment.spec.parameters;
-    parameters.insert("track_commit_timestamp".into(), "on".into());
     source.bring_up().await?;
     source.first_backup().await?;
 

@@ -90,6 +90,8 @@ impl World {
             point_in_time: true,
             archive_interval_seconds: 3600,
         });
+        let parameters = &mut node.assignment.spec.parameters;
+        parameters.insert("track_commit_timestamp".into(), "on".into());
         Ok(node)
     }
 
@@ -237,7 +239,14 @@ impl Node {
             ensure!(status.phase == Phase::Ready, "{status:?}");
             Ok(status)
         });
-        waited.await.with_context(|| self.said())
+        let status = waited.await.with_context(|| self.said())?;
+        // What was restored is not restored again, nor is anything else wrong with it.
+        let again = status
+            .problems
+            .iter()
+            .find(|one| one.code == "data-directory-in-use");
+        ensure!(again.is_none(), "{status:?}");
+        Ok(status)
     }
 
     /// What agent and server logged last.

@@ -16,6 +16,9 @@ pub(crate) const POINTS: i64 = 7;
 /// Segments end now and then, as they do where more is written.
 const SEGMENTS: i64 = 60;
 
+/// Rows at most: a machine that is slow to do the rest must not run out of room.
+const MOST: i64 = 3000;
+
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS numbered (n bigint PRIMARY KEY, text text NOT NULL);
     CREATE TABLE IF NOT EXISTS other (n bigserial PRIMARY KEY, text text NOT NULL)";
@@ -47,7 +50,10 @@ impl Writers {
         let (count, written) = watch::channel(first - 1);
         let mut others = Vec::new();
         for _ in 0..2 {
-            others.push(tokio::spawn(disturb(node.connect().await?, told.clone())));
+            others.push(tokio::spawn(disturb(
+                node.connect().await?,
+                written.clone(),
+            )));
         }
         Ok(Self {
             running,
@@ -105,7 +111,7 @@ pub(crate) async fn times(client: &Client, table: &str) -> Result<Vec<(i64, Time
 async fn number(
     client: Client,
     first: i64,
-    running: watch::Receiver<bool>,
+    mut running: watch::Receiver<bool>,
     written: watch::Sender<i64>,
 ) -> Result<Vec<(i64, Lsn)>> {
     let insert = "INSERT INTO numbered SELECT $1::bigint, string_agg(md5($1::bigint::text || i), '') \
@@ -114,7 +120,7 @@ async fn number(
     let place = "SELECT pg_current_wal_insert_lsn()::text";
     let place = client.prepare(place).await?;
     let mut positions = Vec::new();
-    for n in first.. {
+    for n in first..first + MOST {
         client.execute(&insert, &[&n]).await?;
         let text: String = client.query_one(&place, &[]).await?.get(0);
         positions.push((n, text.parse()?));
@@ -127,9 +133,10 @@ async fn number(
         }
         written.send_replace(n);
         if !*running.borrow() {
-            break;
+            return Ok(positions);
         }
     }
+    running.wait_for(|running| !running).await?;
     Ok(positions)
 }
 
@@ -138,8 +145,9 @@ pub(crate) fn point(n: i64) -> String {
     format!("after row {n}")
 }
 
-async fn disturb(client: Client, running: watch::Receiver<bool>) -> Result<()> {
-    while *running.borrow() {
+/// Writes as often as numbered rows are committed, and ends with their writer.
+async fn disturb(client: Client, mut written: watch::Receiver<i64>) -> Result<()> {
+    while written.changed().await.is_ok() {
         client
             .batch_execute(
                 "INSERT INTO other (text) SELECT string_agg(md5(random()::text), '') \

@@ -7,13 +7,14 @@ use boma_agent::drill::{DrillJob, clear, drill};
 use boma_backup::catalog::{Cache, Catalog};
 use boma_backup::copy::{Archive, Job, back_up};
 use boma_backup::format::key::RepositoryKey;
-use boma_backup::format::manifest::{Manifest, Span};
+use boma_backup::format::manifest::Manifest;
 use boma_backup::format::names::Prefix;
 use boma_backup::meter::Meter;
 use boma_backup::owner::WriterId;
-use boma_backup::store::Repository;
+use boma_backup::store::{Listed, Repository};
 use boma_backup::wal::{self, Cluster, Shipper};
 use boma_instance::backup::{Drill, RepositoryAccess, RepositoryLocation};
+use boma_instance::wal::Segment;
 use boma_instance::{InstanceId, InstanceSpec, MajorVersion};
 use boma_postgres::cluster::{NewCluster, make};
 use boma_postgres::programs::{Installation, Installations, SearchPaths};
@@ -40,14 +41,9 @@ struct Source {
 struct ByHand(Shipper);
 
 impl Archive for ByHand {
-    async fn await_span(&self, span: &Span, segment_size: u32) -> Result<(), Problem> {
-        let mut segment = span.start.segment(span.timeline, segment_size);
-        while segment <= span.stop.segment_before(span.timeline, segment_size) {
-            let name = segment.file_name(segment_size);
-            self.0.ship(&name).await.map_err(|error| error.problem())?;
-            segment = segment.next();
-        }
-        Ok(())
+    async fn await_segment(&self, segment: Segment, segment_size: u32) -> Result<(), Problem> {
+        let shipped = self.0.ship(&segment.file_name(segment_size)).await;
+        shipped.map_err(|error| error.problem())
     }
 }
 
@@ -163,6 +159,11 @@ impl Source {
         Ok(())
     }
 
+    /// All that is in the repository.
+    async fn stored(&self) -> anyhow::Result<Vec<Listed>> {
+        Ok(self.repository.list("").await?)
+    }
+
     async fn drill(&self) -> anyhow::Result<Drill> {
         let prefix = self.prefix();
         let catalog = Catalog::read(&self.repository, &prefix, &mut Cache::default()).await?;
@@ -218,8 +219,11 @@ async fn a_drill_proves_the_newest_backup_with_what_was_written_since() -> anyho
             .sql("INSERT INTO item SELECT n FROM generate_series(1, 234) n; CREATE TABLE later AS SELECT 1 AS n")
             .await?;
         source.ship().await?;
+        let stored = source.stored().await?;
         let proved = source.drill().await?;
         assert!(proved.problem.is_none(), "{proved:?}");
+        // It began a timeline of its own, and archived nothing of it.
+        assert_eq!(source.stored().await?, stored);
         assert_eq!(proved.label, manifest.label.as_str());
         assert_eq!((proved.tables, proved.rows), (2, 1235));
         assert!(proved.indexes > 100, "{proved:?}");
