@@ -2,16 +2,19 @@
 # Everything here is a thin name for a script or for `cargo xtask`, so that CI and people run the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt setup generate bench bench-quick
+.PHONY: help demo test test-kubernetes check fmt setup generate bench bench-quick
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## install what is missing, build, and run examples/fincorp on this machine
 	@scripts/demo.sh
 
 test: ## install what the tests need, then run all checks and all tests
 	@scripts/test.sh
+
+test-kubernetes: ## the tests on a real Kubernetes: the one that KUBECONFIG names, or one of this machine
+	@scripts/test-kubernetes.sh
 
 check: ## format, lints, layers, purity, sizes, generated files (no tests)
 	@cargo xtask check

@@ -35,6 +35,8 @@ pub(crate) enum Request {
     Look,
     /// End the agent, leave the server.
     Exit,
+    /// Stop the server in order, then end the agent: the pod ends.
+    Shutdown,
 }
 
 /// The API's side of the channels to the agent's task.

@@ -7,7 +7,6 @@ mod storage;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -206,6 +205,19 @@ impl Host {
         self.start(want).await
     }
 
+    /// Checkpoint, then shutdown, however the server came to run.
+    pub(crate) async fn shut_down(&mut self, want: &Assignment) -> Result<(), Failure> {
+        self.find_server()?;
+        if self.running.is_none() {
+            return Ok(());
+        }
+        // One that does not answer is stopped without.
+        if let Err(problem) = self.inquiry(want).checkpoint().await {
+            tracing::warn!(%problem, "no checkpoint before the server stops");
+        }
+        self.stop().await
+    }
+
     /// The programs as they are now: a package upgrade replaces them under a running server. They
     /// are only asked for their version again when the file has changed.
     fn installation(&mut self) -> Result<Installation, Failure> {
@@ -356,13 +368,12 @@ impl Host {
     async fn start(&mut self, want: &Assignment) -> Result<(), Failure> {
         let installation = self.installation()?;
         let log = self.dir.join(LOG);
-        let listen = &want.placement.listen;
         let launch = Launch {
             installation: &installation,
             data: &self.data,
             log: &log,
             socket_directory: &self.sockets,
-            listen: SocketAddr::new(listen.address, listen.port),
+            listen: want.placement.bound(),
         };
         match server::start(&launch, START_PATIENCE).await {
             Ok(running) => {

@@ -17,8 +17,10 @@ mod backups;
 pub mod drill;
 pub mod enter;
 mod host;
+pub mod init;
 pub mod ledger;
 pub mod plan;
+pub mod pod;
 pub mod recovery;
 mod run;
 pub mod wal;
@@ -37,6 +39,7 @@ use tokio::sync::watch;
 use crate::backups::Backups;
 use crate::host::Host;
 use crate::ledger::Ledger;
+use crate::pod::{PodConfig, PodError};
 use crate::run::Agent;
 use crate::wal::Carriers;
 
@@ -59,6 +62,8 @@ pub struct AgentConfig {
     pub bin_dir: PathBuf,
     /// The `boma` program, which PostgreSQL runs to hand over WAL files.
     pub boma: PathBuf,
+    /// What it is given in a pod; none: on one machine.
+    pub pod: Option<PodConfig>,
 }
 
 /// Why an agent could not serve.
@@ -88,6 +93,9 @@ pub enum ServeError {
     /// The API ended by itself.
     #[error("serve the agent's API")]
     Api(#[source] io::Error),
+    /// What the pod mounts cannot be used.
+    #[error(transparent)]
+    Pod(#[from] PodError),
 }
 
 impl IntoProblem for ServeError {
@@ -99,11 +107,13 @@ impl IntoProblem for ServeError {
                     .hint("The directory must belong to the user that servers run as.")
             }
             Self::Api(_) => Problem::from_error(Class::Internal, "agent-api-ended", self),
+            Self::Pod(error) => error.problem(),
         }
     }
 }
 
-/// Serves one instance until asked to end. The server it runs is left running.
+/// Serves one instance until asked to end. The server it runs is left running on one machine; in a
+/// pod, where it would be killed with the pod, it is stopped in order.
 pub async fn serve(config: AgentConfig) -> Result<(), ServeError> {
     for path in [&config.dir, &config.run_dir] {
         std::fs::create_dir_all(path).map_err(|source| ServeError::MakeDirectory {
@@ -117,7 +127,10 @@ pub async fn serve(config: AgentConfig) -> Result<(), ServeError> {
         tracing::warn!(%problem, "what a drill left behind is still there");
     }
     let listener = listen(&config.run_dir.join(SOCKET))?;
-    let ledger = open_ledger(&config.dir);
+    let mut ledger = open_ledger(&config.dir);
+    if let Some(pod) = &config.pod {
+        pod.take_assignment(&mut ledger);
+    }
     let host = Host::new(&config);
     let paths = host.paths();
     let carriers = watch::Sender::new(Carriers::default());
@@ -126,12 +139,14 @@ pub async fn serve(config: AgentConfig) -> Result<(), ServeError> {
     let places = host.places(&paths);
     let (agent, handle, ends) = Agent::new(host.with_end(archive_ended), paths, ledger);
     let backups = Backups::new(places, (ends.situation, ends.orders), ends.report, carriers);
+    let pod = config.pod.map(|pod| pod.open(handle.clone())).transpose()?;
     let router = api::router(handle).merge(wal::router(desk));
     let api = axum::serve(listener, router);
     tokio::spawn(backups.run());
     tokio::select! {
         () = agent.run() => Ok(()),
         ended = async { api.await } => ended.map_err(ServeError::Api),
+        ended = pod::serve(pod) => ended.map_err(ServeError::Api),
     }
 }
 

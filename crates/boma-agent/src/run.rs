@@ -326,11 +326,28 @@ impl Agent {
             }
             Request::Look => {}
             Request::Exit => return Woken::Exit,
+            Request::Shutdown => {
+                self.shut_down().await;
+                return Woken::Exit;
+            }
         }
         // A person or the engine acted: a wait after a failure is over.
         self.failed = None;
         self.repeated = Repeated::default();
         Woken::Again
+    }
+
+    /// Stops the server, whatever its spec says. What it has not archived yet it hands over while
+    /// it stops; a server that does not stop in time is killed with its pod, and replays its log
+    /// at the next start.
+    async fn shut_down(&mut self) {
+        let Some(want) = self.ledger.current().cloned() else {
+            return;
+        };
+        tracing::info!("the pod ends: stop the server");
+        if let Err(problem) = self.host.shut_down(&want).await {
+            tracing::error!(%problem, "the server was not stopped in order");
+        }
     }
 
     fn accept(&mut self, assignment: Assignment) -> Result<Accepted, Failure> {

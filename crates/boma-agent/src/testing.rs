@@ -35,6 +35,7 @@ pub(crate) fn assignment(generation: u64) -> Assignment {
                 port: 5432,
                 names: Vec::new(),
             },
+            bind: None,
             tls: None,
             repositories: BTreeMap::new(),
         },

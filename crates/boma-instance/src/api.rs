@@ -60,3 +60,21 @@ pub struct Reported {
     /// What was measured.
     pub status: InstanceStatus,
 }
+
+/// What there is only in a pod.
+pub mod pod {
+    /// Whether the agent lives. Anybody may ask.
+    pub const LIVE: &str = "/v1/live";
+    /// Whether the server takes clients. Anybody may ask.
+    pub const READY: &str = "/v1/ready";
+    /// TCP port of the API.
+    pub const PORT: u16 = 8443;
+    /// File of the mounted Secret: the [`Assignment`](crate::Assignment).
+    pub const ASSIGNMENT: &str = "assignment.json";
+    /// File of the mounted Secret: the API's certificate, PEM.
+    pub const CERTIFICATE: &str = "api.crt";
+    /// File of the mounted Secret: the key of that certificate, PEM.
+    pub const KEY: &str = "api.key";
+    /// File of the mounted Secret: what a client says that may ask.
+    pub const TOKEN: &str = "token";
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -247,13 +247,24 @@ pub struct TlsMaterial {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
-    /// Where it listens.
+    /// Where clients reach it.
     pub listen: Listen,
+    /// The address that the server itself binds to; none: the one that clients connect to. In a
+    /// pod that one is the Service's, which no process can bind to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bind: Option<IpAddr>,
     /// What it proves its identity with; none: TLS is off (never on one machine or in a pod).
     pub tls: Option<TlsMaterial>,
     /// The repositories that the spec names.
     #[serde(default, skip_serializing_if = "Repositories::is_empty")]
     pub repositories: Repositories,
+}
+
+impl Placement {
+    /// The address and port that the server itself binds to.
+    pub fn bound(&self) -> SocketAddr {
+        SocketAddr::new(self.bind.unwrap_or(self.listen.address), self.listen.port)
+    }
 }
 
 /// What the agent is given: the engine's spec and the platform's placement.

@@ -25,6 +25,9 @@ pub(crate) struct Global {
     /// else ~/.local/state/boma]
     #[arg(long, global = true, env = "BOMA_STATE_DIR", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Where databases run
+    #[arg(long, global = true, env = "BOMA_PLATFORM", value_enum, default_value_t = PlatformName::Local)]
+    pub(crate) platform: PlatformName,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     pub(crate) color: Color,
@@ -34,6 +37,15 @@ pub(crate) struct Global {
     /// Write a log to standard error (can be repeated)
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+/// Where databases run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlatformName {
+    /// On this machine, as processes.
+    Local,
+    /// In the Kubernetes cluster that KUBECONFIG names, or that this program runs in.
+    Kubernetes,
 }
 
 /// When to use colours.
@@ -171,6 +183,12 @@ pub(crate) enum Command {
     /// Make spare clusters ahead (started by Boma itself)
     #[command(hide = true)]
     AgentPrepare(PrepareArgs),
+    /// Serve the PostgreSQL server of a pod (started by Kubernetes)
+    #[command(hide = true)]
+    AgentPod(PodArgs),
+    /// Copy this program into a volume of a pod (started by Kubernetes)
+    #[command(hide = true)]
+    AgentInstall(InstallArgs),
 }
 
 /// Arguments of `init`.
@@ -556,6 +574,33 @@ pub(crate) struct AgentArgs {
     /// Cgroup to join (can be repeated)
     #[arg(long)]
     pub(crate) cgroup: Vec<PathBuf>,
+}
+
+/// Arguments of `agent-pod`.
+#[derive(Debug, Args)]
+pub(crate) struct PodArgs {
+    /// The instance directory
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Directory of the Unix sockets
+    #[arg(long)]
+    pub(crate) run_dir: PathBuf,
+    /// Where the Secret of the instance is mounted
+    #[arg(long)]
+    pub(crate) secret: PathBuf,
+    /// PostgreSQL's major version
+    #[arg(long)]
+    pub(crate) postgres: boma_instance::MajorVersion,
+    /// Be the agent itself, and not the process that starts it
+    #[arg(long)]
+    pub(crate) inner: bool,
+}
+
+/// Arguments of `agent-install`.
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// The file to write
+    pub(crate) target: PathBuf,
 }
 
 /// Arguments of `agent-prepare`.

@@ -10,6 +10,7 @@ mod env;
 mod events;
 mod get;
 mod init;
+mod kubernetes;
 mod logging;
 mod logs;
 mod plan;
@@ -27,7 +28,7 @@ pub(crate) mod wal;
 
 use boma_problem::{Class, Problem};
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, Global, PlatformName};
 use crate::terminal::{Result, Terminal};
 
 /// Runs what was typed.
@@ -42,6 +43,8 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         Command::Postgres(command) => postgres::run(&command, terminal),
         Command::Agent(args) => agent::run(args),
         Command::AgentPrepare(args) => agent::prepare(args),
+        Command::AgentPod(args) => agent::pod(&args),
+        Command::AgentInstall(args) => agent::install(&args),
         Command::Plan(_)
         | Command::Apply(_)
         | Command::Serve(_)
@@ -76,7 +79,13 @@ fn on_installation(command: Command, global: &Global, terminal: Terminal) -> Res
 }
 
 async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Result {
+    let there = global.platform == PlatformName::Kubernetes;
     match command {
+        Command::Plan(args) if there => kubernetes::plan(&args, global, terminal).await,
+        Command::Apply(args) if there => kubernetes::apply(args, global, terminal).await,
+        Command::Serve(args) if there => kubernetes::serve(&args, global, terminal).await,
+        Command::Get(args) if there => kubernetes::get(&args, global, terminal).await,
+        Command::Purge(args) if there => kubernetes::purge(&args, global, terminal).await,
         Command::Plan(args) => plan::run(&args, global, terminal).await,
         Command::Apply(args) => apply::run(args, global, terminal).await,
         Command::Serve(args) => serve::run(&args, global, terminal).await,
@@ -104,6 +113,8 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         | Command::Completions(_)
         | Command::Postgres(_)
         | Command::Agent(_)
-        | Command::AgentPrepare(_) => Ok(crate::terminal::Exit::Ok),
+        | Command::AgentPrepare(_)
+        | Command::AgentPod(_)
+        | Command::AgentInstall(_) => Ok(crate::terminal::Exit::Ok),
     }
 }

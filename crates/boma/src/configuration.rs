@@ -11,6 +11,13 @@
 //! type = "s3"
 //! bucket = "backups"
 //!
+//! [kubernetes]                   # only with `--platform kubernetes`
+//! namespace = "boma-system"
+//! image = "registry.example/boma:0.1.0"
+//!
+//! [kubernetes.images]
+//! 17 = "postgres:17.10"
+//!
 //! [plans.pro]
 //! cpuCount = 2
 //! memory = "4Gi"
@@ -20,7 +27,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use boma_instance::MajorVersion;
 use boma_instance::backup::RepositoryLocation;
+use boma_kubernetes::KubernetesConfig;
 use boma_local::config::{Addresses, COMPRESSION_LEVEL, HostsFile, LocalConfig, RepositoryConfig};
 use boma_manifest::PlanTable;
 use boma_problem::{Class, IntoProblem, Problem};
@@ -42,6 +51,20 @@ pub(crate) struct Configuration {
     plans: Option<PlanTable>,
     #[serde(default)]
     repositories: BTreeMap<String, RepositorySection>,
+    #[serde(default)]
+    kubernetes: KubernetesSection,
+}
+
+/// `[kubernetes]`: what runs there, and where.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct KubernetesSection {
+    namespace: Option<String>,
+    image: Option<String>,
+    user: Option<u32>,
+    images: Option<BTreeMap<MajorVersion, String>>,
+    #[serde(default)]
+    pull_secrets: Vec<String>,
 }
 
 /// `[repositories.NAME]`: where it is, and how it is written.
@@ -51,6 +74,14 @@ struct RepositorySection {
     compression_level: Option<u8>,
     #[serde(flatten)]
     location: RepositoryLocation,
+}
+
+impl RepositorySection {
+    fn level(&self) -> u8 {
+        self.compression_level
+            .unwrap_or(COMPRESSION_LEVEL)
+            .clamp(1, 19)
+    }
 }
 
 /// Why the file cannot be used.
@@ -119,12 +150,42 @@ impl Configuration {
         for (name, section) in &self.repositories {
             let repository = RepositoryConfig {
                 location: section.location.clone(),
-                compression_level: section
-                    .compression_level
-                    .unwrap_or(COMPRESSION_LEVEL)
-                    .clamp(1, 19),
+                compression_level: section.level(),
             };
             config.repositories.insert(name.clone(), repository);
+        }
+    }
+
+    /// How a Kubernetes cluster is used.
+    pub(crate) fn kubernetes(&self) -> KubernetesConfig {
+        let section = &self.kubernetes;
+        let repositories = self.repositories.iter().map(|(name, section)| {
+            let repository = boma_kubernetes::RepositoryConfig {
+                location: section.location.clone(),
+                compression_level: section.level(),
+            };
+            (name.clone(), repository)
+        });
+        let official = MajorVersion::ALL
+            .into_iter()
+            .map(|major| (major, format!("docker.io/library/postgres:{major}")));
+        KubernetesConfig {
+            namespace: section
+                .namespace
+                .clone()
+                .unwrap_or_else(|| "boma-system".to_owned()),
+            agent_image: section
+                .image
+                .clone()
+                .unwrap_or_else(|| format!("boma:{}", env!("CARGO_PKG_VERSION"))),
+            images: section.images.clone().unwrap_or_else(|| official.collect()),
+            builds: boma_kubernetes::known_builds(),
+            // The official images' own.
+            user: section.user.unwrap_or(999),
+            pull_secrets: section.pull_secrets.clone(),
+            repositories: repositories.collect(),
+            new_key: None,
+            road: boma_kubernetes::road(),
         }
     }
 

@@ -10,6 +10,7 @@ use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Observed;
 use boma_engine::source::DirectorySource;
 use boma_instance::Secret;
+use boma_kubernetes::KubernetesPlatform;
 use boma_local::LocalPlatform;
 use boma_local::config::{Builds, LocalConfig, default_state_dir};
 use boma_manifest::Manifest;
@@ -17,7 +18,7 @@ use boma_problem::{Class, IntoProblem, Problem};
 use nix::unistd::{User, geteuid};
 
 use crate::builds;
-use crate::cli::Global;
+use crate::cli::{Global, PlatformName};
 use crate::configuration::Configuration;
 use crate::terminal::Result;
 
@@ -40,6 +41,7 @@ pub(crate) struct Session {
 impl Session {
     /// Opens the installation that flags and environment name.
     pub(crate) async fn open(global: &Global, need: Need) -> Result<Self> {
+        only_local(global)?;
         let state_dir = state_dir(global)?;
         let configuration = Configuration::read(&state_dir).map_err(|error| error.problem())?;
         let builds = match need {
@@ -61,10 +63,7 @@ impl Session {
 
     /// What manifests below a directory are read against.
     pub(crate) fn basis(&self, root: &Path) -> Basis {
-        Basis {
-            plans: self.configuration.plans(),
-            root: Some(root.to_string_lossy().into_owned()),
-        }
+        basis(&self.configuration, root)
     }
 
     /// Clock, passwords, and who acts.
@@ -73,6 +72,56 @@ impl Session {
         #[cfg(debug_assertions)]
         let around = crate::recorded::record(around);
         around
+    }
+}
+
+/// A Kubernetes cluster, opened for one command.
+pub(crate) struct ClusterSession {
+    /// Its platform.
+    pub(crate) platform: Arc<KubernetesPlatform>,
+    configuration: Configuration,
+}
+
+impl ClusterSession {
+    /// Opens the cluster that KUBECONFIG names, or the one around this program.
+    pub(crate) async fn open(global: &Global) -> Result<Self> {
+        let configuration =
+            Configuration::read(&state_dir(global)?).map_err(|error| error.problem())?;
+        let mut config = configuration.kubernetes();
+        config.new_key = Some(new_repository_key);
+        let platform = KubernetesPlatform::open(config)
+            .await
+            .map_err(|error| error.problem())?;
+        Ok(Self {
+            platform: Arc::new(platform),
+            configuration,
+        })
+    }
+
+    /// What manifests below a directory are read against.
+    pub(crate) fn basis(&self, root: &Path) -> Basis {
+        basis(&self.configuration, root)
+    }
+}
+
+/// Refuses what only works with processes on this machine.
+fn only_local(global: &Global) -> Result<()> {
+    match global.platform {
+        PlatformName::Local => Ok(()),
+        PlatformName::Kubernetes => Err(Problem::new(
+            Class::User,
+            "not-on-kubernetes",
+            "this command works with databases on this machine only",
+        )
+        .hint("docs/kubernetes.md says what to use in its place; most often that is `kubectl`.")
+        .into()),
+    }
+}
+
+fn basis(configuration: &Configuration, root: &Path) -> Basis {
+    Basis {
+        plans: configuration.plans(),
+        root: Some(root.to_string_lossy().into_owned()),
     }
 }
 

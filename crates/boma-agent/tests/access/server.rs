@@ -277,6 +277,7 @@ fn assignment(version: MajorVersion, id: InstanceId, listen: std::net::SocketAdd
                 port: listen.port(),
                 names: Vec::new(),
             },
+            bind: None,
             tls: None,
             repositories: BTreeMap::new(),
         },

@@ -57,6 +57,7 @@ impl Place {
             store: scratch.path().join("t"),
             bin_dir: build.bin.clone(),
             boma: "/nowhere/boma".into(),
+            pod: None,
         };
         let address = free_loopback_address()?;
         let assignment = Assignment {
@@ -84,6 +85,7 @@ impl Place {
                     port: address.port(),
                     names: Vec::new(),
                 },
+                bind: None,
                 tls: None,
                 repositories: BTreeMap::new(),
             },

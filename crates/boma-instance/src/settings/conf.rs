@@ -71,11 +71,11 @@ pub fn render_conf(want: &Assignment, paths: &Paths) -> String {
 
 /// The settings that the platform owns.
 fn platform(want: &Assignment, paths: &Paths) -> Vec<(&'static str, String)> {
-    let listen = &want.placement.listen;
+    let bound = want.placement.bound();
     let fixed = |value: &str| value.to_owned();
     let mut settings = vec![
-        ("listen_addresses", listen.address.to_string()),
-        ("port", listen.port.to_string()),
+        ("listen_addresses", bound.ip().to_string()),
+        ("port", bound.port().to_string()),
         ("unix_socket_directories", socket_directory(&paths.sockets)),
         ("unix_socket_permissions", fixed("0700")),
         ("hba_file", format!("{}/pg_hba.conf", paths.data)),

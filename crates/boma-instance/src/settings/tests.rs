@@ -42,6 +42,7 @@ fn assignment(spec: InstanceSpec) -> Assignment {
                 port: 5432,
                 names: Vec::new(),
             },
+            bind: None,
             tls: Some(TlsMaterial {
                 certificate: String::new(),
                 key: Secret::new(String::new()),

@@ -102,6 +102,7 @@ impl LocalPlatform {
         let answer = Placed {
             placement: Placement {
                 listen: placement.listen(),
+                bind: None,
                 tls: Some(inner.authority.material(&certificate)),
                 repositories,
             },

@@ -1,9 +1,11 @@
 //! `boma apply`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use boma_engine::converge::{Converge, Convergence};
 use boma_engine::plan::{Asked, WaitingOn};
+use boma_engine::platform::Platform;
 use boma_problem::Problem;
 
 use crate::cli::{ApplyArgs, Global, PlanArgs, PlanFormat};
@@ -16,12 +18,7 @@ use crate::terminal::{Exit, Result, Terminal, Tone};
 /// Makes everything so as the manifests say.
 pub(crate) async fn run(args: ApplyArgs, global: &Global, terminal: Terminal) -> Result {
     if args.dry_run {
-        let args = PlanArgs {
-            source: args.source,
-            output: PlanFormat::Text,
-            change_source: args.change_source,
-        };
-        return plan::run(&args, global, terminal).await;
+        return plan::run(&as_plan(args), global, terminal).await;
     }
     let session = Session::open(global, Need::Builds).await?;
     let loaded = load(&args.source.source, |root| session.basis(root))?;
@@ -35,6 +32,15 @@ pub(crate) async fn run(args: ApplyArgs, global: &Global, terminal: Terminal) ->
     converge(&session, &loaded, asked, patience, "apply", terminal).await
 }
 
+/// What `plan` is asked for by `apply --dry-run`.
+pub(crate) fn as_plan(args: ApplyArgs) -> PlanArgs {
+    PlanArgs {
+        source: args.source,
+        output: PlanFormat::Text,
+        change_source: args.change_source,
+    }
+}
+
 /// Converges once, under the lock that one process at a time holds, and says what became of it.
 pub(crate) async fn converge(
     session: &Session,
@@ -44,15 +50,37 @@ pub(crate) async fn converge(
     command: &str,
     terminal: Terminal,
 ) -> Result {
-    let began = Instant::now();
     let _pass = session.platform.begin_pass(patience).await?;
+    let exit = converge_on(
+        &session.platform,
+        loaded,
+        asked,
+        patience,
+        command,
+        terminal,
+    )
+    .await?;
+    session.platform.prepare_spares();
+    Ok(exit)
+}
+
+/// Converges once on any platform, and says what became of it.
+pub(crate) async fn converge_on<P: Platform>(
+    platform: &Arc<P>,
+    loaded: &Loaded,
+    asked: Asked,
+    patience: Duration,
+    command: &str,
+    terminal: Terminal,
+) -> Result {
+    let began = Instant::now();
     let shown = Shown::new(terminal);
     let mut around = Session::surroundings(command);
     around.patience = patience;
     around.report = shown.report();
     let converge = Converge {
         catalog: &loaded.catalog,
-        platform: &session.platform,
+        platform,
         around: &around,
         ids: &mut new_id,
         patience,
@@ -60,7 +88,6 @@ pub(crate) async fn converge(
     };
     let result = converge.run(&asked).await?;
     shown.end();
-    session.platform.prepare_spares();
     Ok(said(&result, loaded, began.elapsed(), terminal))
 }
 

@@ -1,5 +1,8 @@
 //! `boma get`.
 
+use std::path::Path;
+
+use boma_engine::catalog::Basis;
 use boma_engine::computed::{self, ApplicationComputed, DatabaseComputed};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Observed;
@@ -27,16 +30,19 @@ impl Inventory {
     /// Looks at the platform, and at the manifests that were last applied.
     pub(crate) async fn take(session: &Session) -> Result<Self> {
         let seen = session.platform.observe().await?;
+        Ok(Self::of(seen, |root| session.basis(root)))
+    }
+
+    /// What was seen, with the manifests that were last applied.
+    pub(crate) fn of(seen: Observed, basis: impl FnOnce(&Path) -> Basis) -> Self {
         // Manifests that are gone or broken hide nothing of what runs.
-        let loaded = seen
-            .source
-            .as_ref()
-            .and_then(|source| load(source.as_ref(), |root| session.basis(root)).ok());
-        Ok(Self {
+        let source = seen.source.as_ref();
+        let loaded = source.and_then(|source| load(source.as_ref(), basis).ok());
+        Self {
             seen,
             loaded,
             plan: None,
-        })
+        }
     }
 
     /// Plans what is left to do, so that it can be said what is as its manifest says. Needs a
@@ -132,18 +138,22 @@ impl Chosen {
 /// Lists databases and applications.
 pub(crate) async fn run(args: &GetArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::NoBuilds).await?;
-    let inventory = Inventory::take(&session).await?;
+    print(args, &Inventory::take(&session).await?, terminal)
+}
+
+/// Prints what was asked for.
+pub(crate) fn print(args: &GetArgs, inventory: &Inventory, terminal: Terminal) -> Result {
     let chosen = Chosen::of(args.what.as_deref(), &inventory.seen)?;
     match args.output {
         ListFormat::Table => {
-            terminal.result(&tables(&inventory, &chosen))?;
+            terminal.result(&tables(inventory, &chosen))?;
             if chosen.databases.is_empty() && chosen.applications.is_empty() {
                 terminal.status("There is nothing yet. `boma apply DIRECTORY` makes what its manifests describe.");
             }
         }
         ListFormat::Name => terminal.result(&names(&chosen))?,
-        ListFormat::Json => terminal.json(&views(&inventory, &chosen))?,
-        ListFormat::Yaml => terminal.result(&yaml(&inventory, &chosen)?)?,
+        ListFormat::Json => terminal.json(&views(inventory, &chosen))?,
+        ListFormat::Yaml => terminal.result(&yaml(inventory, &chosen)?)?,
     }
     Ok(Exit::Ok)
 }

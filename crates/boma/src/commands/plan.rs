@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use boma_engine::look::look;
 use boma_engine::plan::{self, Asked, OtherSource, Plan, PlanView};
+use boma_engine::platform::Platform;
 use boma_instance::InstanceId;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -20,8 +21,18 @@ pub(crate) async fn run(args: &PlanArgs, global: &Global, terminal: Terminal) ->
     if loaded.has_errors() {
         return Ok(Exit::Problem);
     }
-    let asked = asked(&loaded, args.change_source);
-    let looked = look(&*session.platform, Timestamp::now, |seen, now| {
+    print(args, &loaded, &*session.platform, terminal).await
+}
+
+/// Plans on any platform, and prints the plan.
+pub(crate) async fn print(
+    args: &PlanArgs,
+    loaded: &Loaded,
+    platform: &impl Platform,
+    terminal: Terminal,
+) -> Result {
+    let asked = asked(loaded, args.change_source);
+    let looked = look(platform, Timestamp::now, |seen, now| {
         plan::plan(&loaded.catalog, seen, &asked, now, &mut new_id)
     });
     let plan = looked.await?.plan;

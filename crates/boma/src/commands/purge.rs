@@ -3,14 +3,16 @@
 use std::io::{BufRead, IsTerminal};
 use std::time::Duration;
 
-use boma_engine::observed::Life;
+use boma_engine::keys::DatabaseKey;
+use boma_engine::observed::{Life, Observed};
 use boma_engine::platform::{AuditEntry, Platform};
+use boma_instance::InstanceId;
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 
 use crate::cli::{Global, PurgeArgs};
 use crate::session::{Need, Session, actor, find_database};
-use crate::terminal::{Exit, Result, Terminal, Tone};
+use crate::terminal::{Exit, Failure, Result, Terminal, Tone};
 
 /// How long another process may be at work before this gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,9 +21,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) async fn run(args: &PurgeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::NoBuilds).await?;
     let seen = session.platform.observe().await?;
-    let key = find_database(&seen, &args.database)?;
+    let (key, id) = chosen(args, &seen, terminal)?;
+    let _pass = session.platform.begin_pass(PATIENCE).await?;
+    purge_on(&*session.platform, &key, id, terminal).await
+}
+
+/// Finds the retired database, and has its name typed back.
+pub(crate) fn chosen(
+    args: &PurgeArgs,
+    seen: &Observed,
+    terminal: Terminal,
+) -> std::result::Result<(DatabaseKey, InstanceId), Failure> {
+    let key = find_database(seen, &args.database)?;
     let Some(database) = seen.databases.get(&key) else {
-        return Ok(Exit::Ok);
+        return Err(Failure::Shown(Exit::Ok));
     };
     let Life::Retired { since, until } = database.life else {
         return Err(Problem::new(
@@ -46,10 +59,18 @@ pub(crate) async fn run(args: &PurgeArgs, global: &Global, terminal: Terminal) -
         Some(typed) => is_name(typed, &key.name)?,
         None => confirm(&key.name, hint, terminal)?,
     }
-    let _pass = session.platform.begin_pass(PATIENCE).await?;
-    session.platform.purge(&key, database.id).await?;
-    session
-        .platform
+    Ok((key, database.id))
+}
+
+/// Destroys a database that was confirmed.
+pub(crate) async fn purge_on(
+    platform: &impl Platform,
+    key: &DatabaseKey,
+    id: InstanceId,
+    terminal: Terminal,
+) -> Result {
+    platform.purge(key, id).await?;
+    platform
         .audit(&AuditEntry {
             at: Timestamp::now(),
             actor: actor("purge"),

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use boma_engine::catalog::Basis;
 use boma_engine::engine::{Engine, EngineState, Parts};
+use boma_engine::platform::Platform;
 use boma_engine::source::{DirectorySource, Snapshot};
 use boma_problem::{Class, Problem};
 use notify::{RecursiveMode, Watcher};
@@ -27,15 +29,65 @@ const READ_AGAIN: Duration = Duration::from_mins(1);
 pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::Builds).await?;
     let root = canonical(&args.source.source)?;
-    let serving = Arc::new(session.platform.serve().await?);
+    let serving = session.platform.serve().await?;
     session.platform.prepare_spares_in_use().await?;
+    let platform = session.platform.clone();
+    let served = Served {
+        platform: session.platform.clone(),
+        basis: session.basis(&root),
+        root,
+        place: format!("state in {}", session.platform.layout().root().display()),
+        converged: Box::new(move || platform.prepare_spares()),
+    };
+    let changes = move |wake: Arc<Notify>| async move {
+        loop {
+            serving.changed().await;
+            wake.notify_one();
+        }
+    };
+    serve_on(served, args, changes, terminal).await
+}
+
+/// What is served.
+pub(crate) struct Served<P> {
+    /// Where.
+    pub(crate) platform: Arc<P>,
+    /// What manifests are read against.
+    pub(crate) basis: Basis,
+    /// The directory of manifests.
+    pub(crate) root: PathBuf,
+    /// Where the state is, for people.
+    pub(crate) place: String,
+    /// Done whenever everything is as the manifests say.
+    pub(crate) converged: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Serves on any platform until asked to end; `changes` wakes the engine when there is something
+/// to look at.
+pub(crate) async fn serve_on<P, C>(
+    served: Served<P>,
+    args: &ServeArgs,
+    changes: impl FnOnce(Arc<Notify>) -> C,
+    terminal: Terminal,
+) -> Result
+where
+    P: Platform,
+    C: Future<Output = ()> + Send + 'static,
+{
+    let Served {
+        platform,
+        basis,
+        root,
+        place,
+        converged,
+    } = served;
     let (loaded, source) = watch::channel(None);
     let reading = tokio::spawn(read_again_and_again(root.clone(), loaded));
     let parts = Parts {
-        platform: session.platform.clone(),
+        platform,
         around: Session::surroundings("serve"),
         ids: Box::new(new_id),
-        basis: session.basis(&root),
+        basis,
         source_name: Arc::from(root.to_string_lossy().as_ref()),
         source,
     };
@@ -43,20 +95,13 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
     if args.change_source {
         handle.accept_other_source().await;
     }
-    let wake = handle.waker();
-    let waking = tokio::spawn(async move {
-        loop {
-            serving.changed().await;
-            wake.notify_one();
-        }
-    });
+    let waking = tokio::spawn(changes(handle.waker()));
     let (stop, stopped) = watch::channel(false);
     terminal.status(&format!(
-        "Serving {} (state in {}). Ctrl-C ends this; databases and applications go on running.",
+        "Serving {} ({place}). Ctrl-C ends this; databases and applications go on running.",
         root.display(),
-        session.platform.layout().root().display()
     ));
-    let telling = tokio::spawn(tell(handle.state(), session.platform.clone(), terminal));
+    let telling = tokio::spawn(tell(handle.state(), converged, terminal));
     let running = tokio::spawn(engine.run(stopped));
     asked_to_end().await?;
     terminal.status("Ending.");
@@ -156,7 +201,7 @@ fn watcher(root: &Path, told: &Arc<Told>) -> Option<notify::RecommendedWatcher> 
 /// Says on standard error what changed in what is wrong or done.
 async fn tell(
     mut state: watch::Receiver<Arc<EngineState>>,
-    platform: Arc<boma_local::LocalPlatform>,
+    when_converged: Box<dyn Fn() + Send + Sync>,
     terminal: Terminal,
 ) {
     let mut said: Vec<Problem> = Vec::new();
@@ -173,7 +218,7 @@ async fn tell(
             if converged {
                 let line = "Everything is as the manifests say.";
                 terminal.status(&terminal.paint_err(Tone::Ok, line));
-                platform.prepare_spares();
+                when_converged();
             }
         }
         if state.changed().await.is_err() {

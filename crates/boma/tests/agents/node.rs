@@ -142,6 +142,7 @@ impl World {
                 port: address.port(),
                 names: Vec::new(),
             },
+            bind: None,
             tls: None,
             repositories: [(REPOSITORY.to_owned(), self.access())].into(),
         };

@@ -1,0 +1,141 @@
+//! The pod of an instance.
+
+use boma_instance::InstanceSpec;
+use boma_instance::api::pod as api;
+use serde_json::{Value, json};
+
+use super::{PORT, Setting, quantity};
+use crate::names;
+
+/// Entry of the instance's Secret that is mounted over `/etc/passwd`.
+pub(super) const PASSWD: &str = "passwd";
+
+/// The volume, with the instance directory in it: the root of a volume may hold `lost+found`.
+const DATA: &str = "/var/lib/boma";
+const INSTANCE: &str = "/var/lib/boma/instance";
+/// The Secret.
+const SECRET: &str = "/etc/boma";
+/// Unix sockets.
+const RUN: &str = "/run/boma";
+/// This program.
+const PROGRAM: &str = "/boma";
+
+/// Seconds from asking to killing: a checkpoint, the rest of the log archived, the shutdown.
+const GRACE: u32 = 180;
+
+/// The template of the StatefulSet.
+pub(super) fn template(setting: &Setting<'_>, spec: &InstanceSpec, name: &str) -> Value {
+    json!({
+        "metadata": {"labels": {
+            names::MANAGED_BY: names::MANAGER,
+            names::INSTALLATION: setting.home,
+            names::APP_NAME: "postgresql",
+            names::DATABASE: *setting.key.name,
+            names::INSTANCE_ID: spec.id.to_string(),
+        }},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": GRACE,
+            "imagePullSecrets": pull_secrets(setting),
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": setting.user,
+                "runAsGroup": setting.user,
+                "fsGroup": setting.user,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "initContainers": [installer(setting)],
+            "containers": [server(setting, spec)],
+            "volumes": [
+                {"name": "data", "persistentVolumeClaim": {"claimName": name}},
+                // Only its group reads it: keys and verifiers are in there.
+                {"name": "instance", "secret": {"secretName": name, "defaultMode": 0o440}},
+                {"name": "boma", "emptyDir": {}},
+                {"name": "run", "emptyDir": {"medium": "Memory"}},
+                {"name": "tmp", "emptyDir": {}},
+                // Parallel queries share memory there; the default of 64 MiB is soon full.
+                {"name": "shm", "emptyDir": {"medium": "Memory"}},
+            ],
+        },
+    })
+}
+
+/// Copies this program to where the image of PostgreSQL finds it.
+fn installer(setting: &Setting<'_>) -> Value {
+    json!({
+        "name": "boma",
+        "image": setting.agent_image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["agent-install", format!("{PROGRAM}/boma")],
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "32Mi"},
+            "limits": {"cpu": "1", "memory": "128Mi"},
+        },
+        "securityContext": restricted(),
+        "volumeMounts": [{"name": "boma", "mountPath": PROGRAM}],
+    })
+}
+
+fn server(setting: &Setting<'_>, spec: &InstanceSpec) -> Value {
+    let granted = json!({
+        "cpu": quantity::cpu(spec.resources.cpu_millis),
+        "memory": quantity::bytes(spec.resources.memory_bytes),
+    });
+    json!({
+        "name": "postgres",
+        "image": setting.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [
+            format!("{PROGRAM}/boma"), "--verbose", "agent-pod",
+            "--dir", INSTANCE, "--run-dir", RUN, "--secret", SECRET,
+            "--postgres", spec.version.to_string(),
+        ],
+        "ports": [
+            {"name": "postgresql", "containerPort": PORT, "protocol": "TCP"},
+            {"name": "agent", "containerPort": api::PORT, "protocol": "TCP"},
+        ],
+        // Asked for and limited to alike: a database should not be the first to go when a node
+        // runs out of memory.
+        "resources": {"requests": granted, "limits": granted},
+        // An agent that answers is alive, whatever its server does: one that starts, restores or
+        // is suspended must not be killed for it.
+        "livenessProbe": probe(api::LIVE, [20, 10, 6]),
+        "readinessProbe": probe(api::READY, [5, 5, 2]),
+        "securityContext": restricted(),
+        "volumeMounts": [
+            {"name": "data", "mountPath": DATA},
+            {"name": "instance", "mountPath": SECRET, "readOnly": true},
+            {"name": "instance", "mountPath": "/etc/passwd", "subPath": PASSWD, "readOnly": true},
+            {"name": "boma", "mountPath": PROGRAM, "readOnly": true},
+            {"name": "run", "mountPath": RUN},
+            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "shm", "mountPath": "/dev/shm"},
+        ],
+    })
+}
+
+fn probe(path: &str, [period, timeout, failures]: [u32; 3]) -> Value {
+    json!({
+        "httpGet": {"path": path, "port": "agent", "scheme": "HTTPS"},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    })
+}
+
+/// What the `restricted` Pod Security Standard asks of a container, and a file system that nothing
+/// is written to.
+fn restricted() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+    })
+}
+
+fn pull_secrets(setting: &Setting<'_>) -> Vec<Value> {
+    let names = setting.pull_secrets.iter();
+    names.map(|name| json!({ "name": name })).collect()
+}

@@ -1,0 +1,110 @@
+use std::collections::BTreeMap;
+
+use boma_instance::{Access, InstanceId, LoginSpec, MajorVersion, Power, Resources, Secret};
+use kube::core::DynamicObject;
+use uuid::Uuid;
+
+use super::*;
+
+fn spec() -> InstanceSpec {
+    InstanceSpec {
+        id: InstanceId(Uuid::from_u128(7)),
+        generation: 3,
+        identity: "fincorp/retail/development/login-svc/accounts-db".into(),
+        database: "accounts_db".into(),
+        version: MajorVersion::V17,
+        power: Power::On,
+        resources: Resources {
+            cpu_millis: 500,
+            memory_bytes: 1 << 30,
+            storage_bytes: 10 << 30,
+        },
+        parameters: BTreeMap::new(),
+        extensions: BTreeSet::new(),
+        logins: vec![LoginSpec {
+            role: "auth_api_1".into(),
+            access: Access::ReadWrite,
+            verifier: Some(Secret::new("SCRAM-SHA-256$…".into())),
+            comment: "fincorp/retail/development/login-svc/auth-api".into(),
+        }],
+        backup: None,
+        origin: None,
+    }
+}
+
+fn with<T>(look: impl FnOnce(&Setting<'_>) -> T) -> T {
+    let key = DatabaseKey::new("fincorp/retail/development/login-svc", "accounts-db");
+    look(&Setting {
+        key: &key,
+        namespace: "login-svc-development",
+        home: "boma-system",
+        image: "docker.io/library/postgres:17",
+        agent_image: "boma:0.1.0",
+        user: 999,
+        pull_secrets: &[],
+    })
+}
+
+fn yaml(wanted: &Desired) -> String {
+    serde_saphyr::to_string(&wanted.object()).unwrap()
+}
+
+fn found(wanted: &Desired) -> DynamicObject {
+    serde_json::from_value(wanted.object()).unwrap()
+}
+
+#[test]
+fn the_objects_of_a_database() {
+    with(|setting| {
+        insta::assert_snapshot!("service", yaml(&service(setting)));
+        insta::assert_snapshot!("volume_claim", yaml(&volume_claim(setting, &spec())));
+        insta::assert_snapshot!("network_policy", yaml(&network_policy(setting, &spec())));
+        insta::assert_snapshot!("stateful_set", yaml(&stateful_set(setting, &spec(), 1)));
+    });
+    let project = "fincorp/retail/development/login-svc";
+    insta::assert_snapshot!(
+        "namespace",
+        yaml(&namespace(
+            "boma-system",
+            "login-svc-development".into(),
+            project
+        ))
+    );
+}
+
+#[test]
+fn without_a_grant_nobody_is_admitted() {
+    let mut locked = spec();
+    locked.logins[0].verifier = None;
+    let policy = with(|setting| network_policy(setting, &locked));
+    let rules = policy.body["spec"]["ingress"].as_array().unwrap();
+    assert_eq!(rules.len(), 1, "only Boma itself: {rules:?}");
+    assert_eq!(rules[0]["ports"][0]["port"], 8443);
+}
+
+#[test]
+fn an_object_is_met_by_itself_until_somebody_changes_it() {
+    for wanted in with(|setting| {
+        [
+            service(setting),
+            volume_claim(setting, &spec()),
+            network_policy(setting, &spec()),
+            stateful_set(setting, &spec(), 1),
+        ]
+    }) {
+        let as_applied = found(&wanted);
+        assert!(wanted.is_met_by(&as_applied), "{}", wanted.name);
+        let mut emptied = as_applied.clone();
+        emptied.data["spec"] = json!({});
+        assert!(!wanted.is_met_by(&emptied));
+        let mut unlabelled = as_applied.clone();
+        unlabelled.metadata.labels = None;
+        assert!(!wanted.is_met_by(&unlabelled));
+        let less = wanted.clone().annotation("former", "x");
+        assert!(!less.is_met_by(&as_applied));
+        assert!(
+            !wanted.is_met_by(&found(&less)),
+            "what is no longer wanted is taken out"
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! Objects of one kind, as they were last heard of.
+//!
+//! A watch tells of changes late, and what was just written must be seen by the next look: a plan
+//! made from an older world would do things twice. So whatever the API server answers to a write
+//! goes in here too, and a version that is older than the one at hand is passed over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use kube::runtime::watcher::Event;
+
+/// Namespace (empty for objects without) and name.
+pub(crate) type Place = (String, String);
+
+/// Where an object is.
+pub(crate) fn place_of(object: &DynamicObject) -> Place {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// The objects of one kind.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: BTreeMap<Place, Arc<DynamicObject>>,
+    /// What the list that is being read has told of so far, and its newest version.
+    listing: Option<(BTreeSet<Place>, u64)>,
+}
+
+impl Cache {
+    /// All of them, by place.
+    pub(crate) fn all(&self) -> Vec<Arc<DynamicObject>> {
+        self.lock().objects.values().cloned().collect()
+    }
+
+    /// One of them.
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        let place = (namespace.to_owned(), name.to_owned());
+        self.lock().objects.get(&place).cloned()
+    }
+
+    /// Takes what the API server answered to a write or a read; tells whether it is news.
+    pub(crate) fn put(&self, object: DynamicObject) -> bool {
+        self.lock().put(object)
+    }
+
+    /// Takes an object away that was seen to be gone.
+    pub(crate) fn remove(&self, namespace: &str, name: &str) -> bool {
+        let place = (namespace.to_owned(), name.to_owned());
+        self.lock().objects.remove(&place).is_some()
+    }
+
+    /// Takes what the watch tells; answers whether anything changed, and whether a list is whole.
+    pub(crate) fn heard(&self, event: Event<DynamicObject>) -> Heard {
+        let mut inner = self.lock();
+        let changed = match event {
+            Event::Apply(object) => inner.put(object),
+            Event::Delete(object) => inner.delete(&object),
+            Event::Init => {
+                inner.listing = Some((BTreeSet::new(), 0));
+                false
+            }
+            Event::InitApply(object) => {
+                if let Some((places, newest)) = &mut inner.listing {
+                    places.insert(place_of(&object));
+                    *newest = (*newest).max(version(&object));
+                }
+                inner.put(object)
+            }
+            Event::InitDone => {
+                inner.listed();
+                return Heard::Whole;
+            }
+        };
+        if changed { Heard::News } else { Heard::Nothing }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an event of a watch brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing that was not known.
+    Nothing,
+    /// A change.
+    News,
+    /// A list was read to its end.
+    Whole,
+}
+
+impl Inner {
+    fn put(&mut self, mut object: DynamicObject) -> bool {
+        let place = place_of(&object);
+        let known = self.objects.get(&place);
+        // An object that was made anew counts on from the API server's counter as well.
+        if known.is_some_and(|known| version(known) >= version(&object)) {
+            return false;
+        }
+        // Nobody here reads them, and they are half of many objects.
+        object.metadata.managed_fields = None;
+        self.objects.insert(place, Arc::new(object));
+        true
+    }
+
+    fn delete(&mut self, object: &DynamicObject) -> bool {
+        let place = place_of(object);
+        let is_newer = self
+            .objects
+            .get(&place)
+            .is_some_and(|known| version(known) > version(object));
+        !is_newer && self.objects.remove(&place).is_some()
+    }
+
+    /// Drops what a whole list did not tell of, but for what was written after it.
+    fn listed(&mut self) {
+        if let Some((places, newest)) = self.listing.take() {
+            self.objects
+                .retain(|place, known| places.contains(place) || version(known) > newest);
+        }
+    }
+}
+
+/// The API server's count of changes. It is opaque by the letter; in every release since 1.0 it is
+/// etcd's revision, and since 1.35 it is said to be comparable as a number.
+fn version(object: &DynamicObject) -> u64 {
+    object
+        .resource_version()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str, version: u64) -> DynamicObject {
+        let resource = crate::kinds::Kind::Secret.resource();
+        let mut object = DynamicObject::new(name, &resource).within("ns");
+        object.metadata.resource_version = Some(version.to_string());
+        object
+    }
+
+    fn versions(cache: &Cache) -> Vec<u64> {
+        cache.all().iter().map(|object| version(object)).collect()
+    }
+
+    #[test]
+    fn a_late_watch_takes_back_nothing() {
+        let cache = Cache::default();
+        assert!(cache.put(object("a", 7)));
+        assert_eq!(cache.heard(Event::Apply(object("a", 5))), Heard::Nothing);
+        assert_eq!(cache.heard(Event::Delete(object("a", 6))), Heard::Nothing);
+        assert_eq!(versions(&cache), [7]);
+        assert_eq!(cache.heard(Event::Apply(object("a", 8))), Heard::News);
+        assert_eq!(cache.heard(Event::Delete(object("a", 9))), Heard::News);
+        assert!(cache.all().is_empty());
+    }
+
+    #[test]
+    fn a_list_forgets_what_is_gone_and_keeps_what_was_written_meanwhile() {
+        let cache = Cache::default();
+        cache.put(object("gone", 3));
+        cache.heard(Event::Init);
+        cache.heard(Event::InitApply(object("stays", 4)));
+        cache.put(object("new", 9));
+        assert_eq!(cache.heard(Event::InitDone), Heard::Whole);
+        assert_eq!(versions(&cache), [9, 4]);
+    }
+}

@@ -1,0 +1,409 @@
+//! The API server: what it told, and what is written to it.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DynamicObject;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::cache::{Cache, Heard, place_of};
+use crate::desired::{Desired, secret_data, secret_entry};
+use crate::error::KubernetesError;
+use crate::kinds::Kind;
+use crate::names::{INSTALLATION, MANAGED_BY, MANAGER};
+
+/// How long the first lists may take.
+const FIRST_LISTS: Duration = Duration::from_secs(30);
+
+/// How often a record is read and written again when somebody else was quicker.
+const ATTEMPTS: u32 = 8;
+
+/// Entry of a Secret that holds a record.
+const RECORD: &str = "record.json";
+
+/// What to do with a record.
+pub(crate) enum Change<T, A> {
+    /// It is as it should be.
+    Keep(A),
+    /// It should be this.
+    Write(T, A),
+    /// It should be gone.
+    Remove(A),
+}
+
+/// A cluster as Boma sees it.
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    caches: [Cache; Kind::ALL.len()],
+    /// Counts what was heard of that was not known.
+    news: watch::Sender<u64>,
+    /// Writes that the API server was asked for.
+    writes: AtomicU64,
+}
+
+impl Cluster {
+    /// Starts to watch, and returns when everything is known once.
+    pub(crate) async fn open(
+        client: Client,
+        home: &str,
+    ) -> Result<(Arc<Self>, JoinSet<()>), KubernetesError> {
+        let ours = format!("{MANAGED_BY}={MANAGER},{INSTALLATION}={home}");
+        let cluster = Arc::new(Self {
+            client,
+            caches: Default::default(),
+            news: watch::Sender::new(0),
+            writes: AtomicU64::new(0),
+        });
+        let mut tasks = JoinSet::new();
+        let mut whole = Vec::new();
+        for kind in Kind::ALL {
+            let is_whole = Arc::new(Notify::new());
+            whole.push(is_whole.clone());
+            let (cluster, ours) = (cluster.clone(), ours.clone());
+            tasks.spawn(async move { cluster.watch(kind, &ours, &is_whole).await });
+        }
+        let all = async {
+            for one in whole {
+                one.notified().await;
+            }
+        };
+        tokio::time::timeout(FIRST_LISTS, all)
+            .await
+            .map_err(|_too_late| KubernetesError::NotListed(FIRST_LISTS.as_secs()))?;
+        Ok((cluster, tasks))
+    }
+
+    /// Keeps the cache of one kind, for ever.
+    async fn watch(&self, kind: Kind, ours: &str, is_whole: &Notify) {
+        let ours = watcher::Config::default().labels(ours);
+        let api = Api::<DynamicObject>::all_with(self.client.clone(), &kind.resource());
+        let mut events = watcher(api, ours).default_backoff().boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => match self.cache(kind).heard(event) {
+                    Heard::Nothing => {}
+                    Heard::News => self.tell(),
+                    Heard::Whole => {
+                        is_whole.notify_one();
+                        self.tell();
+                    }
+                },
+                Err(error) => tracing::warn!(?kind, %error, "a watch ended; it begins again"),
+            }
+        }
+    }
+
+    /// Counts what was heard of: grows with each change.
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// How many writes were asked for.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Objects of a kind.
+    pub(crate) fn all(&self, kind: Kind) -> Vec<Arc<DynamicObject>> {
+        self.cache(kind).all()
+    }
+
+    /// One object.
+    pub(crate) fn get(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<DynamicObject>> {
+        self.cache(kind).get(namespace, name)
+    }
+
+    /// Makes an object so, unless it is. Tells what it is then.
+    pub(crate) async fn apply(
+        &self,
+        wanted: &Desired,
+    ) -> Result<Arc<DynamicObject>, KubernetesError> {
+        let Desired {
+            kind,
+            namespace,
+            name,
+            ..
+        } = wanted;
+        if let Some(found) = self.get(*kind, namespace, name)
+            && wanted.is_met_by(&found)
+        {
+            return Ok(found);
+        }
+        let params = PatchParams::apply(MANAGER).force();
+        let object = wanted.object();
+        self.wrote();
+        let answer = self
+            .api(*kind, namespace)
+            .patch(name, &params, &Patch::Apply(&object))
+            .await
+            .map_err(KubernetesError::api(format!(
+                "write {}",
+                said(*kind, namespace, name)
+            )))?;
+        let answer = self.keep(*kind, answer);
+        // Applied again and again it would be no better: whoever asks is told, and asks less often.
+        if wanted.is_met_by(&answer) {
+            Ok(answer)
+        } else {
+            Err(KubernetesError::NotKept {
+                what: said(*kind, namespace, name),
+            })
+        }
+    }
+
+    /// Makes an object that must not be there yet; none: it is.
+    pub(crate) async fn create(
+        &self,
+        wanted: &Desired,
+    ) -> Result<Option<Arc<DynamicObject>>, KubernetesError> {
+        let object =
+            serde_json::from_value::<DynamicObject>(wanted.object()).map_err(|source| {
+                KubernetesError::Record {
+                    namespace: wanted.namespace.clone(),
+                    name: wanted.name.clone(),
+                    source,
+                }
+            })?;
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        self.wrote();
+        let doing = format!(
+            "make {}",
+            said(wanted.kind, &wanted.namespace, &wanted.name)
+        );
+        let answer = self
+            .api(wanted.kind, &wanted.namespace)
+            .create(&params, &object)
+            .await
+            .map_err(KubernetesError::api(doing));
+        match answer {
+            Ok(answer) => Ok(Some(self.keep(wanted.kind, answer))),
+            Err(error) if error.is_conflict() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes an object away, if it still is the one that was looked at.
+    pub(crate) async fn delete(
+        &self,
+        kind: Kind,
+        object: &DynamicObject,
+    ) -> Result<(), KubernetesError> {
+        let (namespace, name) = place_of(object);
+        let params = DeleteParams::background().preconditions(Preconditions {
+            uid: object.uid(),
+            resource_version: None,
+        });
+        self.wrote();
+        let answer = self
+            .api(kind, &namespace)
+            .delete(&name, &params)
+            .await
+            .map_err(KubernetesError::api(format!(
+                "delete {}",
+                said(kind, &namespace, &name)
+            )));
+        match answer {
+            // One with finalizers, or whose pods end first, stays for a while: the watch tells.
+            Ok(either) if either.is_left() => Ok(()),
+            Ok(_gone) => {
+                self.cache(kind).remove(&namespace, &name);
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => {
+                self.cache(kind).remove(&namespace, &name);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads an object anew, past the cache.
+    pub(crate) async fn read(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<DynamicObject>>, KubernetesError> {
+        let found = self
+            .api(kind, namespace)
+            .get_opt(name)
+            .await
+            .map_err(KubernetesError::api(format!(
+                "read {}",
+                said(kind, namespace, name)
+            )))?;
+        if found.is_none() {
+            self.cache(kind).remove(namespace, name);
+        }
+        Ok(found.map(|found| self.keep(kind, found)))
+    }
+
+    /// Changes a record: reads, decides, writes, and does so again when somebody else was quicker.
+    /// `empty` says where the record is and what it is labelled with.
+    pub(crate) async fn change<T, A>(
+        &self,
+        empty: &Desired,
+        decide: impl Fn(Option<T>) -> Result<Change<T, A>, KubernetesError> + Send,
+    ) -> Result<A, KubernetesError>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        A: Send,
+    {
+        let (namespace, name) = (empty.namespace.as_str(), empty.name.as_str());
+        for _ in 0..ATTEMPTS {
+            let found = self.get(Kind::Secret, namespace, name);
+            let record = found.as_deref().map(record::<T>).transpose()?;
+            match (decide(record)?, found) {
+                (Change::Keep(answer), _) | (Change::Remove(answer), None) => return Ok(answer),
+                (Change::Remove(answer), Some(found)) => {
+                    self.delete(Kind::Secret, &found).await?;
+                    return Ok(answer);
+                }
+                (Change::Write(record, answer), None) => {
+                    let mut wanted = empty.clone();
+                    wanted.body = body(&record, empty)?;
+                    if self.create(&wanted).await?.is_some() {
+                        return Ok(answer);
+                    }
+                }
+                (Change::Write(record, answer), Some(found)) => {
+                    let object = DynamicObject {
+                        data: body(&record, empty)?,
+                        ..DynamicObject::clone(&found)
+                    };
+                    match self.replace(&object).await {
+                        Ok(()) => return Ok(answer),
+                        Err(error) if error.is_conflict() || error.is_not_found() => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            self.read(Kind::Secret, namespace, name).await?;
+        }
+        Err(KubernetesError::Contended {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    async fn replace(&self, object: &DynamicObject) -> Result<(), KubernetesError> {
+        let (namespace, name) = place_of(object);
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        self.wrote();
+        let answer = self
+            .api(Kind::Secret, &namespace)
+            .replace(&name, &params, object)
+            .await
+            .map_err(KubernetesError::api(format!(
+                "write {}",
+                said(Kind::Secret, &namespace, &name)
+            )))?;
+        self.keep(Kind::Secret, answer);
+        Ok(())
+    }
+
+    pub(crate) fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
+        let resource = kind.resource();
+        if namespace.is_empty() {
+            Api::all_with(self.client.clone(), &resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), namespace, &resource)
+        }
+    }
+
+    fn cache(&self, kind: Kind) -> &Cache {
+        &self.caches[kind.place()]
+    }
+
+    fn keep(&self, kind: Kind, object: DynamicObject) -> Arc<DynamicObject> {
+        let place = place_of(&object);
+        let own = Arc::new(object.clone());
+        if self.cache(kind).put(object) {
+            self.tell();
+        }
+        self.get(kind, &place.0, &place.1).unwrap_or(own)
+    }
+
+    fn tell(&self) {
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    /// Counts a write that is about to be asked for.
+    fn wrote(&self) {
+        let before = self.writes.fetch_add(1, Ordering::Relaxed);
+        #[cfg(debug_assertions)]
+        die_at(before);
+        #[cfg(not(debug_assertions))]
+        let _count = before;
+    }
+}
+
+impl Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+/// Ends the process before a write, where a test asks for it.
+#[cfg(debug_assertions)]
+fn die_at(before: u64) {
+    let at = std::env::var("BOMA_TEST_DIE_AT_WRITE").ok();
+    if at.and_then(|at| at.parse().ok()) == Some(before) {
+        std::process::abort();
+    }
+}
+
+/// Reads the record of a Secret.
+pub(crate) fn record<T: DeserializeOwned>(secret: &DynamicObject) -> Result<T, KubernetesError> {
+    let bytes = secret_entry(secret, RECORD).unwrap_or_default();
+    serde_json::from_slice(&bytes).map_err(|source| {
+        let (namespace, name) = place_of(secret);
+        KubernetesError::Record {
+            namespace,
+            name,
+            source,
+        }
+    })
+}
+
+fn body<T: Serialize>(record: &T, place: &Desired) -> Result<Value, KubernetesError> {
+    let bytes = serde_json::to_vec(record).map_err(|source| KubernetesError::Record {
+        namespace: place.namespace.clone(),
+        name: place.name.clone(),
+        source,
+    })?;
+    Ok(json!({
+        "type": "lowops.manifests/record",
+        "data": secret_data([(RECORD, bytes.as_slice())]),
+    }))
+}
+
+fn said(kind: Kind, namespace: &str, name: &str) -> String {
+    let kind = kind.resource().kind;
+    if namespace.is_empty() {
+        format!("{kind} {name}")
+    } else {
+        format!("{kind} {namespace}/{name}")
+    }
+}

@@ -1,0 +1,271 @@
+//! What hinders, and what to do about it.
+
+use boma_engine::keys::{DatabaseKey, GrantKey};
+use boma_engine::platform::PlatformError;
+use boma_instance::InstanceId;
+use boma_problem::{Class, IntoProblem, Problem};
+
+/// Why something could not be carried out on Kubernetes.
+#[derive(Debug, thiserror::Error)]
+pub enum KubernetesError {
+    /// No cluster is known.
+    #[error("find out which Kubernetes cluster is meant")]
+    Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The API server answered with an error, or not at all.
+    #[error("{doing}")]
+    Api {
+        /// A verb phrase.
+        doing: String,
+        /// What it said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The first lists did not come.
+    #[error("the API server did not list the objects of Boma within {0} s")]
+    NotListed(u64),
+    /// What is stored cannot be read.
+    #[error("read the record in Secret {namespace}/{name}")]
+    Record {
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Somebody changes the same record all the time.
+    #[error("Secret {namespace}/{name} is changed by somebody else again and again")]
+    Contended {
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+    },
+    /// Both namespaces that the project may have are somebody else's.
+    #[error("namespaces {names} exist and are not Boma's")]
+    NamespacesTaken {
+        /// Which.
+        names: String,
+    },
+    /// Something else changes an object while it is written.
+    #[error("{what} is not as it was written")]
+    NotKept {
+        /// Kind, namespace and name.
+        what: String,
+    },
+    /// Somebody deleted a volume.
+    #[error("volume claim {namespace}/{name} is being deleted")]
+    VolumeEnds {
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+    },
+    /// There is no such database.
+    #[error("no database {key} is registered")]
+    UnknownDatabase {
+        /// Which.
+        key: DatabaseKey,
+    },
+    /// There is no such instance.
+    #[error("no instance {id} is registered")]
+    UnknownInstance {
+        /// Which.
+        id: InstanceId,
+    },
+    /// The database has another instance.
+    #[error("database {key} has instance {given}, not {id}")]
+    OtherId {
+        /// Which database.
+        key: DatabaseKey,
+        /// What was said.
+        id: InstanceId,
+        /// What it has.
+        given: InstanceId,
+    },
+    /// A newer spec is stored.
+    #[error("generation {given} of {key} is older than the stored generation {stored}")]
+    OlderGeneration {
+        /// Which database.
+        key: DatabaseKey,
+        /// What is stored.
+        stored: u64,
+        /// What was given.
+        given: u64,
+    },
+    /// It is on its way to be purged.
+    #[error("database {key} is being purged")]
+    BeingPurged {
+        /// Which.
+        key: DatabaseKey,
+    },
+    /// Only what is retired is purged.
+    #[error("database {key} is in use, and only a retired database is purged")]
+    NotRetired {
+        /// Which.
+        key: DatabaseKey,
+    },
+    /// A password that somebody may be using.
+    #[error("the password of {grant} is in use and not replaced")]
+    PasswordInUse {
+        /// Whose.
+        grant: GrantKey,
+    },
+    /// Another password than the one that is meant.
+    #[error("another password than expected is stored for {grant}")]
+    OtherPassword {
+        /// Whose.
+        grant: GrantKey,
+    },
+    /// None is stored.
+    #[error("no password is stored for {grant}")]
+    NoCredential {
+        /// Whose.
+        grant: GrantKey,
+    },
+    /// The configuration names no image for a version.
+    #[error("there is no image for PostgreSQL {0}")]
+    NoImage(boma_instance::MajorVersion),
+    /// The Service has no address.
+    #[error("Service {namespace}/{name} has no cluster address")]
+    NoAddress {
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+    },
+    /// A certificate could not be made.
+    #[error("make a certificate")]
+    Certificate(#[source] rcgen::Error),
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    /// Processes are for one machine.
+    #[error("{what} is not done on Kubernetes")]
+    NotHere {
+        /// What was asked for.
+        what: &'static str,
+    },
+}
+
+impl IntoProblem for KubernetesError {
+    fn problem(&self) -> Problem {
+        let of = |class, code| Problem::from_error(class, code, self);
+        match self {
+            Self::Configuration(_) => of(Class::Config, "kubernetes-unknown")
+                .hint("Set KUBECONFIG, or run Boma in the cluster: docs/kubernetes.md."),
+            Self::Api { source, .. } => self.of_api(source),
+            Self::NotListed(_) => of(Class::Transient, "kubernetes-unreachable")
+                .hint("`kubectl get --raw /readyz` shows whether the API server is well."),
+            Self::Record { .. } => of(Class::Config, "record-unreadable").hint(
+                "Somebody changed it by hand. Put back what it held; nothing is done with this \
+                 resource until then, and what runs goes on running.",
+            ),
+            Self::Contended { .. } => of(Class::Transient, "record-contended")
+                .hint("Let only one `boma serve` manage this cluster."),
+            Self::NamespacesTaken { .. } => of(Class::Config, "namespace-taken").hint(
+                "Give one of them to Boma with the label that docs/kubernetes.md names, or \
+                 choose another name for the project.",
+            ),
+            Self::NotKept { .. } => of(Class::Config, "object-not-kept").hint(
+                "An admission webhook or another controller changes it, or it is being deleted. \
+                 `kubectl get -o yaml --show-managed-fields` shows who.",
+            ),
+            Self::VolumeEnds { .. } => of(Class::Config, "volume-ending").hint(
+                "Its data is there as long as the pod uses it: take a backup now, and see to it \
+                 that the volume's reclaim policy is Retain. A claim that is being deleted cannot \
+                 be kept.",
+            ),
+            Self::UnknownDatabase { .. } | Self::UnknownInstance { .. } => {
+                of(Class::User, "database-unknown").hint("`boma get` lists what there is.")
+            }
+            Self::OtherId { .. } => of(Class::Internal, "instance-other-id"),
+            Self::OlderGeneration { .. } => of(Class::User, "spec-outdated")
+                .hint("Another engine has changed this instance since. Plan again."),
+            Self::BeingPurged { .. } => of(Class::User, "being-purged")
+                .hint("Once it is gone, another database of this name can be made."),
+            Self::NotRetired { .. } => of(Class::User, "not-retired")
+                .hint("Take its manifest away first, with `deletionProtection: false`."),
+            Self::PasswordInUse { .. } => of(Class::Transient, "password-in-use")
+                .hint("Another engine has exchanged it. Plan again."),
+            Self::OtherPassword { .. } => of(Class::Transient, "password-other")
+                .hint("Another engine has exchanged it. Plan again."),
+            Self::NoCredential { .. } => {
+                of(Class::Transient, "credential-missing").hint("The next pass makes one.")
+            }
+            Self::NoImage(_) => of(Class::Config, "image-missing")
+                .hint("Name one under `[kubernetes.images]` in `config.toml`."),
+            Self::NoAddress { .. } => of(Class::Config, "service-without-address")
+                .hint("Delete the Service: it is made again as it should be."),
+            Self::Certificate(_) => of(Class::Internal, "certificate-failed"),
+            Self::NoRandomness => of(Class::Config, "no-randomness"),
+            Self::NotHere { .. } => of(Class::User, "not-on-kubernetes")
+                .hint("docs/kubernetes.md says what to use in its place."),
+        }
+    }
+}
+
+impl KubernetesError {
+    /// Sorts an answer of the API server.
+    fn of_api(&self, source: &kube::Error) -> Problem {
+        let of = |class, code| Problem::from_error(class, code, self);
+        let kube::Error::Api(status) = source else {
+            return of(Class::Transient, "kubernetes-unreachable")
+                .hint("Databases go on serving meanwhile; Boma tries again.");
+        };
+        match status.code {
+            403 if status.message.contains("exceeded quota") => of(Class::Config, "quota-exceeded")
+                .hint("Raise the ResourceQuota of the namespace, or ask for less in the manifest."),
+            403 if status.message.contains("being terminated") => {
+                of(Class::Transient, "namespace-ending")
+                    .hint("Databases in it go with it; when it is gone, they are made anew.")
+            }
+            401 | 403 => of(Class::Config, "kubernetes-forbidden")
+                .hint("Give Boma the rights that `boma kubernetes manifests` lists."),
+            409 | 429 | 500..=599 | 404 => of(Class::Transient, "kubernetes-unreachable")
+                .hint("Databases go on serving meanwhile; Boma tries again."),
+            _ => of(Class::Config, "kubernetes-refused").hint(
+                "An admission policy of this cluster, or its version, does not take this object.",
+            ),
+        }
+    }
+
+    /// Says what was being done.
+    pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Api {
+            doing,
+            source: Box::new(source),
+        }
+    }
+
+    /// Whether somebody else changed the object in between.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    /// Whether the object is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    fn code(&self) -> Option<u16> {
+        let Self::Api { source, .. } = self else {
+            return None;
+        };
+        let kube::Error::Api(status) = source.as_ref() else {
+            return None;
+        };
+        Some(status.code)
+    }
+}
+
+/// Boxes an error as a platform returns it.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+pub(crate) fn boxed(error: KubernetesError) -> PlatformError {
+    Box::new(error.problem())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! The kinds of objects that Boma writes or watches.
+
+use kube::core::ApiResource;
+
+/// One kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// One for each project and environment.
+    Namespace,
+    /// What is recorded, what pods mount, what applications are given.
+    Secret,
+    /// What clients connect to.
+    Service,
+    /// The data.
+    VolumeClaim,
+    /// One for each server.
+    StatefulSet,
+    /// Who may reach a server.
+    NetworkPolicy,
+    /// What runs; written by Kubernetes.
+    Pod,
+}
+
+impl Kind {
+    /// All of them; the number of each is its place.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Namespace,
+        Self::Secret,
+        Self::Service,
+        Self::VolumeClaim,
+        Self::StatefulSet,
+        Self::NetworkPolicy,
+        Self::Pod,
+    ];
+
+    /// Its place in [`Kind::ALL`].
+    pub(crate) fn place(self) -> usize {
+        self as usize
+    }
+
+    /// Group, version and path.
+    pub(crate) fn resource(self) -> ApiResource {
+        let (group, version, kind, plural) = match self {
+            Self::Namespace => ("", "v1", "Namespace", "namespaces"),
+            Self::Secret => ("", "v1", "Secret", "secrets"),
+            Self::Service => ("", "v1", "Service", "services"),
+            Self::VolumeClaim => ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+            Self::StatefulSet => ("apps", "v1", "StatefulSet", "statefulsets"),
+            Self::NetworkPolicy => (
+                "networking.k8s.io",
+                "v1",
+                "NetworkPolicy",
+                "networkpolicies",
+            ),
+            Self::Pod => ("", "v1", "Pod", "pods"),
+        };
+        let api_version = if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        };
+        ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version,
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_at_its_place() {
+        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind.place(), place);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The platform of a Kubernetes cluster: PostgreSQL servers as StatefulSets.
+//!
+//! ```text
+//!   engine ─► KubernetesPlatform ─┬─► records        Secrets: identity, credentials, what was delivered
+//!                                 ├─► build (pure)   the objects of a database, as they should be
+//!                                 ├─► apply          server-side, one field manager, nothing unchanged
+//!                                 ├─► caches         fed by watches; what was written is in at once
+//!                                 └─► agents         in the pods, over TLS with a token
+//! ```
+//!
+//! This crate decides nothing: which instances exist and in what order things happen comes from
+//! the engine. It is the only one that knows Kubernetes. It never deletes a volume unless
+//! [`Platform::purge`](boma_engine::platform::Platform::purge) is called for a retired database.
+
+mod agent;
+mod build;
+mod builds;
+mod cache;
+mod cluster;
+mod compare;
+mod config;
+mod desired;
+mod error;
+mod kinds;
+mod names;
+mod platform;
+mod records;
+mod tls;
+
+pub use agent::AgentError;
+pub use builds::known as known_builds;
+pub use config::{KubernetesConfig, NewKey, RepositoryConfig, Road};
+pub use error::KubernetesError;
+pub use platform::{KubernetesPlatform, road};

@@ -1,0 +1,212 @@
+//! Names of objects, labels and annotations. Pure.
+//!
+//! Everything about one database is found by its labels; names are for people, and so that two
+//! writers meet at one object.
+
+use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use boma_instance::InstanceId;
+use boma_instance::names::fnv1a;
+use ring::digest;
+
+/// Field manager of server-side apply, and value of [`MANAGED_BY`].
+pub(crate) const MANAGER: &str = "boma";
+
+/// Label: what manages an object.
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label: namespace of the installation that an object belongs to. Several may share a cluster.
+pub(crate) const INSTALLATION: &str = "lowops.manifests/installation";
+/// Label: what a pod runs.
+pub(crate) const APP_NAME: &str = "app.kubernetes.io/name";
+/// Label: what an object is to Boma; see [`Part`].
+pub(crate) const PART: &str = "lowops.manifests/part";
+/// Label: name of the database.
+pub(crate) const DATABASE: &str = "lowops.manifests/database";
+/// Label: name of the application. What carries it in a project's namespace may reach the
+/// databases that the application is granted.
+pub(crate) const APPLICATION: &str = "lowops.manifests/application";
+/// Label: identity of the instance.
+pub(crate) const INSTANCE_ID: &str = "lowops.manifests/instance-id";
+/// Label of a namespace: digest of the project's identity.
+pub(crate) const PROJECT: &str = "lowops.manifests/project";
+/// Annotation: whole identity, for people.
+pub(crate) const IDENTITY: &str = "lowops.manifests/identity";
+/// Annotation: digest of what was last applied. What is no longer wanted is only seen by it.
+pub(crate) const APPLIED: &str = "lowops.manifests/applied";
+
+/// What an object is to Boma.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What is recorded of the installation.
+    Installation,
+    /// What is recorded of a database.
+    Database,
+    /// What an instance's pod mounts.
+    Instance,
+    /// Credentials of a grant.
+    Grant,
+    /// What is recorded of an application.
+    Application,
+    /// What an application is given of one grant.
+    Binding,
+    /// The key of a repository of backups.
+    Repository,
+}
+
+impl Part {
+    /// Value of the label.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Installation => "installation",
+            Self::Database => "database",
+            Self::Instance => "instance",
+            Self::Grant => "grant",
+            Self::Application => "application",
+            Self::Binding => "binding",
+            Self::Repository => "repository",
+        }
+    }
+}
+
+/// Digest of a project's identity: 128 bits, so that nobody makes up a project whose namespace
+/// would pass for another's.
+pub(crate) fn project_digest(project: &str) -> String {
+    digest_of(project.as_bytes())
+}
+
+/// 32 hexadecimal digits of SHA-256.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let digest = digest::digest(&digest::SHA256, bytes);
+    let mut text = String::with_capacity(32);
+    for byte in digest.as_ref().iter().take(16) {
+        // Writing to a string does not fail.
+        let _infallible = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Names that a project's namespace may have, the nicer one first: `login-svc-development`, and
+/// one that no other project can want.
+pub(crate) fn namespaces(project: &str) -> [String; 2] {
+    let mut parts = project.rsplit('/');
+    let name = parts.next().unwrap_or_default();
+    let environment = parts.next().unwrap_or_default();
+    let nice = format!("{name}-{environment}");
+    let hash = fnv1a(project.as_bytes());
+    let cut = |length: usize| {
+        let cut: String = nice.chars().take(length).collect();
+        cut.trim_end_matches('-').to_owned()
+    };
+    [cut(63), format!("{}-{hash:08x}", cut(54))]
+}
+
+/// The Service that leads to a database's primary. Names of Services begin with a letter.
+pub(crate) fn service(database: &DatabaseKey) -> String {
+    let name = &database.name;
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        format!("db-{name}")
+    } else {
+        name.to_string()
+    }
+}
+
+/// Its first instance: StatefulSet, volume claim and Secret.
+pub(crate) fn instance(database: &DatabaseKey) -> String {
+    format!("{}-1", database.name)
+}
+
+/// The pod of that StatefulSet.
+pub(crate) fn pod(database: &DatabaseKey) -> String {
+    format!("{}-0", instance(database))
+}
+
+/// The Secret with what is recorded of a database.
+pub(crate) fn database_record(database: &DatabaseKey) -> String {
+    format!("{}.database", database.name)
+}
+
+/// The Secret with what is recorded of an application.
+pub(crate) fn application_record(application: &ApplicationKey) -> String {
+    format!("{}.application", application.name)
+}
+
+/// The Secret with the credentials of a grant, beside the database.
+pub(crate) fn grant(grant: &GrantKey) -> String {
+    let (database, application) = (&grant.database.name, &grant.application.name);
+    format!(
+        "{database}.{application}{}.logins",
+        foreign(grant, &grant.application.project)
+    )
+}
+
+/// The Secret that an application is given for a grant, beside the application.
+pub(crate) fn binding(grant: &GrantKey) -> String {
+    let (database, application) = (&grant.database.name, &grant.application.name);
+    format!(
+        "{application}.{database}{}",
+        foreign(grant, &grant.database.project)
+    )
+}
+
+/// Tells projects apart where a grant leads from one to another.
+fn foreign(grant: &GrantKey, other: &str) -> String {
+    if grant.application.project == grant.database.project {
+        String::new()
+    } else {
+        format!(".{:08x}", fnv1a(other.as_bytes()))
+    }
+}
+
+/// Names that lead to a database, the one for connection strings first.
+pub(crate) fn hosts(database: &DatabaseKey, namespace: &str) -> Vec<String> {
+    let service = service(database);
+    vec![
+        format!("{service}.{namespace}.svc"),
+        format!("{service}.{namespace}.svc.cluster.local"),
+        format!("{service}.{namespace}"),
+        service,
+        format!("{}.internal", database.name),
+    ]
+}
+
+/// The one name by which the platform knows an instance's agent, wherever its pod is.
+pub(crate) fn agent(id: InstanceId) -> String {
+    format!("{id}.agent.boma.internal")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_are_labels_and_the_second_is_one_projects_alone() {
+        let [nice, own] = namespaces("fincorp/retail/development/login-svc");
+        assert_eq!(nice, "login-svc-development");
+        assert_ne!(
+            own,
+            namespaces("fincorp/wholesale/development/login-svc")[1]
+        );
+        let long = format!("o/u/{}/{}", "e".repeat(40), "p".repeat(40));
+        for name in namespaces(&long) {
+            assert!(name.len() <= 63, "{name}");
+            assert!(!name.ends_with('-'));
+        }
+        assert_ne!(project_digest("a/b/c/d"), project_digest("a/b/c/e"),);
+    }
+
+    #[test]
+    fn grants_of_two_projects_do_not_meet() {
+        let own = GrantKey {
+            application: ApplicationKey::new("a/b/c/d", "api"),
+            database: DatabaseKey::new("a/b/c/d", "1st"),
+        };
+        let other = GrantKey {
+            application: ApplicationKey::new("a/b/c/e", "api"),
+            ..own.clone()
+        };
+        assert_eq!(grant(&own), "1st.api.logins");
+        assert_eq!(binding(&own), "api.1st");
+        assert_ne!(grant(&own), grant(&other));
+        assert_eq!(service(&own.database), "db-1st");
+    }
+}

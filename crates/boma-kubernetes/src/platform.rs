@@ -1,0 +1,305 @@
+//! The platform itself: what is asked of it, carried out.
+
+mod applications;
+mod attend;
+mod databases;
+mod grants;
+mod installation;
+mod observe;
+mod pods;
+mod put;
+mod repositories;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use boma_engine::observed::{
+    Capabilities, DatabaseRecord, Feature, Life, Observed, ProcessState, SettingValue,
+};
+use boma_engine::platform::{
+    ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
+};
+use boma_instance::names::Turn;
+use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen};
+use boma_problem::Problem;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::agent::Agents;
+use crate::cluster::Cluster;
+use crate::config::{KubernetesConfig, Road};
+use crate::error::{KubernetesError, boxed};
+use attend::Attendance;
+
+/// The platform of a Kubernetes cluster. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct KubernetesPlatform {
+    inner: Arc<Inner>,
+    /// They end with the last clone.
+    _tasks: Arc<JoinSet<()>>,
+}
+
+struct Inner {
+    config: KubernetesConfig,
+    cluster: Arc<Cluster>,
+    agents: Agents,
+    attendance: Attendance,
+    capabilities: Capabilities,
+}
+
+impl KubernetesPlatform {
+    /// Opens the cluster that KUBECONFIG names, or the one that this program runs in, and returns
+    /// when everything of Boma's in it is known.
+    pub async fn open(config: KubernetesConfig) -> Result<Self, KubernetesError> {
+        let client = kube::Client::try_default()
+            .await
+            .map_err(|error| KubernetesError::Configuration(error.into()))?;
+        Self::with(client, config).await
+    }
+
+    /// Opens the cluster of a client.
+    pub(crate) async fn with(
+        client: kube::Client,
+        config: KubernetesConfig,
+    ) -> Result<Self, KubernetesError> {
+        let agents = Agents::new(client.clone(), config.road);
+        let (cluster, mut tasks) = Cluster::open(client, &config.namespace).await?;
+        let inner = Arc::new(Inner {
+            capabilities: capabilities(&config),
+            config,
+            cluster,
+            agents,
+            attendance: Attendance::default(),
+        });
+        let attending = inner.clone();
+        tasks.spawn(async move { attending.attend().await });
+        Ok(Self {
+            inner,
+            _tasks: Arc::new(tasks),
+        })
+    }
+
+    /// What changes whenever something was heard of that the engine should look at.
+    pub fn news(&self) -> (watch::Receiver<u64>, watch::Receiver<u64>) {
+        let inner = &self.inner;
+        (inner.cluster.news(), inner.attendance.news())
+    }
+
+    /// Writes that the API server was asked for since this was opened.
+    pub fn writes(&self) -> u64 {
+        self.inner.cluster.writes()
+    }
+}
+
+/// Where this program runs.
+pub fn road() -> Road {
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        Road::Direct
+    } else {
+        Road::Forwarded
+    }
+}
+
+fn capabilities(config: &KubernetesConfig) -> Capabilities {
+    let has_image = |major| config.images.contains_key(major);
+    let mut features = BTreeSet::new();
+    if !config.repositories.is_empty() {
+        features.extend([Feature::Backups, Feature::Restore]);
+    }
+    Capabilities {
+        platform: "on Kubernetes".to_owned(),
+        servers: config
+            .builds
+            .iter()
+            .filter(|build| has_image(&build.major))
+            .cloned()
+            .collect(),
+        searched: vec!["`[kubernetes.images]` in `config.toml`".to_owned()],
+        features,
+        repositories: config.repositories.keys().cloned().collect(),
+        cpu_millis: None,
+        memory_bytes: None,
+        // The kubelet holds every container to its limits.
+        limits: Some(Ok(())),
+        // The programs are in images on nodes: values that a server refuses show in its log.
+        judged: None,
+    }
+}
+
+impl Platform for KubernetesPlatform {
+    async fn observe(&self) -> Result<Observed, PlatformError> {
+        self.inner.observe().await.map_err(boxed)
+    }
+
+    async fn judge_settings(
+        &self,
+        _settings: &BTreeSet<SettingValue>,
+    ) -> Result<(), PlatformError> {
+        Ok(())
+    }
+
+    async fn record_source(&self, source: &str) -> Result<(), PlatformError> {
+        self.inner.record_source(source).await.map_err(boxed)
+    }
+
+    async fn record_database(
+        &self,
+        key: &DatabaseKey,
+        id: InstanceId,
+        record: &DatabaseRecord,
+    ) -> Result<(), PlatformError> {
+        self.inner
+            .record_database(key, id, record)
+            .await
+            .map_err(boxed)
+    }
+
+    async fn put_instance(
+        &self,
+        key: &DatabaseKey,
+        spec: &InstanceSpec,
+    ) -> Result<Listen, PlatformError> {
+        self.inner.put(key, spec).await
+    }
+
+    async fn await_instance(
+        &self,
+        id: InstanceId,
+        generation: u64,
+        patience: Duration,
+    ) -> Result<InstanceStatus, PlatformError> {
+        self.inner.await_generation(id, generation, patience).await
+    }
+
+    async fn set_life(&self, key: &DatabaseKey, life: Life) -> Result<(), PlatformError> {
+        self.inner.set_life(key, life).await.map_err(boxed)
+    }
+
+    async fn exchange(
+        &self,
+        _key: &DatabaseKey,
+        _id: InstanceId,
+        _beside: &DatabaseKey,
+        _since: Timestamp,
+    ) -> Result<(), PlatformError> {
+        let what = "restoring in place";
+        Err(boxed(KubernetesError::NotHere { what }))
+    }
+
+    async fn purge(&self, key: &DatabaseKey, id: InstanceId) -> Result<(), PlatformError> {
+        self.inner.purge(key, id).await.map_err(boxed)
+    }
+
+    async fn look(&self, id: InstanceId) -> Result<InstanceStatus, PlatformError> {
+        self.inner.look(id).await
+    }
+
+    async fn store_credential(
+        &self,
+        grant: &GrantKey,
+        turn: Turn,
+        credential: &Credential,
+    ) -> Result<(), PlatformError> {
+        self.inner
+            .store_credential(grant, turn, credential)
+            .await
+            .map_err(boxed)
+    }
+
+    async fn credential(&self, grant: &GrantKey, turn: Turn) -> Result<Credential, PlatformError> {
+        self.inner.credential(grant, turn).map_err(boxed)
+    }
+
+    async fn activate_login(
+        &self,
+        grant: &GrantKey,
+        login: ActiveLogin,
+    ) -> Result<(), PlatformError> {
+        self.inner.activate_login(grant, login).await.map_err(boxed)
+    }
+
+    async fn release_login(&self, grant: &GrantKey) -> Result<(), PlatformError> {
+        self.inner.release_login(grant).await.map_err(boxed)
+    }
+
+    async fn forget_grant(&self, grant: &GrantKey) -> Result<(), PlatformError> {
+        self.inner.forget_grant(grant).await.map_err(boxed)
+    }
+
+    async fn deliver_environment(
+        &self,
+        application: &ApplicationKey,
+        environment: &Environment,
+    ) -> Result<(), PlatformError> {
+        self.inner
+            .deliver(application, environment)
+            .await
+            .map_err(boxed)
+    }
+
+    async fn run_pre_deploy(
+        &self,
+        _application: &ApplicationKey,
+        _deployment: &str,
+        _program: &Program,
+    ) -> Result<Option<Problem>, PlatformError> {
+        let what = "running a command of an application";
+        Err(boxed(KubernetesError::NotHere { what }))
+    }
+
+    async fn restart_application(
+        &self,
+        _application: &ApplicationKey,
+        _deployment: &str,
+        _program: &Program,
+    ) -> Result<ProcessState, PlatformError> {
+        let what = "running a command of an application";
+        Err(boxed(KubernetesError::NotHere { what }))
+    }
+
+    async fn stop_application(&self, _application: &ApplicationKey) -> Result<(), PlatformError> {
+        // Nothing of it runs that Boma has started.
+        Ok(())
+    }
+
+    async fn forget_application(&self, application: &ApplicationKey) -> Result<(), PlatformError> {
+        self.inner
+            .forget_application(application)
+            .await
+            .map_err(boxed)
+    }
+
+    async fn event(&self, event: &Event) -> Result<(), PlatformError> {
+        let Event {
+            subject,
+            reason,
+            message,
+            warning,
+            ..
+        } = event;
+        if *warning {
+            tracing::warn!(target: "boma::event", %subject, %reason, "{message}");
+        } else {
+            tracing::info!(target: "boma::event", %subject, %reason, "{message}");
+        }
+        Ok(())
+    }
+
+    /// The audit trail is what the API server keeps of its own writes, and this program's log,
+    /// which clusters collect: nothing that is kept in the cluster itself could not be changed by
+    /// those whom it is about.
+    async fn audit(&self, entry: &AuditEntry) -> Result<(), PlatformError> {
+        let AuditEntry {
+            actor,
+            action,
+            subject,
+            outcome,
+            ..
+        } = entry;
+        tracing::info!(target: "boma::audit", %actor, %subject, %outcome, "{action}");
+        Ok(())
+    }
+}

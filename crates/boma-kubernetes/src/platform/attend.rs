@@ -1,0 +1,264 @@
+//! Hearing what agents say: one task for each pod that runs, which asks by long poll.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use boma_engine::observed::AgentState;
+use boma_instance::api::Reported;
+use boma_instance::{InstanceId, InstanceStatus};
+use boma_problem::{IntoProblem, Problem};
+use kube::ResourceExt;
+use kube::core::DynamicObject;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::Inner;
+use super::databases::assignment_of;
+use crate::agent::Address;
+use crate::cache::{Place, place_of};
+use crate::desired::secret_entry;
+use crate::kinds::Kind;
+use crate::names::{self, Part};
+
+/// Longest single wait for a status.
+const ONE_WAIT: Duration = Duration::from_mins(1);
+
+/// First and longest pause after an agent could not be asked. A pod that has just started answers
+/// within a fraction of a second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(10));
+
+/// Changes that come together are one.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// How often everything is looked through without a reason.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
+/// What agents say.
+#[derive(Default)]
+pub(super) struct Attendance {
+    known: Mutex<HashMap<InstanceId, Known>>,
+    /// Whether it was looked once which pods run.
+    has_looked: AtomicBool,
+    news: watch::Sender<u64>,
+}
+
+/// An agent that is attended.
+struct Known {
+    address: Address,
+    said: Said,
+    task: AbortHandle,
+}
+
+/// What an agent said last.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    /// It was not asked yet.
+    Nothing,
+    /// This.
+    Status(Box<InstanceStatus>),
+    /// It does not answer.
+    Silence(Problem),
+}
+
+impl Attendance {
+    pub(super) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// Where the agent of an instance is, if its pod runs.
+    pub(super) fn address(&self, id: InstanceId) -> Option<Address> {
+        Some(self.lock().get(&id)?.address.clone())
+    }
+
+    /// What it said last; none: its pod does not run.
+    pub(super) fn said(&self, id: InstanceId) -> Option<Said> {
+        Some(self.lock().get(&id)?.said.clone())
+    }
+
+    /// Whether every agent was asked once.
+    pub(super) fn is_whole(&self) -> bool {
+        let has_answered = |known: &Known| !matches!(known.said, Said::Nothing);
+        self.has_looked.load(Ordering::Acquire) && self.lock().values().all(has_answered)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard(&self, id: InstanceId, address: &Address, said: Said) {
+        if let Some(known) = self.lock().get_mut(&id)
+            && known.address == *address
+        {
+            known.said = said;
+        }
+        self.news.send_modify(|count| *count += 1);
+    }
+}
+
+/// What is known of an instance's Secret, as long as the Secret is the same.
+type Parsed = HashMap<Place, (Arc<DynamicObject>, Option<Attended>)>;
+
+/// An instance and what its agent is known by.
+#[derive(Clone)]
+struct Attended {
+    id: InstanceId,
+    pod: String,
+    token: String,
+    authority: String,
+}
+
+impl Inner {
+    /// Keeps one task for each pod that runs, for ever.
+    pub(super) async fn attend(self: Arc<Self>) {
+        let mut news = self.cluster.news();
+        let mut parsed = Parsed::new();
+        let mut tasks = JoinSet::new();
+        loop {
+            let wanted = self.addresses(&mut parsed);
+            self.attend_these(wanted, &mut tasks);
+            while tasks.try_join_next().is_some() {}
+            // Cancel-safe: a change that is not taken is there the next time.
+            drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
+            tokio::time::sleep(SETTLE).await;
+            news.mark_unchanged();
+        }
+    }
+
+    fn attend_these(
+        self: &Arc<Self>,
+        wanted: HashMap<InstanceId, Address>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let mut known = self.attendance.lock();
+        let before = known.len();
+        known.retain(|id, known| {
+            let stays = wanted.get(id) == Some(&known.address) && !known.task.is_finished();
+            if !stays {
+                known.task.abort();
+            }
+            stays
+        });
+        let mut changed = known.len() != before;
+        for (id, address) in wanted {
+            if known.contains_key(&id) {
+                continue;
+            }
+            changed = true;
+            let (this, at) = (self.clone(), address.clone());
+            let task = tasks.spawn(async move { this.listen_to(id, at).await });
+            let said = Said::Nothing;
+            known.insert(
+                id,
+                Known {
+                    address,
+                    said,
+                    task,
+                },
+            );
+        }
+        drop(known);
+        if changed | !self.attendance.has_looked.swap(true, Ordering::AcqRel) {
+            self.attendance.news.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// The agents of all pods that run.
+    fn addresses(&self, parsed: &mut Parsed) -> HashMap<InstanceId, Address> {
+        let secrets = self.secrets(Part::Instance);
+        let mut next = Parsed::with_capacity(secrets.len());
+        let mut addresses = HashMap::new();
+        for secret in secrets {
+            let place = place_of(&secret);
+            let attended = match parsed.remove(&place) {
+                Some((same, attended)) if Arc::ptr_eq(&same, &secret) => attended,
+                Some(_) | None => attended(&secret),
+            };
+            if let Some(one) = &attended
+                && let Some(ip) = self.running(&place.0, one)
+            {
+                let address = Address {
+                    namespace: place.0.clone(),
+                    pod: one.pod.clone(),
+                    ip,
+                    name: names::agent(one.id),
+                    token: one.token.clone(),
+                    authority: one.authority.clone(),
+                };
+                addresses.insert(one.id, address);
+            }
+            next.insert(place, (secret, attended));
+        }
+        *parsed = next;
+        addresses
+    }
+
+    /// The address of a pod whose server's container runs.
+    fn running(&self, namespace: &str, one: &Attended) -> Option<String> {
+        let pod = self.cluster.get(Kind::Pod, namespace, &one.pod)?;
+        let is_its = pod.labels().get(names::INSTANCE_ID) == Some(&one.id.to_string());
+        let status = &pod.data["status"];
+        let mut containers = status["containerStatuses"].as_array()?.iter();
+        let runs = containers.any(|container| container["state"]["running"].is_object());
+        let ip = status["podIP"].as_str()?;
+        (is_its && runs).then(|| ip.to_owned())
+    }
+
+    /// Asks one agent for as long as its pod runs.
+    async fn listen_to(&self, id: InstanceId, at: Address) {
+        let (mut serial, mut pause) = (None, PAUSE.0);
+        loop {
+            let wait = if serial.is_some() {
+                ONE_WAIT
+            } else {
+                Duration::ZERO
+            };
+            match self.agents.status(&at, serial.unwrap_or(0), wait).await {
+                Ok(Reported {
+                    serial: new,
+                    status,
+                }) => {
+                    pause = PAUSE.0;
+                    if serial != Some(new) {
+                        self.attendance
+                            .heard(id, &at, Said::Status(Box::new(status)));
+                    }
+                    serial = Some(new);
+                    continue;
+                }
+                Err(error) => {
+                    let said = Said::Silence(error.problem());
+                    self.attendance.heard(id, &at, said);
+                }
+            }
+            // A new agent counts from the beginning.
+            serial = None;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+}
+
+fn attended(secret: &DynamicObject) -> Option<Attended> {
+    let assignment = assignment_of(secret)?;
+    let token = secret_entry(secret, boma_instance::api::pod::TOKEN)?;
+    Some(Attended {
+        id: assignment.spec.id,
+        pod: format!("{}-0", secret.name_any()),
+        token: String::from_utf8(token).ok()?,
+        authority: assignment.placement.tls?.authority,
+    })
+}
+
+impl From<Said> for AgentState {
+    fn from(said: Said) -> Self {
+        match said {
+            Said::Status(status) => Self::Answering(status),
+            Said::Silence(problem) => Self::Silent(problem),
+            Said::Nothing => {
+                Self::Silent(super::pods::PodTrouble::Starting("asked".into()).problem())
+            }
+        }
+    }
+}

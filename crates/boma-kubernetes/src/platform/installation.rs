@@ -1,0 +1,125 @@
+//! What is recorded of the installation, and the namespaces of projects.
+
+use boma_problem::Problem;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Inner;
+use crate::build;
+use crate::cluster::{Change, record};
+use crate::desired::Desired;
+use crate::error::KubernetesError;
+use crate::kinds::Kind;
+use crate::names::{self, Part};
+use crate::records::Installation;
+use crate::tls;
+
+/// Name of the installation's Secret.
+const NAME: &str = "boma-installation";
+
+impl Inner {
+    fn installation_place(&self) -> Desired {
+        let home = &self.config.namespace;
+        Desired::new(home, Kind::Secret, home, NAME, json!({})).part(Part::Installation)
+    }
+
+    /// The installation, if there is one yet.
+    pub(super) fn known_installation(&self) -> Result<Option<Installation>, KubernetesError> {
+        let found = self.cluster.get(Kind::Secret, &self.config.namespace, NAME);
+        found.as_deref().map(record).transpose()
+    }
+
+    /// The installation, made if there is none.
+    pub(super) async fn installation(&self) -> Result<Installation, KubernetesError> {
+        if let Some(known) = self.known_installation()? {
+            return Ok(known);
+        }
+        let home = self.config.namespace.as_str();
+        let own = Desired::new(home, Kind::Namespace, "", home, json!({}));
+        self.cluster.apply(&own).await?;
+        let place = self.installation_place();
+        self.cluster
+            .change(&place, |found: Option<Installation>| {
+                if let Some(known) = found {
+                    return Ok(Change::Keep(known));
+                }
+                let new = tls::installation(Uuid::new_v4(), Timestamp::now())?;
+                Ok(Change::Write(new.clone(), new))
+            })
+            .await
+    }
+
+    pub(super) async fn record_source(&self, source: &str) -> Result<(), KubernetesError> {
+        self.installation().await?;
+        let place = self.installation_place();
+        self.cluster
+            .change(&place, |found: Option<Installation>| {
+                let Some(mut known) = found else {
+                    return Err(KubernetesError::Contended {
+                        namespace: place.namespace.clone(),
+                        name: place.name.clone(),
+                    });
+                };
+                if known.source.as_deref() == Some(source) {
+                    return Ok(Change::Keep(()));
+                }
+                known.source = Some(source.to_owned());
+                Ok(Change::Write(known, ()))
+            })
+            .await
+    }
+
+    /// The namespace of a project, if it has one.
+    pub(super) fn known_namespace(&self, project: &str) -> Option<String> {
+        let digest = names::project_digest(project);
+        let namespaces = self.cluster.all(Kind::Namespace);
+        let own = namespaces
+            .iter()
+            .find(|namespace| namespace.labels().get(names::PROJECT) == Some(&digest));
+        own.map(|namespace| namespace.name_any())
+    }
+
+    /// The namespace of a project, made if it has none. One that is there and does not carry the
+    /// project's label is somebody else's, and left alone.
+    pub(super) async fn namespace(&self, project: &str) -> Result<String, KubernetesError> {
+        if let Some(known) = self.known_namespace(project) {
+            return Ok(known);
+        }
+        let candidates = names::namespaces(project);
+        for name in &candidates {
+            let wanted = build::namespace(&self.config.namespace, name.clone(), project);
+            if self.cluster.create(&wanted).await?.is_some() {
+                return Ok(name.clone());
+            }
+            // Another process of Boma may have made it just now.
+            let found = self.cluster.read(Kind::Namespace, "", name).await?;
+            let label = found.and_then(|found| found.labels().get(names::PROJECT).cloned());
+            if label == Some(names::project_digest(project)) {
+                return Ok(name.clone());
+            }
+        }
+        Err(KubernetesError::NamespacesTaken {
+            names: candidates.join(" and "),
+        })
+    }
+
+    /// A name that leads nowhere else, for what only one side may know.
+    pub(super) fn random_token() -> Result<String, KubernetesError> {
+        use ring::rand::SecureRandom as _;
+        let mut bytes = [0; 32];
+        ring::rand::SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_nothing_more_is_said| KubernetesError::NoRandomness)?;
+        Ok(base64::Engine::encode(
+            &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+            bytes,
+        ))
+    }
+}
+
+/// Says a problem as one that only a person can mend.
+pub(super) fn is_for_a_person(problem: &Problem) -> bool {
+    problem.is_error() && problem.class != boma_problem::Class::Transient
+}

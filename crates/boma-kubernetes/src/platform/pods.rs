@@ -1,0 +1,185 @@
+//! What a pod says about why its agent does not answer.
+
+use boma_instance::{InstanceId, InstanceStatus, Phase};
+use boma_problem::{Class, Problem};
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+/// Why nothing is known of a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PodTrouble {
+    /// There is no pod.
+    #[error("the pod is not there yet")]
+    NoPod,
+    /// No node takes it.
+    #[error("no node takes the pod: {0}")]
+    Unschedulable(String),
+    /// Its volume is not there.
+    #[error("the volume is not there: {0}")]
+    NoVolume(String),
+    /// An image cannot be had.
+    #[error("image `{image}` cannot be pulled: {why}")]
+    NoImage {
+        /// Which.
+        image: String,
+        /// Why.
+        why: String,
+    },
+    /// A container ends again and again.
+    #[error("container `{container}` of the pod ends again and again: {why}")]
+    Crashes {
+        /// Which.
+        container: String,
+        /// How it ended.
+        why: String,
+    },
+    /// It was just started.
+    #[error("the pod is starting: {0}")]
+    Starting(String),
+    /// It is going away.
+    #[error("the pod is ending")]
+    Ending,
+}
+
+impl PodTrouble {
+    /// As a problem.
+    pub(crate) fn problem(&self) -> Problem {
+        let of = |class, code| Problem::new(class, code, self.to_string());
+        match self {
+            Self::NoPod => of(Class::Transient, "pod-missing")
+                .hint("`kubectl describe statefulset` shows what keeps it."),
+            Self::Unschedulable(_) => of(Class::Transient, "pod-unschedulable")
+                .hint("Add a node with room, or ask for less CPU and memory in the manifest."),
+            Self::NoVolume(_) => of(Class::Config, "volume-missing").hint(
+                "Mark a StorageClass as the cluster's default (`kubectl get storageclass`), or \
+                 make a volume that fits.",
+            ),
+            Self::NoImage { .. } => of(Class::Config, "image-not-pulled").hint(
+                "Name an image that the nodes can pull under `[kubernetes]` in `config.toml`, and \
+                 pull secrets where they are needed.",
+            ),
+            Self::Crashes { .. } => of(Class::Config, "pod-crashes")
+                .hint("`kubectl logs --previous` shows what it said."),
+            Self::Starting(_) => of(Class::Transient, "pod-starting")
+                .hint("`kubectl describe pod` shows how far it is."),
+            Self::Ending => {
+                of(Class::Transient, "pod-ending").hint("Another one starts when it is gone.")
+            }
+        }
+    }
+}
+
+/// What a pod says, as long as its agent does not.
+pub(super) fn trouble(pod: Option<&DynamicObject>, claim: Option<&DynamicObject>) -> PodTrouble {
+    let Some(pod) = pod else {
+        return PodTrouble::NoPod;
+    };
+    if pod.metadata.deletion_timestamp.is_some() {
+        return PodTrouble::Ending;
+    }
+    let status = &pod.data["status"];
+    let containers = ["initContainerStatuses", "containerStatuses"];
+    let containers = containers
+        .iter()
+        .flat_map(|list| status[list].as_array().into_iter().flatten());
+    for container in containers {
+        if let Some(trouble) = of_container(container) {
+            return trouble;
+        }
+    }
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let unscheduled = conditions
+        .filter(|condition| condition["type"] == "PodScheduled" && condition["status"] == "False")
+        .map(|condition| text(&condition["message"]))
+        .next();
+    if let Some(why) = unscheduled {
+        return match claim {
+            Some(claim) if claim.data["status"]["phase"] == "Pending" => volume(claim, why),
+            Some(_) | None => PodTrouble::Unschedulable(why),
+        };
+    }
+    PodTrouble::Starting(text(&status["phase"]).to_lowercase())
+}
+
+fn volume(claim: &DynamicObject, why: String) -> PodTrouble {
+    match claim.data["spec"]["storageClassName"].as_str() {
+        None => PodTrouble::NoVolume("the cluster has no default StorageClass".to_owned()),
+        Some(_) => PodTrouble::Unschedulable(why),
+    }
+}
+
+fn of_container(container: &Value) -> Option<PodTrouble> {
+    let waiting = &container["state"]["waiting"];
+    match waiting["reason"].as_str()? {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            Some(PodTrouble::NoImage {
+                image: text(&container["image"]),
+                why: text(&waiting["message"]),
+            })
+        }
+        "CrashLoopBackOff"
+        | "CreateContainerError"
+        | "RunContainerError"
+        | "CreateContainerConfigError" => {
+            let last = &container["lastState"]["terminated"];
+            let why = match last["exitCode"].as_i64() {
+                Some(code) => format!("exit code {code}"),
+                None => text(&waiting["message"]),
+            };
+            Some(PodTrouble::Crashes {
+                container: text(&container["name"]),
+                why,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A status that says only why there is none.
+pub(super) fn unknown(id: InstanceId, problem: Problem, now: Timestamp) -> InstanceStatus {
+    let phase = if super::installation::is_for_a_person(&problem) {
+        Phase::Failed
+    } else {
+        Phase::Unknown
+    };
+    InstanceStatus {
+        phase,
+        problems: vec![problem],
+        ..empty(id, now)
+    }
+}
+
+/// The status of a server that was shut down for this generation and whose pod is gone.
+pub(super) fn rested(id: InstanceId, generation: u64, now: Timestamp) -> InstanceStatus {
+    InstanceStatus {
+        accepted_generation: generation,
+        converged_generation: generation,
+        phase: Phase::Suspended,
+        ..empty(id, now)
+    }
+}
+
+fn empty(id: InstanceId, now: Timestamp) -> InstanceStatus {
+    InstanceStatus {
+        id,
+        accepted_generation: 0,
+        converged_generation: 0,
+        phase: Phase::Unknown,
+        observed_at: now,
+        listen: None,
+        server: None,
+        storage: None,
+        logins: Vec::new(),
+        backup: None,
+        conditions: Vec::new(),
+        problems: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

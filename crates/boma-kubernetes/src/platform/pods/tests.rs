@@ -1,0 +1,112 @@
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+use crate::kinds::Kind;
+
+fn object(kind: Kind, data: Value) -> DynamicObject {
+    let object = DynamicObject::new("accounts-db-1-0", &kind.resource());
+    DynamicObject { data, ..object }
+}
+
+fn said(status: &Value) -> Problem {
+    let pod = object(Kind::Pod, json!({ "status": status }));
+    trouble(Some(&pod), None).problem()
+}
+
+#[test]
+fn what_keeps_a_pod_is_said_with_what_to_do() {
+    let waiting = |reason: &str, message: &str| {
+        json!({"containerStatuses": [{
+            "name": "postgres",
+            "image": "postgres:99",
+            "state": {"waiting": {"reason": reason, "message": message}},
+        }]})
+    };
+    let unscheduled = json!({"conditions": [
+        {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available"},
+    ]});
+    let crashed = json!({"initContainerStatuses": [{
+        "name": "boma",
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+        "lastState": {"terminated": {"exitCode": 127}},
+    }]});
+    for (status, code, text, class) in [
+        (
+            waiting("ImagePullBackOff", "not found"),
+            "image-not-pulled",
+            "image `postgres:99` cannot be pulled: not found",
+            Class::Config,
+        ),
+        (
+            crashed,
+            "pod-crashes",
+            "container `boma` of the pod ends again and again: exit code 127",
+            Class::Config,
+        ),
+        (
+            unscheduled,
+            "pod-unschedulable",
+            "no node takes the pod: 0/1 nodes are available",
+            Class::Transient,
+        ),
+        (
+            json!({"phase": "Pending"}),
+            "pod-starting",
+            "the pod is starting: pending",
+            Class::Transient,
+        ),
+        (
+            waiting("ContainerCreating", ""),
+            "pod-starting",
+            "the pod is starting: ",
+            Class::Transient,
+        ),
+    ] {
+        let problem = said(&status);
+        assert_eq!((problem.code.as_str(), problem.class), (code, class));
+        assert_eq!(problem.message, text);
+        assert!(!problem.hints.is_empty());
+    }
+    assert_eq!(trouble(None, None).problem().code, "pod-missing");
+}
+
+#[test]
+fn a_volume_without_a_class_is_told_from_a_full_cluster() {
+    let pod = json!({"status": {"conditions": [
+        {"type": "PodScheduled", "status": "False", "message": "unbound claims"},
+    ]}});
+    let pod = object(Kind::Pod, pod);
+    let claim = |spec: Value| {
+        let data = json!({"spec": spec, "status": {"phase": "Pending"}});
+        object(Kind::VolumeClaim, data)
+    };
+    let none = claim(json!({}));
+    let problem = trouble(Some(&pod), Some(&none)).problem();
+    assert_eq!(problem.code, "volume-missing");
+    assert_eq!(
+        problem.message,
+        "the volume is not there: the cluster has no default StorageClass"
+    );
+    let slow = claim(json!({"storageClassName": "slow"}));
+    let problem = trouble(Some(&pod), Some(&slow)).problem();
+    assert_eq!(problem.code, "pod-unschedulable");
+}
+
+#[test]
+fn a_pod_that_is_going_away_says_so() {
+    let mut pod = object(Kind::Pod, json!({}));
+    let now = serde_json::from_value(json!("2026-11-21T00:00:00Z")).unwrap();
+    pod.metadata.deletion_timestamp = Some(now);
+    assert_eq!(trouble(Some(&pod), None).problem().code, "pod-ending");
+}
+
+#[test]
+fn what_only_a_person_can_mend_is_failed_and_the_rest_unknown() {
+    let (id, now) = (InstanceId(Uuid::from_u128(1)), Timestamp::UNIX_EPOCH);
+    let phase = |trouble: PodTrouble| unknown(id, trouble.problem(), now).phase;
+    assert_eq!(phase(PodTrouble::NoPod), Phase::Unknown);
+    assert_eq!(phase(PodTrouble::NoVolume(String::new())), Phase::Failed);
+    assert!(boma_engine::is_settled(&rested(id, 4, now), 4));
+    assert!(!boma_engine::is_settled(&rested(id, 4, now), 5));
+}

@@ -1,0 +1,266 @@
+//! One installation of Boma on the cluster, with a namespace and a project of its own. At the end
+//! all of it is deleted.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use boma_testkit::eventually;
+use serde_json::Value;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// How long a pod may take to come or go on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
+
+/// An installation.
+pub(crate) struct Cluster {
+    scratch: TempDir,
+    /// Namespace of the installation.
+    home: String,
+    /// Namespace of its project.
+    pub(crate) namespace: String,
+    project: String,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug)]
+#[must_use = "look at the output, or at least at the exit code"]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails unless it ended with this code; gives both outputs, standard error last.
+    pub(crate) fn code(self, code: i32) -> Result<String> {
+        let Self {
+            code: found,
+            stdout,
+            stderr,
+        } = self;
+        ensure!(
+            found == code,
+            "exit code {found} in place of {code}\n{stdout}\n{stderr}"
+        );
+        Ok(stdout + &stderr)
+    }
+}
+
+fn given(name: &str) -> Result<String> {
+    std::env::var(name).with_context(|| format!("{name} is not set: see `make test-kubernetes`"))
+}
+
+impl Cluster {
+    /// Nothing is on the cluster yet.
+    pub(crate) fn new() -> Result<Self> {
+        let postgres = given("BOMA_TEST_KUBERNETES_POSTGRES")?;
+        Self::with_image(&postgres)
+    }
+
+    /// One whose databases run this image.
+    pub(crate) fn with_image(postgres: &str) -> Result<Self> {
+        given("KUBECONFIG")?;
+        let image = given("BOMA_TEST_KUBERNETES_IMAGE")?;
+        let unique = Uuid::new_v4().simple().to_string();
+        let unique = unique.get(..8).context("a UUID is longer")?;
+        let cluster = Self {
+            scratch: tempfile::tempdir()?,
+            home: format!("boma-test-{unique}"),
+            namespace: format!("p{unique}-test"),
+            project: format!("p{unique}"),
+        };
+        fs::create_dir_all(cluster.path("m"))?;
+        fs::create_dir_all(cluster.path("s"))?;
+        let config = format!(
+            "[kubernetes]\nnamespace = \"{}\"\nimage = \"{image}\"\n\n[kubernetes.images]\n15 = \"{postgres}\"\n",
+            cluster.home
+        );
+        fs::write(cluster.path("s/config.toml"), config)?;
+        Ok(cluster)
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Writes a manifest of the project.
+    pub(crate) fn write(&self, kind: &str, name: &str, spec: &str) -> Result<()> {
+        let project = &self.project;
+        let text = format!(
+            "apiVersion: lowops.manifests.v1\nkind: {kind}\nmetadata: {{name: {name}, organization: \
+             o, organizational-unit: u, environment: test, project: {project}}}\nspec: {spec}\n"
+        );
+        fs::write(self.path(&format!("m/{kind}-{name}.yaml")), text)?;
+        Ok(())
+    }
+
+    /// A small database.
+    pub(crate) fn database(&self, name: &str, more: &str) -> Result<()> {
+        let spec = format!("{{cpuCount: 0.1, memory: 192Mi, storage: {{size: 1Gi}}{more}}}");
+        self.write("Database", name, &spec)
+    }
+
+    /// An application that may write to a database.
+    pub(crate) fn application(&self, name: &str, database: &str) -> Result<()> {
+        let spec = format!("{{accessControl: {{databases: [{{name: {database}}}]}}}}");
+        self.write("Application", name, &spec)
+    }
+
+    /// Takes a manifest away.
+    pub(crate) fn remove(&self, kind: &str, name: &str) -> Result<()> {
+        fs::remove_file(self.path(&format!("m/{kind}-{name}.yaml")))?;
+        Ok(())
+    }
+
+    /// Boma, with arguments and environment.
+    pub(crate) fn boma_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
+        let output = Command::new(env!("CARGO_BIN_EXE_boma"))
+            .args(arguments)
+            .env("BOMA_PLATFORM", "kubernetes")
+            .env("BOMA_STATE_DIR", self.path("s"))
+            .env("NO_COLOR", "1")
+            .envs(variables.iter().copied())
+            .current_dir(self.path("m"))
+            .output()
+            .context("start boma")?;
+        Ok(Ran::of(&output))
+    }
+
+    /// Boma, with arguments.
+    pub(crate) fn boma(&self, arguments: &[&str]) -> Result<Ran> {
+        self.boma_with(arguments, &[])
+    }
+
+    /// Applies the manifests to the end.
+    pub(crate) fn apply(&self) -> Result<String> {
+        self.boma(&["apply", "--patience", "180", "."])?.code(0)
+    }
+
+    /// Applies them once more, which must change nothing and write nothing.
+    pub(crate) fn apply_again(&self) -> Result<()> {
+        let said = self.boma(&["-v", "apply", "."])?.code(0)?;
+        ensure!(said.contains("Nothing to do"), "{said}");
+        ensure!(said.contains("writes=0"), "{said}");
+        Ok(())
+    }
+
+    /// `kubectl` in the project's namespace.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        kubectl(&[&["-n", self.namespace.as_str()], arguments].concat())
+    }
+
+    /// One object as JSON.
+    pub(crate) fn object(&self, kind: &str, name: &str) -> Result<Value> {
+        let text = self.kubectl(&["get", kind, name, "-o", "json"])?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Starts a pod of the application that waits, with the delivered variable in its environment.
+    pub(crate) fn client(&self, application: &str, database: &str) -> Result<()> {
+        let image = given("BOMA_TEST_KUBERNETES_POSTGRES")?;
+        let pod = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": application,
+                "labels": {"lowops.manifests/application": application},
+            },
+            "spec": {
+                "automountServiceAccountToken": false,
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{
+                    "name": "psql",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["sleep", "infinity"],
+                    "env": [{"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {
+                        "name": format!("{application}.{database}"),
+                        "key": "DATABASE_URL",
+                    }}}],
+                }],
+            },
+        });
+        let file = self.path("client.json");
+        fs::write(&file, pod.to_string())?;
+        self.kubectl(&["apply", "-f", path(&file)?])?;
+        self.kubectl(&[
+            "wait",
+            "--for=condition=Ready",
+            "--timeout=120s",
+            "pod",
+            application,
+        ])?;
+        Ok(())
+    }
+
+    /// Asks the database as the application does.
+    pub(crate) fn query(&self, application: &str, sql: &str) -> Result<String> {
+        let command = format!("exec psql \"$DATABASE_URL\" -v ON_ERROR_STOP=1 -Atqc \"{sql}\"");
+        let said = self.kubectl(&["exec", application, "--", "sh", "-c", &command])?;
+        Ok(said.trim().to_owned())
+    }
+
+    /// Waits until a query is answered.
+    pub(crate) async fn answered(&self, application: &str, sql: &str) -> Result<String> {
+        let ask = async || {
+            self.query(application, sql)
+                .map_err(|error| error.to_string())
+        };
+        eventually(PATIENCE, ask).await
+    }
+
+    /// The identity of a database's pod.
+    pub(crate) fn pod_uid(&self, database: &str) -> Result<String> {
+        let pod = self.object("pod", &format!("{database}-1-0"))?;
+        let uid = pod["metadata"]["uid"].as_str();
+        Ok(uid.context("every pod has a UID")?.to_owned())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for namespace in [&self.namespace, &self.home] {
+            // What is left behind bears a name of its own, and is in nobody's way.
+            drop(kubectl(&[
+                "delete",
+                "namespace",
+                namespace,
+                "--wait=false",
+                "--ignore-not-found",
+            ]));
+        }
+    }
+}
+
+/// `kubectl`, on the cluster.
+pub(crate) fn kubectl(arguments: &[&str]) -> Result<String> {
+    let output = Command::new("kubectl")
+        .args(arguments)
+        .output()
+        .context("start kubectl")?;
+    let ran = Ran::of(&output);
+    ensure!(
+        ran.code == 0,
+        "kubectl {}: {}{}",
+        arguments.join(" "),
+        ran.stdout,
+        ran.stderr
+    );
+    Ok(ran.stdout)
+}
+
+fn path(path: &Path) -> Result<&str> {
+    path.to_str().context("scratch paths are text")
+}

@@ -1,0 +1,12 @@
+//! Databases on a real Kubernetes: `make test-kubernetes` runs these against the cluster that
+//! KUBECONFIG names. They are ignored otherwise, since there is none to run them against.
+//!
+//! What they need besides: BOMA_TEST_KUBERNETES_IMAGE, an image with this very program;
+//! BOMA_TEST_KUBERNETES_POSTGRES, one of PostgreSQL 15; a default StorageClass; `kubectl`. Nodes
+//! must have the images, or be able to pull them.
+
+mod cluster;
+mod killed;
+mod life;
+mod repaired;
+mod trouble;

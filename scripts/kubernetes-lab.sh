@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Brings up a Kubernetes to test with, out of a directory that holds one (BOMA_KUBERNETES_LAB, or
+# ../shared/kubernetes-lab beside the repository): `scripts/kubernetes-lab.sh up`, `image`, `down`.
+# `up` prints what the tests read from the environment. Exits with 3 where there is no such directory.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+lab=${BOMA_KUBERNETES_LAB:-../shared/kubernetes-lab}
+[ -x "$lab/up.sh" ] || {
+  echo "kubernetes-lab: there is none in $lab" >&2
+  exit 3
+}
+state=${KUBERNETES_LAB_DIR:-$HOME/.cache/kubernetes-lab}
+binary=${BOMA_TEST_BINARY:-target/debug/boma}
+digest=$(sha256sum "$binary" | cut -c1-12)
+image=k8slab.local/boma:$digest
+
+# An image of nothing but the program, and the libraries of this machine that it needs where it is
+# not linked statically.
+make_image() {
+  local archive=$state/img/boma.tar root
+  root=$(mktemp -d "$state/boma-root.XXXXXX")
+  # shellcheck disable=SC2064 # what is to be removed is known now
+  trap "rm -rf '$root'" RETURN
+  mkdir -p "$root/usr/local/bin" "$root/boma" "$state/img"
+  objcopy --strip-debug "$binary" "$root/usr/local/bin/boma"
+  for library in $(ldd "$binary" 2>/dev/null | grep -o '/[^ ]*'); do
+    mkdir -p "$root${library%/*}"
+    cp -L "$library" "$root$library"
+  done
+  python3 "$lab/mkimage.py" "$root" "$image" "$archive" --entrypoint '["/usr/local/bin/boma"]' >&2
+}
+
+# Hands the image to a node that runs already.
+import_image() {
+  local sandbox
+  sandbox=$(pgrep -P "$(cat "$state/run/pid/sandbox")")
+  nsenter -t "$sandbox" -m -n -p -r -w ctr -a /run/containerd/containerd.sock -n k8s.io \
+    images import "$state/img/boma.tar" >&2
+}
+
+# Volumes of the local kind: the kubelet gives them to the group that a pod asks for.
+make_volumes() {
+  kubectl --kubeconfig "$state/run/kubeconfig" apply -f - >&2 <<'YAML'
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata:
+  name: local
+  annotations: {storageclass.kubernetes.io/is-default-class: "true"}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+reclaimPolicy: Delete
+allowVolumeExpansion: true
+YAML
+  local number
+  for number in $(seq 1 "${BOMA_TEST_VOLUMES:-40}"); do
+    mkdir -p "$state/run/pv/boma-$1-$number"
+    cat <<YAML
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: boma-$1-$number, labels: {boma-test: volume}}
+spec:
+  capacity: {storage: 20Gi}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: local
+  local: {path: /var/local/pv/boma-$1-$number}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [k8slab]}]}]}}
+YAML
+  done | kubectl --kubeconfig "$state/run/kubeconfig" apply -f - >/dev/null
+}
+
+say() {
+  echo "export KUBECONFIG=$state/run/kubeconfig"
+  echo "export BOMA_TEST_KUBERNETES_IMAGE=$image"
+  echo "export BOMA_TEST_KUBERNETES_POSTGRES=k8slab.local/postgres:15"
+}
+
+case "${1:-}" in
+  up)
+    [ -z "$(ls "$state/run/pid" 2>/dev/null)" ] || {
+      echo "kubernetes-lab: it is up already, and somebody else's" >&2
+      exit 3
+    }
+    "$lab/build.sh" >&2
+    make_image
+    "$lab/up.sh" --node --fresh >&2
+    make_volumes "$(date +%s)"
+    say
+    ;;
+  image)
+    make_image
+    import_image
+    say
+    ;;
+  volumes) make_volumes "$(date +%s)" ;;
+  down) "$lab/down.sh" ;;
+  *)
+    echo "usage: scripts/kubernetes-lab.sh up|image|volumes|down" >&2
+    exit 2
+    ;;
+esac
