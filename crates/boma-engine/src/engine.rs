@@ -214,13 +214,14 @@ impl<P: Platform> Engine<P> {
         let (catalog, wrong) = last.rebuild(snapshot.parsed(), &self.basis);
         let problems: Vec<Problem> = snapshot.problems().cloned().chain(wrong).collect();
         let is_good = !problems.iter().any(Problem::is_error);
-        let catalog = if is_good {
-            Some(Arc::new(catalog))
+        let (catalog, revision) = if is_good {
+            (Some(Arc::new(catalog)), snapshot.revision.clone())
         } else {
-            before.catalog.clone()
+            (before.catalog.clone(), before.revision.clone())
         };
         self.publish(|state| {
             state.catalog = catalog;
+            state.revision = revision;
             state.source_problems = problems;
         });
     }

@@ -11,6 +11,15 @@ use crate::platform::Program;
 pub struct Fingerprint(u128);
 
 impl Fingerprint {
+    /// Of some texts in their order.
+    pub(crate) fn of_texts(texts: &[&str]) -> Self {
+        let mut hash = Fnv128::new();
+        for text in texts {
+            hash.text(text);
+        }
+        Self(hash.0)
+    }
+
     /// Whether a text is this fingerprint. Asked for every application in every pass, so nothing
     /// is written to memory for it.
     pub fn is(self, text: &str) -> bool {

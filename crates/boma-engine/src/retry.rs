@@ -23,7 +23,7 @@ pub fn delay(class: Class, attempt: u32, random: f64) -> Option<Duration> {
 
 /// A number between 0 and 1 that spreads delays. It guards nothing, so the hasher's own keys, which
 /// the standard library takes from the operating system, are random enough.
-pub(crate) fn random() -> f64 {
+pub fn random() -> f64 {
     let bits = RandomState::new().hash_one(0_u8);
     f64::from(u32::try_from(bits >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }

@@ -5,6 +5,7 @@
 
 mod directory;
 mod entry;
+mod git;
 mod parallel;
 mod problem;
 mod walk;
@@ -15,6 +16,7 @@ use boma_manifest::{Manifest, Parsed, SourceFile};
 use boma_problem::Problem;
 
 pub use directory::DirectorySource;
+pub use git::{GitError, GitLocation, GitSource, LocationError, Revision};
 pub use problem::SourceError;
 
 /// A file of a source, parsed.
@@ -36,6 +38,8 @@ pub struct Snapshot {
     pub problems: Vec<Problem>,
     /// Number of files that are new, changed or gone since the last snapshot.
     pub changes: usize,
+    /// The commit that it was read from; none: it comes from no repository.
+    pub revision: Option<Revision>,
 }
 
 impl Snapshot {

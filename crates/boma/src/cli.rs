@@ -259,8 +259,18 @@ pub(crate) struct ApplyArgs {
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
+    /// Directory with manifests, at any depth, or the address of a Git repository
+    #[arg(value_name = "SOURCE", default_value = ".")]
+    pub(crate) source: PathBuf,
+    /// Branch of the repository
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) branch: String,
+    /// Directory in the repository that the manifests are in; all of it when left out
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) path: Option<PathBuf>,
+    /// Seconds between two looks at the repository, a tenth more or less
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) poll: u64,
     /// Take these manifests in place of those of another directory that were applied before
     #[arg(long)]
     pub(crate) change_source: bool,

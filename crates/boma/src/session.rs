@@ -8,7 +8,7 @@ use boma_engine::act::Surroundings;
 use boma_engine::catalog::{Basis, Catalog};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Observed;
-use boma_engine::source::DirectorySource;
+use boma_engine::source::{DirectorySource, GitLocation};
 use boma_instance::Secret;
 use boma_kubernetes::KubernetesPlatform;
 use boma_local::LocalPlatform;
@@ -202,6 +202,20 @@ pub(crate) fn load(source: &Path, basis: impl FnOnce(&Path) -> Basis) -> Result<
         problems,
         manifests: snapshot.manifests().cloned().collect(),
     })
+}
+
+/// Where what repositories hold is kept, below a state directory.
+pub(crate) fn sources(state: &Path) -> PathBuf {
+    state.join("sources")
+}
+
+/// The directory that the manifests of a source are in, by the name that the source is remembered
+/// under.
+pub(crate) fn root_of(source: &str, state: &Path) -> PathBuf {
+    match source.parse::<GitLocation>() {
+        Ok(location) => location.below(&sources(state).join(location.directory_name())),
+        Err(_a_directory) => PathBuf::from(source),
+    }
 }
 
 /// The directory of manifests, absolute; it must be there.

@@ -10,12 +10,15 @@ use crate::act::Failure;
 use crate::catalog::{Catalog, Subject};
 use crate::observed::Observed;
 use crate::plan::Plan;
+use crate::source::Revision;
 
 /// What a running engine knows and does. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct EngineState {
     /// The catalog in force: the last one without an error; none: there was none yet.
     pub catalog: Option<Arc<Catalog>>,
+    /// The commit that this catalog was read from; none: it comes from no repository.
+    pub revision: Option<Revision>,
     /// What is wrong with the source as it is now; with an error among it, the catalog is older.
     pub source_problems: Vec<Problem>,
     /// What was observed last.

@@ -99,6 +99,7 @@ impl DirectorySource {
             files,
             problems: Vec::new(),
             changes,
+            revision: None,
         })
     }
 
@@ -133,6 +134,7 @@ impl DirectorySource {
             files,
             problems,
             changes,
+            revision: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cli::{GetArgs, Global, ListFormat};
 use crate::commands::plan::new_id;
-use crate::session::{Loaded, Named, Need, Session, find, load};
+use crate::session::{Loaded, Named, Need, Session, find, load, root_of};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
 use crate::words::bytes;
@@ -30,14 +30,16 @@ impl Inventory {
     /// Looks at the platform, and at the manifests that were last applied.
     pub(crate) async fn take(session: &Session) -> Result<Self> {
         let seen = session.platform.observe().await?;
-        Ok(Self::of(seen, |root| session.basis(root)))
+        let state = session.platform.layout().root();
+        Ok(Self::of(seen, state, |root| session.basis(root)))
     }
 
-    /// What was seen, with the manifests that were last applied.
-    pub(crate) fn of(seen: Observed, basis: impl FnOnce(&Path) -> Basis) -> Self {
+    /// What was seen, with the manifests that were last applied; those of repositories are below
+    /// the state directory.
+    pub(crate) fn of(seen: Observed, state: &Path, basis: impl FnOnce(&Path) -> Basis) -> Self {
         // Manifests that are gone or broken hide nothing of what runs.
         let source = seen.source.as_ref();
-        let loaded = source.and_then(|source| load(source.as_ref(), basis).ok());
+        let loaded = source.and_then(|source| load(&root_of(source, state), basis).ok());
         Self {
             seen,
             loaded,

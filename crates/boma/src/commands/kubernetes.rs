@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use crate::cli::{ApplyArgs, GetArgs, Global, PlanArgs, PurgeArgs, ServeArgs};
 use crate::commands;
 use crate::commands::plan::asked;
-use crate::commands::serve::{Served, serve_on};
-use crate::session::{ClusterSession, canonical, load};
+use crate::commands::serve::{Served, Source, serve_on};
+use crate::session::{ClusterSession, load, state_dir};
 use crate::terminal::{Exit, Result, Terminal};
 
 /// Shows what `apply` would do.
@@ -49,12 +49,12 @@ pub(super) async fn apply(args: ApplyArgs, global: &Global, terminal: Terminal) 
 /// Keeps everything so as the manifests say, until stopped.
 pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = ClusterSession::open(global).await?;
-    let root = canonical(&args.source.source)?;
+    let source = Source::of(args, &state_dir(global)?)?;
     let (mut cluster, mut agents) = session.platform.news();
     let served = Served {
         platform: session.platform.clone(),
-        basis: session.basis(&root),
-        root,
+        basis: session.basis(source.root()),
+        source,
         place: "state in the cluster".to_owned(),
         converged: Box::new(|| {}),
     };
@@ -78,7 +78,8 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
 pub(super) async fn get(args: &GetArgs, global: &Global, terminal: Terminal) -> Result {
     let session = ClusterSession::open(global).await?;
     let seen = session.platform.observe().await?;
-    let inventory = commands::get::Inventory::of(seen, |root| session.basis(root));
+    let inventory =
+        commands::get::Inventory::of(seen, &state_dir(global)?, |root| session.basis(root));
     commands::get::print(args, &inventory, terminal)
 }
 

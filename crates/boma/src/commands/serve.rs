@@ -1,42 +1,37 @@
 //! `boma serve`.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod directory;
+mod source;
+
+use std::sync::Arc;
 
 use boma_engine::catalog::Basis;
 use boma_engine::engine::{Engine, EngineState, Parts};
 use boma_engine::platform::Platform;
-use boma_engine::source::{DirectorySource, Snapshot};
+use boma_engine::source::Revision;
 use boma_problem::{Class, Problem};
-use notify::{RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::cli::{Global, ServeArgs};
 use crate::commands::plan::new_id;
-use crate::session::{Need, Session, canonical};
+use crate::session::{Need, Session};
 use crate::terminal::{Exit, Result, Terminal, Tone};
-
-/// Editors write a file in several goes; what comes within this is one change.
-const SETTLE: Duration = Duration::from_millis(5);
-
-/// Where the kernel does not tell of changes (some network file systems), the directory is read
-/// this often.
-const READ_AGAIN: Duration = Duration::from_mins(1);
+pub(crate) use source::Source;
 
 /// Keeps everything so as the manifests say, until stopped. What runs goes on running afterwards.
 pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::Builds).await?;
-    let root = canonical(&args.source.source)?;
+    let state = session.platform.layout().root();
+    let source = Source::of(args, state)?;
     let serving = session.platform.serve().await?;
     session.platform.prepare_spares_in_use().await?;
     let platform = session.platform.clone();
     let served = Served {
         platform: session.platform.clone(),
-        basis: session.basis(&root),
-        root,
-        place: format!("state in {}", session.platform.layout().root().display()),
+        basis: session.basis(source.root()),
+        source,
+        place: format!("state in {}", state.display()),
         converged: Box::new(move || platform.prepare_spares()),
     };
     let changes = move |wake: Arc<Notify>| async move {
@@ -54,8 +49,8 @@ pub(crate) struct Served<P> {
     pub(crate) platform: Arc<P>,
     /// What manifests are read against.
     pub(crate) basis: Basis,
-    /// The directory of manifests.
-    pub(crate) root: PathBuf,
+    /// Where they come from.
+    pub(crate) source: Source,
     /// Where the state is, for people.
     pub(crate) place: String,
     /// Done whenever everything is as the manifests say.
@@ -77,19 +72,20 @@ where
     let Served {
         platform,
         basis,
-        root,
+        source,
         place,
         converged,
     } = served;
-    let (loaded, source) = watch::channel(None);
-    let reading = tokio::spawn(read_again_and_again(root.clone(), loaded));
+    let name = source.name();
+    let (loaded, snapshots) = watch::channel(None);
+    let reading = tokio::spawn(source.follow(loaded));
     let parts = Parts {
         platform,
         around: Session::surroundings("serve"),
         ids: Box::new(new_id),
         basis,
-        source_name: Arc::from(root.to_string_lossy().as_ref()),
-        source,
+        source_name: Arc::from(name.as_str()),
+        source: snapshots,
     };
     let (engine, handle) = Engine::new(parts);
     if args.change_source {
@@ -98,8 +94,7 @@ where
     let waking = tokio::spawn(changes(handle.waker()));
     let (stop, stopped) = watch::channel(false);
     terminal.status(&format!(
-        "Serving {} ({place}). Ctrl-C ends this; databases and applications go on running.",
-        root.display(),
+        "Serving {name} ({place}). Ctrl-C ends this; databases and applications go on running.",
     ));
     let telling = tokio::spawn(tell(handle.state(), converged, terminal));
     let running = tokio::spawn(engine.run(stopped));
@@ -126,78 +121,6 @@ async fn asked_to_end() -> Result<()> {
     Ok(())
 }
 
-/// What the kernel told of the source since it was last read.
-#[derive(Default)]
-struct Told {
-    paths: Mutex<Vec<PathBuf>>,
-    some: Notify,
-}
-
-impl Told {
-    fn add(&self, event: notify::Event) {
-        // Reading a file is no change of it, and this very program reads them.
-        if !event.kind.is_access() {
-            self.lock().extend(event.paths);
-            self.some.notify_one();
-        }
-    }
-
-    fn take(&self) -> Vec<PathBuf> {
-        std::mem::take(&mut *self.lock())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Reads the source, now and whenever it changes.
-async fn read_again_and_again(root: PathBuf, loaded: watch::Sender<Option<Arc<Snapshot>>>) {
-    let told = Arc::new(Told::default());
-    let _watcher = watcher(&root, &told);
-    let mut source = DirectorySource::new(&root);
-    loop {
-        let paths = told.take();
-        let reading = tokio::task::spawn_blocking(move || {
-            // Without a path, time has come to look whether something was not told of.
-            let snapshot = if paths.is_empty() {
-                source.read()
-            } else {
-                source.read_changed(&paths)
-            };
-            (source, snapshot)
-        });
-        let Ok((again, snapshot)) = reading.await else {
-            return;
-        };
-        source = again;
-        let first = loaded.borrow().is_none();
-        if first || snapshot.changes > 0 || !snapshot.problems.is_empty() {
-            loaded.send_replace(Some(Arc::new(snapshot)));
-        }
-        // Cancel-safe: a permit that is not taken stays.
-        drop(tokio::time::timeout(READ_AGAIN, told.some.notified()).await);
-        tokio::time::sleep(SETTLE).await;
-    }
-}
-
-/// Lets the kernel tell of changes; where it does not, the clock does.
-fn watcher(root: &Path, told: &Arc<Told>) -> Option<notify::RecommendedWatcher> {
-    let told = told.clone();
-    let tell = move |event: notify::Result<notify::Event>| {
-        if let Ok(event) = event {
-            told.add(event);
-        }
-    };
-    let watched = notify::recommended_watcher(tell).and_then(|mut watcher| {
-        watcher.watch(root, RecursiveMode::Recursive)?;
-        Ok(watcher)
-    });
-    watched
-        .inspect_err(|error| tracing::warn!(%error, "changes of the manifests are seen late"))
-        .ok()
-}
-
 /// Says on standard error what changed in what is wrong or done.
 async fn tell(
     mut state: watch::Receiver<Arc<EngineState>>,
@@ -206,8 +129,15 @@ async fn tell(
 ) {
     let mut said: Vec<Problem> = Vec::new();
     let mut converged = false;
+    let mut revision = None;
     loop {
         let now = state.borrow_and_update().clone();
+        if now.revision != revision {
+            revision.clone_from(&now.revision);
+            if let Some(commit) = &revision {
+                terminal.status(&in_force(commit));
+            }
+        }
         let problems = problems_of(&now);
         if problems != said {
             terminal.problems(&problems);
@@ -225,6 +155,13 @@ async fn tell(
             return;
         }
     }
+}
+
+/// The commit that holds from now on. What its author wrote is text from elsewhere.
+fn in_force(commit: &Revision) -> String {
+    let said = format!("“{}” by {}", commit.subject, commit.author);
+    let said: String = said.chars().filter(|letter| !letter.is_control()).collect();
+    format!("Commit {} is in force: {said}.", commit.short())
 }
 
 fn problems_of(state: &EngineState) -> Vec<Problem> {

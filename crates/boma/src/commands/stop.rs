@@ -1,6 +1,5 @@
 //! `boma stop`, `boma start` and `boma deploy`: what a person wants apart from the manifests.
 
-use std::path::Path;
 use std::time::Duration;
 
 use boma_engine::observed::{Life, Observed};
@@ -11,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::cli::{Global, NameArgs, StopArgs};
 use crate::commands::apply::converge;
-use crate::session::{Loaded, Named, Need, Session, find, find_application, load};
+use crate::session::{Loaded, Named, Need, Session, find, find_application, load, root_of};
 use crate::terminal::{Exit, Result, Terminal};
 
 /// How long a person's word may take to come true.
@@ -91,5 +90,6 @@ pub(crate) async fn last_applied(session: &Session) -> Result<Loaded> {
                 .into(),
         );
     };
-    load(Path::new(&source), |root| session.basis(root))
+    let root = root_of(&source, session.platform.layout().root());
+    load(&root, |root| session.basis(root))
 }

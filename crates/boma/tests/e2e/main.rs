@@ -5,6 +5,7 @@ mod applications;
 mod backups;
 mod drill;
 mod full_disk;
+mod git;
 mod in_place;
 mod installation;
 mod life;

@@ -1,0 +1,231 @@
+//! Manifests in a Git repository somewhere else.
+//!
+//! ```text
+//!   fetch the branch ─► the commit that is known? ─► nothing
+//!         │                      │ no
+//!         │ fails                ▼
+//!         ▼               put its files into a directory ─► read what differs ─► Snapshot
+//!   the last one stays
+//! ```
+//!
+//! The program `git` does what is Git's (docs/decisions/0130): transports, credentials, proxies and
+//! host keys are those that the operator has configured for it. What is kept here is a cache: when it
+//! is damaged or was left half-way, it is made again.
+
+mod location;
+mod problem;
+mod program;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use location::{GitLocation, LocationError};
+pub use problem::GitError;
+use program::Git;
+
+use super::{DirectorySource, Snapshot};
+
+/// Reference that the branch is fetched to.
+const FETCHED: &str = "refs/boma/fetched";
+
+/// How long a fetch may take. A first one of a large repository over a slow line takes minutes.
+const FETCH_PATIENCE: Duration = Duration::from_mins(5);
+
+/// How long anything else may take: it stays on this machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A commit that manifests were read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// Its full name.
+    pub commit: String,
+    /// Who wrote it: `Name <address>`.
+    pub author: String,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// First line of its message.
+    pub subject: String,
+}
+
+impl Revision {
+    /// The beginning of the commit's name, which people recognise it by.
+    pub fn short(&self) -> &str {
+        self.commit.get(..10).unwrap_or(&self.commit)
+    }
+}
+
+/// Manifests of a branch of a Git repository.
+#[derive(Debug)]
+pub struct GitSource {
+    location: GitLocation,
+    place: PathBuf,
+    files: DirectorySource,
+    revision: Option<Revision>,
+}
+
+impl GitSource {
+    /// A source that keeps its files in the directory `place`, which is its own. Nothing is
+    /// fetched yet.
+    pub fn new(location: GitLocation, place: impl Into<PathBuf>) -> Self {
+        let place = place.into();
+        let files = DirectorySource::new(location.below(&place));
+        Self {
+            location,
+            place,
+            files,
+            revision: None,
+        }
+    }
+
+    /// Where it is fetched from.
+    pub fn location(&self) -> &GitLocation {
+        &self.location
+    }
+
+    /// The directory that the manifests are in once they were fetched.
+    pub fn root(&self) -> &Path {
+        self.files.root()
+    }
+
+    /// The commit that was read last.
+    pub fn revision(&self) -> Option<&Revision> {
+        self.revision.as_ref()
+    }
+
+    /// Fetches the branch, and reads what differs from the commit that was read before. None: it
+    /// is the same commit.
+    ///
+    /// # Guarantees
+    /// Nothing of the repository is executed: no hook, no submodule, no command of its own.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, the next call goes on from whatever it finds.
+    pub async fn read(&mut self) -> Result<Option<Snapshot>, GitError> {
+        let git = Git::at(&self.place);
+        if self.place.exists()
+            && git
+                .run(&["rev-parse", "--git-dir"], PATIENCE)
+                .await
+                .is_err()
+        {
+            self.begin_anew()?;
+        }
+        self.fetch(&git).await?;
+        let fetched = revision(&git, &self.location).await?;
+        if self.revision.as_ref() == Some(&fetched) {
+            return Ok(None);
+        }
+        let changed = match self.put_in_place(&git).await {
+            Ok(changed) => changed,
+            // Whatever an interrupted run or another program has left there is not worth a thought.
+            Err(_damaged) => {
+                self.begin_anew()?;
+                self.fetch(&git).await?;
+                self.put_in_place(&git).await?
+            }
+        };
+        let root = self.root().to_owned();
+        if !root.is_dir() {
+            return Err(GitError::NoSuchPath {
+                location: Box::new(self.location.clone()),
+                commit: fetched.short().to_owned(),
+            });
+        }
+        let mut snapshot = match (&self.revision, changed) {
+            (Some(_), Some(changed)) => self.files.read_changed(&changed),
+            (None, _) | (_, None) => self.files.read(),
+        };
+        snapshot.revision = Some(fetched.clone());
+        self.revision = Some(fetched);
+        Ok(Some(snapshot))
+    }
+
+    async fn fetch(&self, git: &Git) -> Result<(), GitError> {
+        if !self.place.exists() {
+            std::fs::create_dir_all(&self.place).map_err(|source| self.unwritable(source))?;
+            git.run(&["init", "--quiet"], PATIENCE).await?;
+        }
+        let what = format!("+refs/heads/{}:{FETCHED}", self.location.branch);
+        let fetch = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--depth=1",
+            "--",
+            &self.location.url,
+            &what,
+        ];
+        let fetched = git.run(&fetch, FETCH_PATIENCE).await;
+        fetched.map(drop).map_err(|error| error.of(&self.location))
+    }
+
+    /// Makes the files those of the fetched commit; answers with those that differ from the commit
+    /// that was there, none if that is not known.
+    async fn put_in_place(&self, git: &Git) -> Result<Option<Vec<PathBuf>>, GitError> {
+        let changed = if self.revision.is_some() {
+            let names = git
+                .run(&["diff", "--name-only", "-z", "HEAD", FETCHED], PATIENCE)
+                .await?;
+            Some(self.below_root(&names))
+        } else {
+            None
+        };
+        let check_out = ["checkout", "--quiet", "--force", "--detach", FETCHED];
+        git.run(&check_out, PATIENCE).await?;
+        // What a checkout leaves: files that somebody has put there, ignored ones too.
+        git.run(&["clean", "--quiet", "-ffdx"], PATIENCE).await?;
+        Ok(changed)
+    }
+
+    fn below_root(&self, names: &str) -> Vec<PathBuf> {
+        let names = names.split('\0').filter(|name| !name.is_empty());
+        let paths = names.map(|name| self.place.join(name));
+        paths.filter(|path| path.starts_with(self.root())).collect()
+    }
+
+    fn begin_anew(&mut self) -> Result<(), GitError> {
+        self.revision = None;
+        self.files = DirectorySource::new(self.location.below(&self.place));
+        match std::fs::remove_dir_all(&self.place) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(self.unwritable(source))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn unwritable(&self, source: std::io::Error) -> GitError {
+        GitError::Unwritable {
+            place: self.place.clone(),
+            source,
+        }
+    }
+}
+
+/// The fetched commit.
+async fn revision(git: &Git, location: &GitLocation) -> Result<Revision, GitError> {
+    let format = "--format=%H%x00%an <%ae>%x00%cI%x00%s";
+    let show = ["log", "-1", "--no-show-signature", format, FETCHED, "--"];
+    let text = git.run(&show, PATIENCE).await?;
+    let mut parts = text.trim_end_matches('\n').split('\0').map(str::to_owned);
+    let (commit, author, at, subject) = (parts.next(), parts.next(), parts.next(), parts.next());
+    let at = at.and_then(|at| at.parse().ok());
+    match (commit, author, at, subject) {
+        (Some(commit), Some(author), Some(at), Some(subject)) => Ok(Revision {
+            commit,
+            author,
+            at,
+            subject,
+        }),
+        _ => Err(GitError::Unreadable {
+            location: Box::new(location.clone()),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
