@@ -37,6 +37,8 @@ pub(crate) struct Committed {
 pub(crate) struct Writers {
     running: watch::Sender<bool>,
     written: watch::Receiver<i64>,
+    /// Number of the last row that there will ever be.
+    last: i64,
     numbered: JoinHandle<Result<Vec<(i64, Lsn)>>>,
     others: Vec<JoinHandle<Result<()>>>,
 }
@@ -58,14 +60,15 @@ impl Writers {
         Ok(Self {
             running,
             written,
+            last: first + MOST - 1,
             numbered: tokio::spawn(number(client, first, told, count)),
             others,
         })
     }
 
-    /// Returns when so many more rows are committed.
+    /// Returns when so many more rows are committed, or all that there will ever be.
     pub(crate) async fn more(&mut self, rows: i64) -> Result<()> {
-        let until = *self.written.borrow() + rows;
+        let until = self.last.min(*self.written.borrow() + rows);
         let reached = self.written.wait_for(|written| *written >= until).await;
         if reached.is_err() {
             let ended = (&mut self.numbered).await?;

@@ -1,5 +1,5 @@
-//! Storage that goes away and a key that is wrong: in the end nothing is missing, and nothing is
-//! taken for what it is not.
+//! Agents and what they call killed at every step, storage that goes away, a key that is wrong: in
+//! the end nothing is missing, and nothing half is taken for whole.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,6 +15,8 @@ use boma_backup::verify::verify;
 use boma_instance::MajorVersion;
 use boma_instance::backup::RecoveryTarget;
 use boma_postgres::control::ControlData;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::node::{Node, World, wait};
 use crate::numbered::{Writers, expect_rows};
@@ -58,6 +60,129 @@ async fn expect_restorable(world: &World, source: &Node, rows: i64) -> Result<()
     let mut copy = world.restored(&name, source, RecoveryTarget::Latest)?;
     copy.bring_up().await?;
     expect_rows(&copy, rows).await
+}
+
+/// Asks for a backup and kills the agent when so many files were written since; whether the
+/// backup ended first.
+async fn back_up_until(node: &mut Node, backups: &Path, more: usize) -> Result<bool> {
+    let before = files(backups);
+    let is_far_enough = wait(async || {
+        let written = files(backups).difference(&before).count();
+        ensure!(written >= more, "{written} of {more} files are written");
+        Ok(())
+    });
+    let ended = tokio::select! {
+        // Cancel-safe: the agent goes on when nobody listens any more, until it is killed.
+        done = node.back_up() => {
+            done?;
+            true
+        }
+        // Cancel-safe: only looks.
+        waited = is_far_enough => {
+            waited?;
+            false
+        }
+    };
+    node.kill_agent()?;
+    Ok(ended)
+}
+
+#[tokio::test]
+async fn an_agent_killed_at_every_step_of_a_backup_leaves_whole_ones_and_the_next_one_clears_up()
+-> Result<()> {
+    let world = World::new(MajorVersion::V17)?;
+    let mut node = world.node("orders")?;
+    node.bring_up().await?;
+    node.first_backup().await?;
+    let mut writers = Writers::start(&node, 1).await?;
+    let (_, prefix, _) = catalog(&world, &node).await?;
+    let backups = world.repository().join(prefix.backups_folder());
+    let mut whole = 1;
+    for more in 0.. {
+        writers.more(5).await?;
+        let ended = back_up_until(&mut node, &backups, more).await?;
+        let (_, _, after) = catalog(&world, &node).await?;
+        // One that was killed may have become whole in its last moment, and no other has gone.
+        ensure!(
+            (whole..=whole + 1).contains(&after.backups.len()),
+            "{} of {whole}",
+            after.backups.len()
+        );
+        whole = after.backups.len();
+        node.start()?;
+        node.ready().await?;
+        if ended {
+            ensure!(more > 3, "it ended before {more} files were written");
+            break;
+        }
+    }
+    writers.more(5).await?;
+    let rows = writers.stop(&node).await?;
+    node.back_up().await?;
+    let (_, _, after) = catalog(&world, &node).await?;
+    ensure!(after.remains.is_empty(), "{:?}", after.remains);
+    node.archive().await?;
+    expect_whole(&world, &node).await?;
+    expect_restorable(&world, &node, rows.len().try_into()?).await
+}
+
+/// Kills what PostgreSQL has started to archive with; how many there were.
+fn kill_archivers(node: &Node) -> usize {
+    let ours = node.dir().display().to_string();
+    let place = ours.trim_end_matches("/i").to_owned();
+    let mut killed = 0;
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse() else {
+            continue;
+        };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.contains("\0agent\0archive\0") && line.contains(&place) {
+            // It may have ended meanwhile.
+            killed += usize::from(kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok());
+        }
+    }
+    killed
+}
+
+#[tokio::test]
+async fn agents_and_archive_commands_that_are_killed_under_load_lose_no_row() -> Result<()> {
+    let world = World::new(MajorVersion::V15)?;
+    let mut node = world.node("orders")?;
+    node.bring_up().await?;
+    node.first_backup().await?;
+    let mut writers = Writers::start(&node, 1).await?;
+    let (_, prefix, _) = catalog(&world, &node).await?;
+    let log = world.repository().join(prefix.wal_folder());
+    for turn in 1..=3 {
+        // In the middle of something, and each time in the middle of something else.
+        let before = files(&log).len();
+        let client = node.connect().await?;
+        wait(async || {
+            client.batch_execute("SELECT pg_switch_wal()").await?;
+            ensure!(files(&log).len() > before, "nothing was archived");
+            Ok(())
+        })
+        .await?;
+        if turn % 2 == 0 {
+            node.kill_agent()?;
+            writers.more(20).await?;
+            node.start()?;
+        } else {
+            wait(async || {
+                client.batch_execute("SELECT pg_switch_wal()").await?;
+                ensure!(kill_archivers(&node) > 0, "nothing is being archived");
+                Ok(())
+            })
+            .await?;
+        }
+        writers.more(20).await?;
+    }
+    let rows = writers.stop(&node).await?;
+    node.ready().await?;
+    wait(async || node.archive().await).await?;
+    expect_whole(&world, &node).await?;
+    expect_restorable(&world, &node, rows.len().try_into()?).await
 }
 
 #[tokio::test]
