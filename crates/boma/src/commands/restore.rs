@@ -29,7 +29,7 @@ use crate::cli::{ForkArgs, Global, RestoreArgs, TargetArgs};
 use crate::commands::apply::converge;
 use crate::commands::repository::Backups;
 use crate::commands::stop::last_applied;
-use crate::session::{Loaded, Need, Session, find_database};
+use crate::session::{Loaded, Need, Session, find_database, sources};
 use crate::terminal::{Exit, Result, Terminal};
 
 /// How long a restore is waited for; it goes on when nobody waits any more.
@@ -173,6 +173,15 @@ async fn make(session: &Session, wanted: &Wanted<'_>, terminal: Terminal) -> Res
         return Ok(Exit::Problem);
     }
     let (manifest, path) = describe(&loaded, wanted)?;
+    // What was fetched is put back to what its commit says.
+    if loaded
+        .root
+        .starts_with(sources(session.platform.layout().root()))
+    {
+        terminal.status("Commit this to the repository of the manifests; it makes the database.");
+        terminal.result(&manifest.to_yaml())?;
+        return Ok(Exit::NotConverged);
+    }
     if let Err(error) = write_new(&path, &manifest.to_yaml()) {
         terminal.status(&format!("`{}` cannot be written: {error}.", path.display()));
         terminal.status("Put this among the manifests; applying it makes the database.");

@@ -76,7 +76,8 @@ fn log_has(boma: &Installation, what: &str) -> Result<()> {
 fn commits_are_followed_and_one_with_an_error_changes_nothing() -> Result<()> {
     let boma = Installation::new()?;
     let repository = Repository::new(&boma)?;
-    repository.commit("orders.yaml", &database("orders", ""), "add orders")?;
+    let orders = database("orders", "").replace("enabled: false", "enabled: true");
+    repository.commit("orders.yaml", &orders, "add orders")?;
     let web = application("web", &[writes("orders")], "");
     let first = repository.commit("web.yaml", &web, "let web write")?;
     let serving = serve(&boma, &repository)?;
@@ -100,6 +101,17 @@ fn commits_are_followed_and_one_with_an_error_changes_nothing() -> Result<()> {
     let log = fs::read_to_string(boma.path("serve.log"))?;
     ensure!(log.contains(&format!("Commit {good} is in force")), "{log}");
     ensure!(!log.contains(&format!("Commit {bad} is in force")), "{log}");
+
+    // What would be written among the manifests is to be committed, and so is printed.
+    wait(|| {
+        let fork = boma.boma(["fork", "orders", "--as", "copy"])?;
+        let printed = fork.code(4)?;
+        ensure!(
+            printed.contains("Commit this") && printed.contains("name: copy"),
+            "{printed}"
+        );
+        Ok(())
+    })?;
 
     // Other commands find the manifests, too, and the repository may be away.
     let away = boma.path("away");
