@@ -56,9 +56,12 @@ fn run() -> Result<ExitCode> {
     }
 }
 
-/// The repository: the directory above this package.
+/// The repository: the directory above this package, as `cargo run` says it now. Where it was when
+/// this was compiled may be another working tree, whose target directory was copied.
 fn root() -> Result<PathBuf> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = package.parent().context("xtask should have a parent")?;
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").context("start it as `cargo xtask`")?;
+    let root = Path::new(&package)
+        .parent()
+        .context("xtask should have a parent")?;
     Ok(root.to_owned())
 }

@@ -180,7 +180,10 @@ impl IntoProblem for KubernetesError {
             Self::UnknownDatabase { .. } | Self::UnknownInstance { .. } => {
                 of(Class::User, "database-unknown").hint("`boma get` lists what there is.")
             }
-            Self::OtherId { .. } => of(Class::Internal, "instance-other-id"),
+            Self::OtherId { .. } => of(Class::Internal, "instance-other-id").hint(
+                "Nothing was changed, and the data of both is there. Did somebody delete a record \
+                 (a Secret of Boma's) by hand? Put it back, then plan again.",
+            ),
             Self::OlderGeneration { .. } => of(Class::User, "spec-outdated")
                 .hint("Another engine has changed this instance since. Plan again."),
             Self::BeingPurged { .. } => of(Class::User, "being-purged")
@@ -222,7 +225,7 @@ impl KubernetesError {
                     .hint("Databases in it go with it; when it is gone, they are made anew.")
             }
             401 | 403 => of(Class::Config, "kubernetes-forbidden")
-                .hint("Give Boma the rights that `boma kubernetes manifests` lists."),
+                .hint("Give Boma the rights that docs/kubernetes.md lists."),
             409 | 429 | 500..=599 | 404 => of(Class::Transient, "kubernetes-unreachable")
                 .hint("Databases go on serving meanwhile; Boma tries again."),
             _ => of(Class::Config, "kubernetes-refused").hint(
