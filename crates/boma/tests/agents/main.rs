@@ -1,6 +1,7 @@
 //! Agents as processes of their own, with real servers and a repository, without an engine: what
 //! backups and restores are worth under load, through deaths and failing storage.
 
+mod killed;
 mod moments;
 mod node;
 mod numbered;

@@ -210,6 +210,12 @@ impl Node {
         self.ready().await
     }
 
+    /// The agent's process.
+    pub(crate) fn agent_pid(&self) -> Result<Pid> {
+        let agent = self.agent.as_ref().context("an agent runs")?;
+        Ok(Pid::from_raw(i32::try_from(agent.id())?))
+    }
+
     /// Kills the agent in the middle of whatever it does.
     pub(crate) fn kill_agent(&mut self) -> Result<()> {
         if let Some(mut agent) = self.agent.take() {

@@ -22,7 +22,7 @@ use crate::node::{Node, World, wait};
 use crate::numbered::{Writers, expect_rows};
 
 /// Files in a directory and those in it, by their whole names.
-fn files(directory: &Path) -> BTreeSet<PathBuf> {
+pub(crate) fn files(directory: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         match entry.file_type() {
@@ -35,7 +35,7 @@ fn files(directory: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-async fn catalog(world: &World, node: &Node) -> Result<(Repository, Prefix, Catalog)> {
+pub(crate) async fn catalog(world: &World, node: &Node) -> Result<(Repository, Prefix, Catalog)> {
     let repository = Repository::open(&world.access()).await?;
     let prefix = Prefix {
         instance: node.assignment.spec.id,
@@ -46,7 +46,7 @@ async fn catalog(world: &World, node: &Node) -> Result<(Repository, Prefix, Cata
 }
 
 /// Fails unless everything in the repository is as it was written, and every backup can be used.
-async fn expect_whole(world: &World, node: &Node) -> Result<()> {
+pub(crate) async fn expect_whole(world: &World, node: &Node) -> Result<()> {
     let (repository, prefix, _) = catalog(world, node).await?;
     let report = verify(&repository, &prefix, &Meter::new()).await?;
     ensure!(report.findings.is_empty(), "{:?}", report.findings);
@@ -55,7 +55,7 @@ async fn expect_whole(world: &World, node: &Node) -> Result<()> {
 }
 
 /// Restores the newest state into a server of its own, and fails unless it has these rows.
-async fn expect_restorable(world: &World, source: &Node, rows: i64) -> Result<()> {
+pub(crate) async fn expect_restorable(world: &World, source: &Node, rows: i64) -> Result<()> {
     let name = format!("proof-{rows}");
     let mut copy = world.restored(&name, source, RecoveryTarget::Latest)?;
     copy.bring_up().await?;

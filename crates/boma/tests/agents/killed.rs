@@ -1,0 +1,290 @@
+//! Restores and expiries killed at every step, by agents that are let run a moment at a time: what
+//! they do within a millisecond is seen, and ended, in the middle.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use boma_instance::MajorVersion;
+use boma_instance::backup::RecoveryTarget;
+use boma_postgres::server::PidFile;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::node::{LONG, Node, World};
+use crate::numbered::{Writers, expect_rows};
+use crate::trouble::{catalog, expect_restorable, expect_whole, files};
+
+/// How long a process runs before somebody looks again.
+const MOMENT: Duration = Duration::from_micros(300);
+
+/// Lets a process run for a moment at a time until something is so, and kills it there.
+struct SlowMotion {
+    /// Nobody waits for it any more: the process may run as it likes.
+    over: Arc<AtomicBool>,
+    task: JoinHandle<Result<()>>,
+}
+
+impl SlowMotion {
+    fn start(pid: Pid, what: String, is_so: impl Fn() -> bool + Send + 'static) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let task = spawn_blocking(move || {
+            let begin = Instant::now();
+            while !is_over.load(Ordering::Relaxed) {
+                kill(pid, Signal::SIGSTOP)?;
+                if is_so() {
+                    return Ok(kill(pid, Signal::SIGKILL)?);
+                }
+                kill(pid, Signal::SIGCONT)?;
+                ensure!(begin.elapsed() < LONG, "never: {what}");
+                std::thread::park_timeout(MOMENT);
+            }
+            Ok(())
+        });
+        Self { over, task }
+    }
+
+    /// Returns when the process was killed.
+    async fn killed(&mut self) -> Result<()> {
+        (&mut self.task).await?
+    }
+
+    /// Lets it run as it likes. After this its number may be another's.
+    async fn end(self) -> Result<()> {
+        self.over.store(true, Ordering::Relaxed);
+        self.task.await?
+    }
+}
+
+/// Kills the server of a data directory, as the kernel does when memory runs out.
+fn kill_server(data: &Path) -> Result<()> {
+    let file = PidFile::read(data)?.context("a server")?;
+    let pid = Pid::from_raw(i32::try_from(file.pid)?);
+    kill(pid, Signal::SIGKILL)?;
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let ended =
+        || fs::read_to_string(process.join("stat")).map_or(true, |stat| stat.contains(") Z"));
+    while !ended() {
+        std::thread::park_timeout(MOMENT);
+    }
+    Ok(())
+}
+
+/// Where a restore is.
+#[derive(Clone, Debug)]
+enum Step {
+    /// So many files are there, beside the place of the data directory.
+    Files(usize),
+    /// This file is there, beside or in place.
+    Has(&'static str),
+    /// The data directory is in its place.
+    Placed,
+    /// The server was started.
+    Started,
+    /// Something was fetched to be replayed.
+    Fetched,
+    /// Recovery is over.
+    TakenOver,
+}
+
+impl Step {
+    /// Whether a restore into an instance directory has come so far.
+    fn is_reached(&self, dir: &Path) -> bool {
+        let data = dir.join("data");
+        match self {
+            Self::Files(count) => data.exists() || files(dir).len() >= *count,
+            Self::Has(name) => {
+                data.exists() || beside(dir).is_some_and(|at| at.join(name).exists())
+            }
+            Self::Placed => data.exists(),
+            Self::Started => data.join("postmaster.pid").exists(),
+            Self::Fetched => data.exists() && !files(&dir.join("wal-spool")).is_empty(),
+            Self::TakenOver => data.exists() && !data.join("boma.recovery.conf").exists(),
+        }
+    }
+}
+
+/// Where a restore writes before all is there.
+fn beside(dir: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(dir).ok()?.flatten();
+    let mut made = entries.filter(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with(".boma-making-")
+    });
+    Some(made.next()?.path().join("data"))
+}
+
+/// Each step, of a data directory of so many files.
+fn steps(files: usize) -> Vec<Step> {
+    let mut steps: Vec<_> = [1, files / 3, files * 2 / 3].map(Step::Files).into();
+    steps.extend(
+        [
+            "backup_label",
+            "backup_manifest",
+            "global/pg_control",
+            "boma.recovery.conf",
+            "recovery.signal",
+        ]
+        .map(Step::Has),
+    );
+    steps.extend([Step::Placed, Step::Started, Step::Fetched, Step::TakenOver]);
+    steps
+}
+
+/// Begins to restore, and kills the agent when something is so of its instance directory.
+async fn restore_until(
+    node: &mut Node,
+    what: String,
+    is_so: impl Fn(&Path) -> bool + Send + 'static,
+) -> Result<()> {
+    node.start()?;
+    let dir = node.dir();
+    let mut slow = SlowMotion::start(node.agent_pid()?, what, move || is_so(&dir));
+    tokio::select! {
+        // Cancel-safe: an agent that was told goes on by itself.
+        told = node.assign() => {
+            told?;
+            slow.killed().await?;
+        }
+        // Cancel-safe: whoever kills goes on in a thread of its own.
+        killed = slow.killed() => killed?,
+    }
+    node.kill_agent()
+}
+
+#[tokio::test]
+async fn an_agent_killed_at_every_step_of_a_restore_takes_nothing_half_for_whole() -> Result<()> {
+    let world = World::new(MajorVersion::V17)?;
+    let mut source = world.node("orders")?;
+    source.bring_up().await?;
+    source.first_backup().await?;
+    let mut writers = Writers::start(&source, 1).await?;
+    writers.more(90).await?;
+    source.back_up().await?;
+    writers.more(90).await?;
+    let rows: i64 = writers.stop(&source).await?.len().try_into()?;
+    source.archive().await?;
+    let whole = files(&source.data()).len();
+    for (number, step) in steps(whole).iter().enumerate() {
+        let name = format!("copy-{number}");
+        let mut node = world.restored(&name, &source, RecoveryTarget::Latest)?;
+        let seen = step.clone();
+        restore_until(&mut node, format!("{step:?}"), move |dir| {
+            seen.is_reached(dir)
+        })
+        .await
+        .with_context(|| node.said())?;
+        // What is in place is all of it, and what is not all of it is in no place.
+        if node.data().exists() {
+            for name in ["global/pg_control", "PG_VERSION", "backup_manifest"] {
+                ensure!(node.data().join(name).exists(), "{step:?}: {name}");
+            }
+        }
+        // Every second time the server dies as well.
+        if number % 2 == 1 && matches!(step, Step::Started | Step::TakenOver) {
+            kill_server(&node.data())?;
+        }
+        node.bring_up().await.with_context(|| format!("{step:?}"))?;
+        expect_rows(&node, rows)
+            .await
+            .with_context(|| format!("{step:?}"))?;
+        let left = beside(&node.dir()).filter(|data| data.exists());
+        ensure!(left.is_none(), "{step:?} left {left:?}");
+    }
+    Ok(())
+}
+
+/// Adds more than half of what a full backup holds, so that one that follows is a full one.
+async fn grow(node: &Node) -> Result<()> {
+    node.connect()
+        .await?
+        .batch_execute(
+            "CREATE TABLE IF NOT EXISTS big (text text);
+             TRUNCATE big;
+             INSERT INTO big SELECT md5(random()::text) || md5(random()::text)
+             FROM generate_series(1, 150000)",
+        )
+        .await?;
+    Ok(())
+}
+
+/// Takes a backup, and kills the agent when so many of the files that were there before are gone;
+/// whether it all ended first.
+async fn expire_until(node: &mut Node, repository: &Path, gone: usize) -> Result<bool> {
+    let before = files(repository);
+    let what = format!("{gone} of {} files are gone", before.len());
+    let mut slow = SlowMotion::start(node.agent_pid()?, what, move || {
+        before.iter().filter(|file| !file.exists()).count() >= gone
+    });
+    let ended = tokio::select! {
+        // Cancel-safe: the agent goes on when nobody listens any more, until it is killed.
+        done = node.back_up() => {
+            let ended = done.is_ok();
+            if ended {
+                slow.end().await?;
+            } else {
+                slow.killed().await?;
+            }
+            ended
+        }
+        // Cancel-safe: whoever kills goes on in a thread of its own.
+        killed = slow.killed() => {
+            killed?;
+            false
+        }
+    };
+    node.kill_agent()?;
+    Ok(ended)
+}
+
+#[tokio::test]
+async fn an_agent_killed_at_every_deletion_of_an_expiry_keeps_what_is_needed() -> Result<()> {
+    let world = World::new(MajorVersion::V17)?;
+    let mut node = world.node("orders")?;
+    // The newest is kept, what it needs, and one that goes back further.
+    if let Some(backup) = &mut node.assignment.spec.backup {
+        backup.retention_days = 0;
+    }
+    node.bring_up().await?;
+    node.first_backup().await?;
+    let mut writers = Writers::start(&node, 1).await?;
+    for _ in 0..2 {
+        grow(&node).await?;
+        node.back_up().await?;
+        node.back_up().await?;
+    }
+    let (_, prefix, _) = catalog(&world, &node).await?;
+    let repository = world.repository().join(prefix.to_string());
+    let mut gone = 1;
+    loop {
+        writers.more(5).await?;
+        grow(&node).await?;
+        node.back_up().await?;
+        let ended = expire_until(&mut node, &repository, gone).await?;
+        let (_, _, after) = catalog(&world, &node).await?;
+        ensure!(after.unreadable.is_empty(), "{:?}", after.unreadable);
+        for backup in &after.backups {
+            ensure!(after.is_whole(backup), "{} after {gone}", backup.label);
+        }
+        node.start()?;
+        node.ready().await?;
+        if ended {
+            break;
+        }
+        gone += gone.div_ceil(2);
+    }
+    ensure!(gone > 3, "it ended before {gone} files were gone");
+    writers.more(5).await?;
+    let rows = writers.stop(&node).await?;
+    node.back_up().await?;
+    let (_, _, after) = catalog(&world, &node).await?;
+    ensure!(after.remains.is_empty(), "{:?}", after.remains);
+    node.archive().await?;
+    expect_whole(&world, &node).await?;
+    expect_restorable(&world, &node, rows.len().try_into()?).await
+}
