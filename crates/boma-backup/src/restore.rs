@@ -45,7 +45,8 @@ const CONTROL_FILE: &str = "global/pg_control";
 pub struct Layout {
     /// The data directory; it must be empty, or not there.
     pub data: PathBuf,
-    /// Tablespaces go below it, each in a directory named by its number.
+    /// Tablespaces go below it, each in a directory named by its number; those must be empty, or
+    /// not there.
     pub tablespaces: PathBuf,
     /// Threads that fetch, open and write; at least 1. Each waits for the disk about as long as it
     /// works, so that twice as many as processors keep both busy.
@@ -207,14 +208,7 @@ impl Source {
 
     fn make_directories(&self, layout: &Layout) -> Result<(), RestoreError> {
         make_directory(&layout.data, 0o700)?;
-        let empty = fs::read_dir(&layout.data)
-            .map(|mut entries| entries.next().is_none())
-            .map_err(write(&layout.data))?;
-        if !empty {
-            return Err(RestoreError::NotEmpty {
-                path: layout.data.clone(),
-            });
-        }
+        expect_empty(&layout.data)?;
         for directory in &self.manifest.directories {
             let path = layout.data.join(&directory.path);
             let tablespace = self
@@ -225,8 +219,9 @@ impl Source {
             match tablespace {
                 Some(tablespace) => {
                     let real = layout.tablespaces.join(tablespace.oid.to_string());
-                    make_directory(&layout.tablespaces, 0o700)?;
+                    fs::create_dir_all(&layout.tablespaces).map_err(write(&layout.tablespaces))?;
                     make_directory(&real, directory.mode)?;
+                    expect_empty(&real)?;
                     std::os::unix::fs::symlink(&real, &path).map_err(write(&path))?;
                 }
                 None => make_directory(&path, directory.mode)?,
@@ -390,6 +385,17 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), RestoreError> {
     match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(write(path)(error)),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// What was there before would be taken for a part of what is restored.
+fn expect_empty(path: &Path) -> Result<(), RestoreError> {
+    let first = fs::read_dir(path).map(|mut entries| entries.next());
+    match first.map_err(write(path))? {
+        None => Ok(()),
+        Some(_) => Err(RestoreError::NotEmpty {
+            path: path.to_owned(),
+        }),
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn restore(
     let beside = blocking(move || Beside::begin(&data, id).map_err(failure)).await?;
     let layout = Layout {
         data: beside.data(),
-        tablespaces: places.dir.join("tablespaces"),
+        tablespaces: beside.tablespaces(),
         workers: WORKERS,
     };
     let restored = restore_files(&repository, prefix, &manifest, &layout, &meter)

@@ -44,6 +44,11 @@ impl Beside {
         self.making.data()
     }
 
+    /// Where its tablespaces are to be put; nothing is there yet, and they stay there.
+    pub fn tablespaces(&self) -> PathBuf {
+        self.making.tablespaces()
+    }
+
     /// Marks the cluster, makes it durable and puts it in its place, all of it or nothing.
     pub fn place(self) -> Result<Made, MakeError> {
         let data = self.making.data();

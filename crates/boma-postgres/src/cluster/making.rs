@@ -1,5 +1,6 @@
 //! The directory that a cluster is made in before it has its place.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,18 +11,29 @@ use crate::process;
 
 /// `<parent>/<prefix><8 hex digits>/`: in it our marker, and `data`, the cluster to be. Removed
 /// with what is left in it when dropped.
+///
+/// PostgreSQL wants tablespaces outside of its data directory and finds them by whole names, so
+/// those of a cluster that is restored are where they will stay, in a directory that no other
+/// attempt uses. They are half made for as long as `data` is in here, and go before it: killed
+/// between the two, the next attempt sees it still.
 #[derive(Debug)]
 pub(super) struct Making(PathBuf);
 
 /// The cluster in it.
 const DATA: &str = "data";
 
+/// Where tablespaces are, beside the data directory.
+const TABLESPACES: &str = "tablespaces";
+
+/// Hexadecimal digits that tell attempts apart.
+const DIGITS: usize = 8;
+
 impl Making {
     /// Makes one, with a random name: what outlives a killed process and still writes does not
     /// write into this one.
     pub(super) fn begin(parent: &Path, prefix: &str) -> Result<Self, PathError> {
         let random = uuid::Uuid::new_v4().simple().to_string();
-        let path = parent.join(format!("{prefix}{}", &random[..8]));
+        let path = parent.join(format!("{prefix}{}", &random[..DIGITS]));
         make_directory(&path)?;
         let making = Self(path);
         let note = making.0.join(marker::FILE);
@@ -33,11 +45,33 @@ impl Making {
     pub(super) fn data(&self) -> PathBuf {
         self.0.join(DATA)
     }
+
+    /// Where the tablespaces of the cluster are to be, one directory in it for each.
+    pub(super) fn tablespaces(&self) -> PathBuf {
+        tablespaces(&self.0)
+    }
+}
+
+fn tablespaces(making: &Path) -> PathBuf {
+    let name = making.file_name().unwrap_or_default().to_string_lossy();
+    let digits = name.len().saturating_sub(DIGITS);
+    let parent = making.parent().unwrap_or(Path::new("/"));
+    parent.join(TABLESPACES).join(&name[digits..])
+}
+
+fn remove(making: &Path) -> io::Result<()> {
+    if making.join(DATA).exists() {
+        match std::fs::remove_dir_all(tablespaces(making)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    std::fs::remove_dir_all(making)
 }
 
 impl Drop for Making {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+        if let Err(error) = remove(&self.0) {
             tracing::warn!(path = %self.0.display(), %error, "could not remove what was being made");
         }
     }
@@ -50,7 +84,7 @@ pub(super) fn remove_leftovers(parent: &Path, prefix: &str) -> Result<(), PathEr
         let entry = entry.at("read", parent)?;
         let name = entry.file_name();
         let random = name.to_str().and_then(|name| name.strip_prefix(prefix));
-        if random.is_some_and(|random| random.len() == 8) && is_leftover(&entry.path())? {
+        if random.is_some_and(|random| random.len() == DIGITS) && is_leftover(&entry.path())? {
             remove_leftover(&entry.path())?;
         }
     }
@@ -83,5 +117,5 @@ fn remove_leftover(path: &Path) -> Result<(), PathError> {
     for place in [path.to_owned(), path.join(DATA)] {
         process::kill_all_in(&place, PATIENCE).at("end the processes in", &place)?;
     }
-    std::fs::remove_dir_all(path).at("remove", path)
+    remove(path).at("remove", path)
 }

@@ -199,6 +199,65 @@ async fn an_agent_killed_at_every_step_of_a_restore_takes_nothing_half_for_whole
     Ok(())
 }
 
+/// A server with a table in a tablespace, and the place of that table in the data directory.
+async fn with_tablespace(world: &World) -> Result<(Node, String)> {
+    let mut node = world.node("orders")?;
+    node.bring_up().await?;
+    node.first_backup().await?;
+    let outside = node.dir().join("outside");
+    fs::create_dir(&outside)?;
+    let client = node.connect().await?;
+    let make = format!("CREATE TABLESPACE far LOCATION '{}'", outside.display());
+    client.batch_execute(&make).await?;
+    client
+        .batch_execute("CREATE TABLE old TABLESPACE far AS SELECT generate_series(1, 1000) AS n")
+        .await?;
+    let path = "SELECT pg_relation_filepath('old')";
+    let path = client.query_one(path, &[]).await?.get(0);
+    node.back_up().await?;
+    Ok((node, path))
+}
+
+/// A server whose restore was killed when this file was there, and others were not.
+async fn half_restored(world: &World, source: &Node, path: &str) -> Result<Node> {
+    for turn in 0..20 {
+        let name = format!("copy-{turn}");
+        let mut node = world.restored(&name, source, RecoveryTarget::Latest)?;
+        let file = path.to_owned();
+        let is_there = move |dir: &Path| {
+            dir.join("data").exists() || beside(dir).is_some_and(|at| at.join(&file).exists())
+        };
+        restore_until(&mut node, path.to_owned(), is_there).await?;
+        if !node.data().exists() {
+            return Ok(node);
+        }
+    }
+    anyhow::bail!("each restore ended before it was killed")
+}
+
+#[tokio::test]
+async fn what_a_killed_restore_left_of_a_tablespace_is_no_part_of_the_next_one() -> Result<()> {
+    let world = World::new(MajorVersion::V17)?;
+    let (source, path) = with_tablespace(&world).await?;
+    let mut node = half_restored(&world, &source, &path).await?;
+    source
+        .connect()
+        .await?
+        .batch_execute(
+            "CREATE TABLE new TABLESPACE far AS SELECT 7 AS n; DROP TABLE old; CHECKPOINT",
+        )
+        .await?;
+    source.back_up().await?;
+    node.bring_up().await?;
+    let found = node.connect().await?;
+    let found: i32 = found.query_one("SELECT n FROM new", &[]).await?.get(0);
+    ensure!(found == 7, "{found}");
+    ensure!(!node.data().join(&path).exists(), "{path} was dropped");
+    let places = fs::read_dir(node.dir().join("tablespaces"))?.count();
+    ensure!(places == 1, "{places} places of tablespaces");
+    Ok(())
+}
+
 /// Adds more than half of what a full backup holds, so that one that follows is a full one.
 async fn grow(node: &Node) -> Result<()> {
     node.connect()
