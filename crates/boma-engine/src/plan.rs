@@ -22,6 +22,7 @@ mod database;
 mod deployment;
 mod display;
 mod draft;
+mod each;
 mod join;
 mod refusal;
 mod removal;
@@ -132,6 +133,17 @@ pub fn plan(
     now: Timestamp,
     ids: &mut dyn FnMut() -> InstanceId,
 ) -> Plan {
+    plan_on(each::threads_for(catalog), (catalog, seen), asked, now, ids)
+}
+
+/// Decides what to do, on so many threads. Their number changes nothing about the plan.
+pub(crate) fn plan_on(
+    threads: usize,
+    (catalog, seen): (&Catalog, &Observed),
+    asked: &Asked,
+    now: Timestamp,
+    ids: &mut dyn FnMut() -> InstanceId,
+) -> Plan {
     let mut draft = draft::Draft::new(catalog, seen, asked, now);
     if let Some(blocked) = removal::refuse_source(&draft) {
         draft.plan.blocked.push(blocked);
@@ -139,13 +151,9 @@ pub fn plan(
     }
     removal::record_source(&mut draft);
     removal::stop_applications(&mut draft);
-    for place in 0..catalog.databases().len() {
-        database::plan(&mut draft, place, ids);
-    }
+    each::databases(&mut draft, threads, ids);
     removal::retire_databases(&mut draft);
-    for place in 0..catalog.applications().len() {
-        application::plan(&mut draft, place);
-    }
+    each::applications(&mut draft, threads);
     removal::forget(&mut draft);
     draft.finish()
 }

@@ -25,7 +25,6 @@ use crate::retry;
 pub(super) fn plan(draft: &mut Draft<'_>, place: usize) {
     let catalog = draft.catalog;
     let want = &catalog.applications()[place];
-    draft.notes.application(want);
     let refused = refusal::of_application(want, draft.seen);
     if !refused.is_empty() {
         for problem in refused {

@@ -1,6 +1,7 @@
 //! Databases that have a manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use boma_instance::backup::{BackupSpec, Origin};
 use boma_instance::settings::ParameterContext;
@@ -25,13 +26,13 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
     let want = &catalog.databases()[place];
     let key = &want.key;
     let seen = draft.join.databases[place];
-    draft.notes.database(want, draft.seen);
     let refused = refusal::of_database(want, seen, draft.seen, draft.now);
     if !refused.is_empty() {
         for problem in refused {
             draft.block(key.into(), problem);
         }
-        draft.databases[place] = blocked(draft, place, seen);
+        let blocked = blocked(draft, place, seen);
+        Arc::make_mut(&mut draft.databases)[place] = blocked;
         return;
     }
     if seen.is_some_and(|seen| seen.held) {
@@ -87,7 +88,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
     };
     let settled = settle(draft, key, target);
     draft.begin_turns(key, drafted.next, settled.settled_by);
-    draft.databases[place] = Some(settled);
+    Arc::make_mut(&mut draft.databases)[place] = Some(settled);
 }
 
 /// Passwords are exchanged on a server that runs and is as its spec says, and so no former login

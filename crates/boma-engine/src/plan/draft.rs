@@ -1,6 +1,7 @@
 //! A plan while it is being made.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use boma_instance::names::{self, Turn};
 use boma_instance::{Access, InstanceId, Listen, Verifier};
@@ -21,16 +22,16 @@ use crate::observed::{AgentState, Observed, ObservedDatabase, ObservedGrant};
 pub(super) struct Draft<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) seen: &'a Observed,
-    pub(super) join: Join<'a>,
+    pub(super) join: Arc<Join<'a>>,
     pub(super) asked: &'a Asked,
     pub(super) now: Timestamp,
     pub(super) plan: Plan,
     /// For each database of the catalog what becomes of it; nothing where that is refused.
-    pub(super) databases: Vec<Option<DatabaseDraft<'a>>>,
+    pub(super) databases: Arc<Vec<Option<DatabaseDraft<'a>>>>,
     /// What becomes of the others, as far as anything does.
     pub(super) other_databases: HashMap<&'a DatabaseKey, DatabaseDraft<'a>>,
     /// For each grant of the catalog its login; nothing where there will be none.
-    pub(super) logins: Vec<Option<LoginDraft<'a>>>,
+    pub(super) logins: Arc<Vec<Option<LoginDraft<'a>>>>,
     /// Steps that stop applications whose manifests are gone.
     pub(super) stops: HashMap<&'a ApplicationKey, StepId>,
     /// What is worth a warning.
@@ -135,16 +136,53 @@ impl<'a> Draft<'a> {
         Self {
             catalog,
             seen,
-            join: Join::of(catalog, seen),
+            join: Arc::new(Join::of(catalog, seen)),
             asked,
             now,
             plan: Plan::default(),
-            databases: vec![None; catalog.databases().len()],
+            databases: Arc::new(vec![None; catalog.databases().len()]),
             other_databases: HashMap::new(),
-            logins: vec![None; catalog.link_count()],
+            logins: Arc::new(vec![None; catalog.link_count()]),
             stops: HashMap::new(),
             notes: Notes::default(),
         }
+    }
+
+    /// A draft of the same that has nothing in its plan yet, to try something out.
+    pub(super) fn trial(&self) -> Self {
+        Self {
+            catalog: self.catalog,
+            seen: self.seen,
+            join: Arc::clone(&self.join),
+            asked: self.asked,
+            now: self.now,
+            plan: Plan::default(),
+            databases: Arc::clone(&self.databases),
+            other_databases: HashMap::new(),
+            logins: Arc::clone(&self.logins),
+            stops: HashMap::new(),
+            notes: Notes::default(),
+        }
+    }
+
+    /// Whether what was tried last has anything to do, to wait for or in its way; forgets that.
+    pub(super) fn take_work(&mut self) -> bool {
+        let plan = std::mem::take(&mut self.plan);
+        self.plan.next = plan.next;
+        let is_quiet = plan.is_empty()
+            && plan.warnings.is_empty()
+            && plan.unjudged.is_empty()
+            && self.other_databases.is_empty();
+        self.other_databases.clear();
+        !is_quiet
+    }
+
+    /// Takes over what a trial found, but for work.
+    pub(super) fn adopt(&mut self, trial: Self) {
+        take_over(&mut self.databases, &trial.databases);
+        take_over(&mut self.logins, &trial.logins);
+        self.notes.append(trial.notes);
+        self.plan.next = self.plan.next.into_iter().chain(trial.plan.next).min();
     }
 
     /// The plan, with its warnings.
@@ -233,7 +271,7 @@ impl<'a> Draft<'a> {
                 former: &active.role,
             });
         }
-        self.logins[grantee.link] = Some(LoginDraft {
+        Arc::make_mut(&mut self.logins)[grantee.link] = Some(LoginDraft {
             turn,
             serial,
             role: stored.logins.get(&turn).map(|login| login.role.as_str()),
@@ -275,7 +313,7 @@ impl<'a> Draft<'a> {
         let application = &grantee.application.key;
         let (turn, serial) = (Turn::First, rotation::serial_of(self.now));
         let (turn, serial, verifier) = self.issue(database, grantee, (turn, serial), drafted);
-        self.logins[grantee.link] = Some(LoginDraft {
+        Arc::make_mut(&mut self.logins)[grantee.link] = Some(LoginDraft {
             turn,
             serial,
             role: None,
@@ -331,9 +369,18 @@ impl<'a> Draft<'a> {
                 restarts: application.restarted_by(),
             };
             let step = self.step(action, settled_by);
-            if let Some(login) = &mut self.logins[one.grantee.link] {
+            if let Some(login) = &mut Arc::make_mut(&mut self.logins)[one.grantee.link] {
                 login.begins = Some(step);
             }
+        }
+    }
+}
+
+/// Fills gaps with what was found elsewhere.
+fn take_over<T: Copy>(own: &mut Arc<Vec<Option<T>>>, found: &Arc<Vec<Option<T>>>) {
+    if !Arc::ptr_eq(own, found) {
+        for (own, found) in Arc::make_mut(own).iter_mut().zip(&**found) {
+            *own = own.or(*found);
         }
     }
 }

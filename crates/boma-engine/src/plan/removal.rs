@@ -2,6 +2,7 @@
 //! databases retired. Nothing here destroys data.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use boma_instance::Power;
 use boma_problem::IntoProblem;
@@ -151,11 +152,11 @@ fn kept_until(now: Timestamp, days: u16) -> Timestamp {
 
 /// Forgets credentials and applications, once the logins are gone from the servers.
 pub(super) fn forget(draft: &mut Draft<'_>) {
-    let orphans = std::mem::take(&mut draft.join.orphans);
+    let join = Arc::clone(&draft.join);
     let mut forgotten: HashMap<&ApplicationKey, Vec<StepId>> = HashMap::new();
     let mut remaining: HashSet<&ApplicationKey> = HashSet::new();
-    for (database, grants) in orphans {
-        for (grant, stored) in grants {
+    for (&database, grants) in &join.orphans {
+        for &(grant, stored) in grants {
             let needs = match gone(draft, database, stored) {
                 Gone::Already => None,
                 Gone::After(step) => Some(step),

@@ -15,7 +15,7 @@ use crate::act::{CredentialError, Credentials, Surroundings};
 use crate::catalog::{Basis, Catalog};
 use crate::converge::{Converge, Convergence};
 use crate::observed::Observed;
-use crate::plan::{Asked, Plan, WaitingOn, check, plan};
+use crate::plan::{Asked, Plan, WaitingOn, check, plan_on};
 use crate::platform::Credential;
 use crate::testing::{ForeseenCredentials, SimulatedPlatform, machine};
 
@@ -98,9 +98,15 @@ impl World {
         let (catalog, _) = self.catalog();
         let seen = self.platform.state().observed();
         let planned = |seen: &Observed| {
-            let mut next = self.next_id;
-            let mut ids = || foreseen(&mut next);
-            plan(&catalog, seen, asked, self.platform.now(), &mut ids)
+            let on = |threads| {
+                let mut next = self.next_id;
+                let mut ids = || foreseen(&mut next);
+                let now = self.platform.now();
+                plan_on(threads, (&catalog, seen), asked, now, &mut ids)
+            };
+            let plan = on(1);
+            assert_eq!(format!("{plan:?}"), format!("{:?}", on(3)), "{plan}");
+            plan
         };
         let mut seen = seen;
         let mut made = planned(&seen);

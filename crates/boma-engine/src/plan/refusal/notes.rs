@@ -40,6 +40,13 @@ impl<'a> Notes<'a> {
         }
     }
 
+    /// Adds what was noted about later resources.
+    pub(in crate::plan) fn append(&mut self, mut later: Self) {
+        self.cpu.append(&mut later.cpu);
+        self.memory.append(&mut later.memory);
+        self.pre_deploy.append(&mut later.pre_deploy);
+    }
+
     /// The warnings.
     pub(in crate::plan) fn into_problems(self, world: &Observed) -> Vec<Problem> {
         let capabilities = &world.capabilities;
