@@ -216,6 +216,18 @@ impl Catalog {
             })
     }
 
+    /// The same with every database changed by `change`, where that answers with one. Who leads where
+    /// is not changed by it.
+    pub(crate) fn with_databases(&self, change: impl Fn(&Database) -> Option<Database>) -> Self {
+        let mut catalog = self.clone();
+        for database in &mut catalog.databases {
+            if let Some(changed) = change(database) {
+                *database = Arc::new(changed);
+            }
+        }
+        catalog
+    }
+
     /// Whether there is no resource at all.
     pub fn is_empty(&self) -> bool {
         self.databases.is_empty() && self.applications.is_empty()

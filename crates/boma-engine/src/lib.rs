@@ -22,6 +22,7 @@ pub mod observed;
 pub mod plan;
 pub mod platform;
 pub mod retry;
+pub mod review;
 pub mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -16,7 +16,9 @@ use boma_manifest::{Manifest, Parsed, SourceFile};
 use boma_problem::Problem;
 
 pub use directory::DirectorySource;
-pub use git::{GitError, GitLocation, GitSource, LocationError, Revision};
+pub use git::{
+    GitError, GitLocation, GitSource, LocationError, Repository, Revision, Tree, path_within,
+};
 pub use problem::SourceError;
 
 /// A file of a source, parsed.

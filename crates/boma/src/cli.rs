@@ -101,6 +101,8 @@ pub(crate) enum PlanFormat {
     Text,
     /// JSON.
     Json,
+    /// A comment for a pull request.
+    Markdown,
 }
 
 /// How to print an environment.
@@ -235,6 +237,15 @@ pub(crate) struct PlanArgs {
     /// How to print the plan
     #[arg(long, short, value_enum, default_value_t = PlanFormat::Text)]
     pub(crate) output: PlanFormat,
+    /// Show what merging into this commit or branch would do, from the manifests of the two alone
+    #[arg(long, value_name = "COMMIT", conflicts_with = "change_source")]
+    pub(crate) base: Option<String>,
+    /// The commit or branch to merge [default: HEAD]
+    #[arg(long, value_name = "COMMIT", requires = "base")]
+    pub(crate) head: Option<String>,
+    /// Directory in the repository that the manifests are in [default: SOURCE]
+    #[arg(long, value_name = "DIRECTORY", requires = "base")]
+    pub(crate) path: Option<PathBuf>,
     /// Take these manifests in place of those of another directory that were applied before
     #[arg(long)]
     pub(crate) change_source: bool,

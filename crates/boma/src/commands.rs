@@ -81,6 +81,7 @@ fn on_installation(command: Command, global: &Global, terminal: Terminal) -> Res
 async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Result {
     let there = global.platform == PlatformName::Kubernetes;
     match command {
+        Command::Plan(args) if args.base.is_some() => plan::merge(&args, global, terminal).await,
         Command::Plan(args) if there => kubernetes::plan(&args, global, terminal).await,
         Command::Apply(args) if there => kubernetes::apply(args, global, terminal).await,
         Command::Serve(args) if there => kubernetes::serve(&args, global, terminal).await,

@@ -7,12 +7,13 @@ use crate::source::{self, Token};
 use crate::tree::{self, Tree};
 
 /// Crates and modules that decide, and therefore touch nothing.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "crates/boma-problem/src",
     "crates/boma-manifest/src",
     "crates/boma-instance/src",
     "crates/boma-engine/src/catalog",
     "crates/boma-engine/src/plan",
+    "crates/boma-engine/src/review",
     "crates/boma-agent/src/plan",
     "crates/boma-backup/src/format",
     "crates/boma-backup/src/retention",

@@ -27,10 +27,10 @@ pub(crate) fn words_of(action: &Action) -> String {
 
 /// One line about one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// `+`, `~` or `-`.
-    pub(super) mark: char,
-    pub(super) text: String,
+    pub(crate) mark: char,
+    pub(crate) text: String,
 }
 
 /// What a step does, in words; nothing for what goes without saying.
@@ -225,15 +225,16 @@ fn stop(why: StopReason) -> &'static str {
 
 /// All that is said about one resource.
 #[derive(Default)]
-struct Group<'p> {
+pub(crate) struct Group<'p> {
     lines: Vec<Line>,
-    blocked: Vec<&'p Problem>,
-    waiting: Vec<&'p WaitingOn>,
+    pub(crate) blocked: Vec<&'p Problem>,
+    pub(crate) waiting: Vec<&'p WaitingOn>,
     /// Waits, which are said only when nothing else is.
     awaits: Vec<Line>,
 }
 
-fn groups(plan: &Plan) -> BTreeMap<Subject, Group<'_>> {
+/// What is said about each resource.
+pub(crate) fn groups(plan: &Plan) -> BTreeMap<Subject, Group<'_>> {
     let mut groups: BTreeMap<Subject, Group<'_>> = BTreeMap::new();
     for step in &plan.steps {
         let group = groups.entry(step.action.subject()).or_default();
@@ -279,17 +280,23 @@ impl fmt::Display for Plan {
     }
 }
 
+impl Group<'_> {
+    /// What is done; where that is only to wait, that.
+    pub(crate) fn lines(&self) -> &[Line] {
+        if self.lines.is_empty() {
+            &self.awaits
+        } else {
+            &self.lines
+        }
+    }
+}
+
 impl fmt::Display for Group<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in &self.blocked {
             write_problem(f, "  ! ", problem)?;
         }
-        let lines = if self.lines.is_empty() {
-            &self.awaits
-        } else {
-            &self.lines
-        };
-        for line in lines {
+        for line in self.lines() {
             writeln!(f, "  {} {}", line.mark, line.text)?;
         }
         for waiting in &self.waiting {
@@ -314,7 +321,7 @@ fn write_problem(f: &mut fmt::Formatter<'_>, before: &str, problem: &Problem) ->
 
 /// How many resources of which fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Summary {
+pub(crate) struct Summary {
     created: usize,
     changed: usize,
     removed: usize,
@@ -323,19 +330,13 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(plan: &Plan) -> Self {
+    pub(crate) fn of(plan: &Plan) -> Self {
         let mut summary = Self {
             blocked: plan.blocked.len(),
             waiting: plan.waiting.len(),
             ..Self::default()
         };
-        let mut fates: BTreeMap<Subject, Fate> = BTreeMap::new();
-        for step in &plan.steps {
-            let fate = fates.entry(step.action.subject()).or_insert(Fate::Changed);
-            *fate = (*fate).max(Fate::of(&step.action));
-        }
-        fates.remove(&Subject::Installation);
-        for fate in fates.values() {
+        for fate in fates(plan).values() {
             match fate {
                 Fate::Changed => summary.changed += 1,
                 Fate::Created => summary.created += 1,
@@ -346,9 +347,20 @@ impl Summary {
     }
 }
 
+/// What becomes of each resource.
+pub(crate) fn fates(plan: &Plan) -> BTreeMap<Subject, Fate> {
+    let mut fates: BTreeMap<Subject, Fate> = BTreeMap::new();
+    for step in &plan.steps {
+        let fate = fates.entry(step.action.subject()).or_insert(Fate::Changed);
+        *fate = (*fate).max(Fate::of(&step.action));
+    }
+    fates.remove(&Subject::Installation);
+    fates
+}
+
 /// What becomes of a resource, the most telling last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
+pub(crate) enum Fate {
     Changed,
     Created,
     Removed,

@@ -15,15 +15,17 @@
 mod location;
 mod problem;
 mod program;
+mod repository;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use location::{GitLocation, LocationError};
+pub use location::{GitLocation, LocationError, path_within};
 pub use problem::GitError;
 use program::Git;
+pub use repository::{Repository, Tree};
 
 use super::{DirectorySource, Snapshot};
 
@@ -208,23 +210,30 @@ impl GitSource {
 
 /// The fetched commit.
 async fn revision(git: &Git, location: &GitLocation) -> Result<Revision, GitError> {
+    let unreadable = || GitError::Unreadable {
+        location: Box::new(location.clone()),
+    };
+    revision_of(git, FETCHED).await?.ok_or_else(unreadable)
+}
+
+/// A commit; none: what git says of it makes no sense.
+async fn revision_of(git: &Git, commit: &str) -> Result<Option<Revision>, GitError> {
     let format = "--format=%H%x00%an <%ae>%x00%cI%x00%s";
-    let show = ["log", "-1", "--no-show-signature", format, FETCHED, "--"];
+    let show = ["log", "-1", "--no-show-signature", format, commit, "--"];
     let text = git.run(&show, PATIENCE).await?;
     let mut parts = text.trim_end_matches('\n').split('\0').map(str::to_owned);
     let (commit, author, at, subject) = (parts.next(), parts.next(), parts.next(), parts.next());
     let at = at.and_then(|at| at.parse().ok());
-    match (commit, author, at, subject) {
-        (Some(commit), Some(author), Some(at), Some(subject)) => Ok(Revision {
-            commit,
-            author,
-            at,
-            subject,
-        }),
-        _ => Err(GitError::Unreadable {
-            location: Box::new(location.clone()),
-        }),
-    }
+    let all = (commit, author, at, subject);
+    let (Some(commit), Some(author), Some(at), Some(subject)) = all else {
+        return Ok(None);
+    };
+    Ok(Some(Revision {
+        commit,
+        author,
+        at,
+        subject,
+    }))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::keys::{DatabaseKey, GrantKey};
 use crate::observed::{Life, ProcessState};
 use crate::plan::Plan;
 use crate::platform::Platform as _;
+use crate::review::Verdict;
 use crate::testing::{Agent, State, application_key, database_key, machine};
 
 /// Resources of a kind; enough that grants cross.
@@ -404,8 +405,65 @@ fn what_was_delivered_works(left: &Plan, state: &State) {
     }
 }
 
+/// A machine on which everything is as some manifests say, and others that are to take their place:
+/// what is planned there, and what a review says without having seen it.
+async fn planned_and_reviewed(mut was: Models, mut is: Models) -> (Plan, Plan) {
+    for pair in was.0.iter().zip(&mut is.0) {
+        if let (Some(was), Some(is)) = pair {
+            // Which version a database has is not in the manifests where they leave it out.
+            is.version = was.version;
+        }
+    }
+    for one in was.1.iter_mut().chain(&mut is.1).flatten() {
+        one.is_refused = false;
+    }
+    let mut model = Model::new();
+    (model.databases, model.applications) = was;
+    model.apply(model.world.asked()).await;
+    (model.databases, model.applications) = is;
+    model.write();
+    let planned = model.world.plan(&model.world.asked());
+    let Verdict::Planned { plan, .. } = model.world.review().verdict else {
+        unreachable!("the manifests have no errors");
+    };
+    (planned, *plan)
+}
+
+type Models = (
+    [Option<DatabaseModel>; EACH],
+    [Option<ApplicationModel>; EACH],
+);
+
+fn models() -> impl Strategy<Value = Models> {
+    let database = || proptest::option::weighted(0.8, database_model());
+    let application = || proptest::option::weighted(0.8, application_model());
+    (
+        [database(), database(), database()],
+        [application(), application(), application()],
+    )
+}
+
+/// The plan, less what is not done: a review has other words of warning, and does not repeat what is
+/// waited for already.
+fn what_is_done(mut plan: Plan) -> String {
+    plan.waiting.clear();
+    plan.warnings.clear();
+    plan.to_string()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_review_says_what_a_platform_would_do(was in models(), is in models()) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let (planned, reviewed) = runtime.block_on(planned_and_reviewed(was, is));
+        assert_eq!(what_is_done(reviewed), what_is_done(planned));
+    }
 
     #[test]
     fn any_history_ends_as_the_manifests_say(history in vec(happening(), 1..30)) {

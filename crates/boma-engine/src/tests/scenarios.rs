@@ -26,6 +26,7 @@ use crate::keys::{ApplicationKey, DatabaseKey};
 use crate::observed::{Feature, Life, ProcessState, ReplacedBy, Replacement};
 use crate::plan::{Asked, OtherSource, PlanView};
 use crate::platform::Platform as _;
+use crate::review::markdown;
 use crate::testing::{Agent, State, application_key, database_key};
 
 /// A command of a script with what it reads.
@@ -102,6 +103,15 @@ const ALL_KINDS: [&str; 22] = [
     "stopped-database",
 ];
 
+/// Text with empty lines, or with the bars of what a command reads.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::new();
+    for line in text.lines() {
+        writeln!(quoted, "> {line}").unwrap();
+    }
+    quoted
+}
+
 /// Runs a script and writes it anew, with what is printed now.
 async fn run(script: &str, kinds: &mut BTreeSet<&'static str>) -> String {
     let mut world = World::new();
@@ -150,6 +160,8 @@ async fn perform(world: &mut World, command: &Command) -> String {
             let plan = world.plan(&world.asked());
             serde_json::to_string_pretty(&PlanView::from(&plan)).unwrap() + "\n"
         }
+        ["review"] => quoted(&world.review().to_string()),
+        ["review", "--markdown"] => quoted(&markdown(&world.review())),
         ["apply", options @ ..] => {
             let mut asked = world.asked();
             if options.contains(&"--change-source") {

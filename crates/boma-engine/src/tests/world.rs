@@ -17,11 +17,14 @@ use crate::converge::{Converge, Convergence};
 use crate::observed::Observed;
 use crate::plan::{Asked, Plan, WaitingOn, check, plan_on};
 use crate::platform::Credential;
+use crate::review::{Review, Verdict, compare};
 use crate::testing::{ForeseenCredentials, SimulatedPlatform, machine};
 
 /// Everything that a test of the engine needs.
 pub(super) struct World {
     pub(super) files: BTreeMap<String, String>,
+    /// The files as they were when they were last applied.
+    pub(super) applied: BTreeMap<String, String>,
     pub(super) platform: Arc<SimulatedPlatform>,
     pub(super) source: String,
     pub(super) credentials: Arc<dyn Credentials>,
@@ -56,6 +59,7 @@ impl World {
     pub(super) fn new() -> Self {
         Self {
             files: BTreeMap::new(),
+            applied: BTreeMap::new(),
             platform: Arc::new(SimulatedPlatform::new(machine())),
             source: "/srv/manifests".to_owned(),
             credentials: Arc::new(ForeseenCredentials),
@@ -71,7 +75,11 @@ impl World {
 
     /// The manifests of the source, as a catalog.
     pub(super) fn catalog(&self) -> (Catalog, Vec<Problem>) {
-        let files = self.files.iter().map(|(name, text)| {
+        self.catalog_of(&self.files)
+    }
+
+    fn catalog_of(&self, files: &BTreeMap<String, String>) -> (Catalog, Vec<Problem>) {
+        let files = files.iter().map(|(name, text)| {
             Arc::new(parse_file(&SourceFile::new(name.as_str(), text.as_bytes())))
         });
         let files: Vec<Arc<Parsed>> = files.collect();
@@ -84,6 +92,24 @@ impl World {
         let (catalog, more) = Catalog::build(&files, &Arc::new(basis));
         problems.extend(more);
         (catalog, problems)
+    }
+
+    /// What the manifests would do to a platform on which everything is as those say that were
+    /// applied last; this one is not looked at.
+    pub(super) fn review(&self) -> Review {
+        let (head, problems) = self.catalog();
+        let (base, _) = self.catalog_of(&self.applied);
+        let verdict = if problems.iter().any(Problem::is_error) {
+            Verdict::Invalid
+        } else {
+            compare(&base, &head, machine(), self.platform.now()).into()
+        };
+        Review {
+            base: None,
+            head: None,
+            problems,
+            verdict,
+        }
     }
 
     pub(super) fn asked(&self) -> Asked {
@@ -125,6 +151,7 @@ impl World {
     /// Converges; every plan on the way keeps to the invariants.
     pub(super) async fn apply(&mut self, asked: Asked) -> Result<Convergence, Box<Problem>> {
         let (catalog, _) = self.catalog();
+        self.applied.clone_from(&self.files);
         let platform = self.platform.clone();
         let clock = platform.clone();
         let around = Surroundings {

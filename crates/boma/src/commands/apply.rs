@@ -37,6 +37,9 @@ pub(crate) fn as_plan(args: ApplyArgs) -> PlanArgs {
     PlanArgs {
         source: args.source,
         output: PlanFormat::Text,
+        base: None,
+        head: None,
+        path: None,
         change_source: args.change_source,
     }
 }

@@ -1,10 +1,13 @@
 //! `boma plan`.
 
+mod review;
+
 use std::sync::Arc;
 
 use boma_engine::look::look;
 use boma_engine::plan::{self, Asked, OtherSource, Plan, PlanView};
 use boma_engine::platform::Platform;
+use boma_engine::review::{Review, markdown};
 use boma_instance::InstanceId;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -12,6 +15,7 @@ use uuid::Uuid;
 use crate::cli::{Global, PlanArgs, PlanFormat};
 use crate::session::{Loaded, Need, Session, load};
 use crate::terminal::{Exit, Result, Terminal, Tone};
+pub(crate) use review::run as merge;
 
 /// Shows what `apply` would do.
 pub(crate) async fn run(args: &PlanArgs, global: &Global, terminal: Terminal) -> Result {
@@ -36,11 +40,21 @@ pub(crate) async fn print(
         plan::plan(&loaded.catalog, seen, &asked, now, &mut new_id)
     });
     let plan = looked.await?.plan;
+    let exit = exit_of(&plan);
     match args.output {
-        PlanFormat::Text => terminal.result(&painted(&plan, terminal))?,
+        PlanFormat::Text => terminal.result(&painted(&plan.to_string(), terminal))?,
         PlanFormat::Json => terminal.json(&PlanView::from(&plan))?,
+        PlanFormat::Markdown => {
+            let review = Review {
+                base: None,
+                head: None,
+                problems: loaded.problems.clone(),
+                verdict: plan.into(),
+            };
+            terminal.result(&markdown(&review))?;
+        }
     }
-    Ok(exit_of(&plan))
+    Ok(exit)
 }
 
 /// What a plan ends the program with: something in the way, something to do, or nothing.
@@ -73,7 +87,7 @@ pub(crate) fn new_id() -> InstanceId {
 }
 
 /// The plan with its marks in colour.
-fn painted(plan: &Plan, terminal: Terminal) -> String {
+fn painted(plan: &str, terminal: Terminal) -> String {
     let tone_of = |line: &str| match line.trim_start().chars().next() {
         Some('+') => Some(Tone::Ok),
         Some('~' | '…') => Some(Tone::Waiting),
@@ -84,7 +98,7 @@ fn painted(plan: &Plan, terminal: Terminal) -> String {
         _ => None,
     };
     let mut text = String::new();
-    for line in plan.to_string().lines() {
+    for line in plan.lines() {
         match tone_of(line) {
             Some(tone) => text.push_str(&terminal.paint(tone, line)),
             None => text.push_str(line),

@@ -10,12 +10,12 @@ use crate::installation::{Installation, wait};
 use crate::manifests::{application, database, reads, writes};
 
 /// A repository that is served.
-struct Repository {
-    place: PathBuf,
+pub(crate) struct Repository {
+    pub(crate) place: PathBuf,
 }
 
 impl Repository {
-    fn new(boma: &Installation) -> Result<Self> {
+    pub(crate) fn new(boma: &Installation) -> Result<Self> {
         let place = boma.path("repository");
         fs::create_dir(&place)?;
         let repository = Self { place };
@@ -23,7 +23,7 @@ impl Repository {
         Ok(repository)
     }
 
-    fn git(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn git(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new("git")
             .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com"])
             .args(arguments)
@@ -35,7 +35,7 @@ impl Repository {
     }
 
     /// Commits a file; answers with the beginning of the commit's name.
-    fn commit(&self, name: &str, text: &str, subject: &str) -> Result<String> {
+    pub(crate) fn commit(&self, name: &str, text: &str, subject: &str) -> Result<String> {
         fs::write(self.place.join(name), text)?;
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "-m", subject])?;

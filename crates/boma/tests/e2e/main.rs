@@ -11,5 +11,6 @@ mod installation;
 mod life;
 mod manifests;
 mod record;
+mod review;
 mod rotation;
 mod trouble;

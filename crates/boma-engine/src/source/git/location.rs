@@ -75,14 +75,7 @@ impl GitLocation {
         if !is_branch(branch) {
             return Err(LocationError::Branch(branch.to_owned()));
         }
-        let is_plain = |part: Component<'_>| match part {
-            Component::Normal(name) => !name.eq_ignore_ascii_case(".git"),
-            Component::CurDir => true,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => false,
-        };
-        if !path.components().all(is_plain) {
-            return Err(LocationError::Path(path.to_owned()));
-        }
+        path_within(path)?;
         Ok(Self {
             url: url.to_owned(),
             branch: branch.to_owned(),
@@ -108,6 +101,25 @@ impl GitLocation {
         let parts = parts.filter(|part| matches!(part, Component::Normal(_)));
         parts.fold(place.to_owned(), |path, part| path.join(part))
     }
+}
+
+/// A path that stays within a repository, and out of what is git's own there, as git writes it.
+pub fn path_within(path: &Path) -> Result<String, LocationError> {
+    let refused = || LocationError::Path(path.to_owned());
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) if !name.eq_ignore_ascii_case(".git") => {
+                parts.push(name.to_str().ok_or_else(refused)?);
+            }
+            Component::CurDir => {}
+            Component::Normal(_)
+            | Component::ParentDir
+            | Component::RootDir
+            | Component::Prefix(_) => return Err(refused()),
+        }
+    }
+    Ok(parts.join("/"))
 }
 
 /// The rules of `git check-ref-format` that matter: it is no option, and no expression.

@@ -52,6 +52,34 @@ pub enum GitError {
         /// Which commit.
         commit: String,
     },
+    /// A directory is in no repository.
+    #[error("`{}` is in no repository: {output}", .directory.display())]
+    NoRepository {
+        /// Which directory.
+        directory: PathBuf,
+        /// What git said.
+        output: String,
+    },
+    /// No commit has this name.
+    #[error("there is no commit `{name}` in this repository")]
+    NoCommit {
+        /// The name.
+        name: String,
+    },
+    /// Two commits have no history in common, as far as it is here.
+    #[error("{} and {} have no commit in common", short(.base), short(.head))]
+    NothingInCommon {
+        /// What is merged into.
+        base: String,
+        /// What is merged.
+        head: String,
+    },
+    /// Two commits change the same lines.
+    #[error("the two change the same lines of {}", .files.join(", "))]
+    Conflict {
+        /// Of which files.
+        files: Vec<String>,
+    },
     /// The directory for its files cannot be written.
     #[error("write `{}`", .place.display())]
     Unwritable {
@@ -66,9 +94,16 @@ pub enum GitError {
 impl GitError {
     /// A failure of the other side, with the address.
     pub(super) fn of(self, location: &GitLocation) -> Self {
+        self.instead(|output| Self::Fetch {
+            location: Box::new(location.clone()),
+            output,
+        })
+    }
+
+    /// What a failure of git means here, made of what it said.
+    pub(super) fn instead(self, meaning: impl FnOnce(String) -> Self) -> Self {
         if let Self::Failed { output, .. } = self {
-            let location = Box::new(location.clone());
-            return Self::Fetch { location, output };
+            return meaning(output);
         }
         self
     }
@@ -104,6 +139,28 @@ impl IntoProblem for GitError {
                 "Put the directory back, or name another with `--path`. What was applied last \
                  stays in force.",
             ),
+            Self::NoRepository { .. } => (
+                Class::User,
+                "git-no-repository",
+                "Run it in a working tree, or name one: `boma plan DIRECTORY --base main`.",
+            ),
+            Self::NoCommit { .. } => (
+                Class::User,
+                "git-no-commit",
+                "Fetch it first: `git fetch origin`. A branch that was only fetched is called \
+                 `origin/main`.",
+            ),
+            Self::NothingInCommon { .. } => (
+                Class::User,
+                "git-nothing-in-common",
+                "Most often the history was fetched in part: fetch all of it, with `fetch-depth: 0` \
+                 on GitHub or `GIT_DEPTH: 0` on GitLab.",
+            ),
+            Self::Conflict { .. } => (
+                Class::User,
+                "git-conflict",
+                "Merge the base into the branch, and say which lines it is to have.",
+            ),
             Self::Unwritable { .. } => (
                 Class::Config,
                 "git-place-unwritable",
@@ -112,4 +169,9 @@ impl IntoProblem for GitError {
         };
         Problem::from_error(class, code, self).hint(hint)
     }
+}
+
+/// The beginning of a commit's name.
+fn short(commit: &str) -> &str {
+    commit.get(..10).unwrap_or(commit)
 }

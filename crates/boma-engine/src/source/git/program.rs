@@ -12,7 +12,9 @@ use super::GitError;
 const SHOWN: usize = 500;
 
 /// Variables that would lead git elsewhere when Boma is run by a hook.
-const LEADS_ELSEWHERE: [&str; 4] = [
+const LEADS_ELSEWHERE: [&str; 6] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
     "GIT_OBJECT_DIRECTORY",
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -33,12 +35,60 @@ const SETTINGS: [&str; 6] = [
 /// The program, in one directory.
 pub(super) struct Git {
     place: PathBuf,
+    /// Where the repository itself is; none: git looks for it, from the directory upwards.
+    repository: Option<PathBuf>,
+    /// An index of its own.
+    index: Option<PathBuf>,
+}
+
+/// What it answered.
+pub(super) struct Answer {
+    /// Its exit code; none: it was killed.
+    pub(super) code: Option<i32>,
+    /// What it printed.
+    pub(super) text: String,
+    said: String,
+}
+
+impl Answer {
+    /// The answer as a failure.
+    pub(super) fn failed(self, command: &str) -> GitError {
+        GitError::Failed {
+            command: command.to_owned(),
+            output: self.said,
+        }
+    }
 }
 
 impl Git {
+    /// In a directory that Boma keeps. The repository is named, and so never looked for in the
+    /// directories above.
     pub(super) fn at(place: &Path) -> Self {
-        let place = place.to_owned();
-        Self { place }
+        Self::of(place, &place.join(".git"))
+    }
+
+    /// In a repository that is known.
+    pub(super) fn of(place: &Path, repository: &Path) -> Self {
+        Self {
+            place: place.to_owned(),
+            repository: Some(repository.to_owned()),
+            index: None,
+        }
+    }
+
+    /// In the repository that is around a directory.
+    pub(super) fn around(place: &Path) -> Self {
+        Self {
+            place: place.to_owned(),
+            repository: None,
+            index: None,
+        }
+    }
+
+    /// With an index of its own.
+    pub(super) fn with_index(mut self, index: &Path) -> Self {
+        self.index = Some(index.to_owned());
+        self
     }
 
     /// Runs it to its end; answers with what it prints. It never asks for anything.
@@ -47,15 +97,49 @@ impl Git {
         arguments: &[&str],
         patience: Duration,
     ) -> Result<String, GitError> {
+        let answer = self.answer(arguments, patience).await?;
+        if answer.code == Some(0) {
+            return Ok(answer.text);
+        }
+        Err(answer.failed(arguments.first().copied().unwrap_or_default()))
+    }
+
+    /// The same where more than one exit code is an answer.
+    pub(super) async fn answer(
+        &self,
+        arguments: &[&str],
+        patience: Duration,
+    ) -> Result<Answer, GitError> {
+        let mut command = self.command();
+        let running = command.args(arguments).output();
+        let ended = tokio::time::timeout(patience, running).await;
+        let output = ended.map_err(|_late| GitError::TooSlow {
+            command: arguments.first().copied().unwrap_or_default().to_owned(),
+            patience,
+        })?;
+        let output = output.map_err(GitError::NoProgram)?;
+        Ok(Answer {
+            code: output.status.code(),
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            said: said(&output),
+        })
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new("git");
         command.current_dir(&self.place).kill_on_drop(true);
         for name in LEADS_ELSEWHERE {
             command.env_remove(name);
         }
-        // Named, and so never looked for in the directories above.
+        if let Some(repository) = &self.repository {
+            command
+                .env("GIT_DIR", repository)
+                .env("GIT_WORK_TREE", &self.place);
+        }
+        if let Some(index) = &self.index {
+            command.env("GIT_INDEX_FILE", index);
+        }
         command
-            .env("GIT_DIR", self.place.join(".git"))
-            .env("GIT_WORK_TREE", &self.place)
             .env("LC_ALL", "C.UTF-8")
             .env("GIT_TERMINAL_PROMPT", "0")
             .stdin(Stdio::null());
@@ -65,21 +149,7 @@ impl Git {
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
-        let name = || arguments.first().copied().unwrap_or_default().to_owned();
-        let running = command.args(arguments).output();
-        let ended = tokio::time::timeout(patience, running).await;
-        let output = ended.map_err(|_late| GitError::TooSlow {
-            command: name(),
-            patience,
-        })?;
-        let output = output.map_err(GitError::NoProgram)?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        Err(GitError::Failed {
-            command: name(),
-            output: said(&output),
-        })
+        command
     }
 }
 

@@ -1,0 +1,154 @@
+//! `boma plan --base REF`: what a merge would do, from the manifests of two commits.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use boma_engine::catalog::{Basis, Catalog};
+use boma_engine::observed::{Capabilities, Feature};
+use boma_engine::review::{Review, ReviewView, Verdict, compare, markdown, place_below};
+use boma_engine::source::{DirectorySource, Repository, Revision, Tree, path_within};
+use boma_problem::{Class, IntoProblem, Problem};
+use jiff::Timestamp;
+
+use super::exit_of;
+use crate::cli::{Global, PlanArgs, PlanFormat, PlatformName};
+use crate::configuration::Configuration;
+use crate::session::{Loaded, state_dir};
+use crate::terminal::{Exit, Result, Terminal};
+
+/// What is planned when no head is named.
+const HEAD: &str = "HEAD";
+
+/// A repository, and the directory in it whose manifests count.
+struct Place {
+    repository: Repository,
+    directory: String,
+}
+
+impl Place {
+    /// The one that was named.
+    async fn of(args: &PlanArgs) -> Result<Self> {
+        let repository = Repository::around(&args.source.source).await;
+        let repository = repository.map_err(|error| error.problem())?;
+        let directory = match &args.path {
+            Some(path) => path_within(path).map_err(|error| error.problem())?,
+            None => repository.below().to_owned(),
+        };
+        Ok(Self {
+            repository,
+            directory,
+        })
+    }
+
+    async fn commit(&self, name: &str) -> Result<Revision> {
+        let commit = self.repository.commit(name).await;
+        Ok(commit.map_err(|error| error.problem())?)
+    }
+
+    /// Reads the manifests of a tree. They are put into a directory for that, which is gone
+    /// afterwards; killed before, it is left where temporary files are, and harms nobody.
+    async fn read(&self, tree: &Tree, basis: impl FnOnce(&Path) -> Basis) -> Result<Loaded> {
+        let unwritable =
+            |error| Problem::from_error(Class::Config, "review-place-unwritable", &error);
+        let place = tempfile::tempdir().map_err(unwritable)?;
+        let written = self
+            .repository
+            .write(tree, &self.directory, place.path())
+            .await;
+        written.map_err(|error| error.problem())?;
+        let snapshot = DirectorySource::new(place.path()).read();
+        // Both sides are taken to be in one place, where the person has them: what a command's
+        // directory is follows from it.
+        let root = self.repository.top().join(&self.directory);
+        let mut problems: Vec<Problem> = snapshot.problems().cloned().collect();
+        let (catalog, more) = Catalog::build(snapshot.parsed(), &Arc::new(basis(&root)));
+        problems.extend(more);
+        place_below(&self.directory, &mut problems);
+        Ok(Loaded {
+            root,
+            catalog,
+            problems,
+            manifests: snapshot.manifests().cloned().collect(),
+        })
+    }
+}
+
+/// Shows what a merge would do. No platform is asked.
+pub(crate) async fn run(args: &PlanArgs, global: &Global, terminal: Terminal) -> Result {
+    let place = Place::of(args).await?;
+    let named = |name: &Option<String>| name.clone().unwrap_or_else(|| HEAD.to_owned());
+    let base = place.commit(&named(&args.base)).await?;
+    let head = place.commit(&named(&args.head)).await?;
+    let merged = place.repository.merged(&base, &head).await;
+    let merged = merged.map_err(|error| error.problem())?;
+    let plans = state_dir(global).map_or_else(
+        |_| Configuration::default(),
+        |dir| Configuration::read(&dir).unwrap_or_default(),
+    );
+    let basis = |root: &Path| Basis {
+        plans: plans.plans(),
+        root: Some(root.to_string_lossy().into_owned()),
+    };
+    let before = place.read(&place.repository.tree(&base), basis).await?;
+    let after = place.read(&merged, basis).await?;
+    let verdict = if after.has_errors() {
+        Verdict::Invalid
+    } else if before.has_errors() {
+        Verdict::Unknown(before.problems)
+    } else {
+        let capabilities = capabilities(global.platform);
+        let now = Timestamp::now();
+        let mut plan = compare(&before.catalog, &after.catalog, capabilities, now);
+        for blocked in &mut plan.blocked {
+            place_below(&place.directory, std::slice::from_mut(&mut blocked.problem));
+        }
+        place_below(&place.directory, &mut plan.warnings);
+        plan.into()
+    };
+    let review = Review {
+        base: Some(base),
+        head: Some(head),
+        problems: after.problems,
+        verdict,
+    };
+    show(&review, args.output, terminal)
+}
+
+/// Prints a review; what it ends the program with.
+fn show(review: &Review, format: PlanFormat, terminal: Terminal) -> Result {
+    terminal.problems(&review.problems);
+    match format {
+        PlanFormat::Text => terminal.result(&super::painted(&review.to_string(), terminal))?,
+        PlanFormat::Json => terminal.json(&ReviewView::from(review))?,
+        PlanFormat::Markdown => terminal.result(&markdown(review))?,
+    }
+    Ok(match &review.verdict {
+        Verdict::Invalid => Exit::Problem,
+        Verdict::Unknown(_) => Exit::NotConverged,
+        Verdict::Planned { plan, .. } => exit_of(plan),
+    })
+}
+
+/// What the platform is taken to be able to do, as far as it is known without it.
+fn capabilities(platform: PlatformName) -> Capabilities {
+    let (platform, features) = match platform {
+        PlatformName::Local => (
+            "on one machine",
+            vec![
+                Feature::Commands,
+                Feature::Backups,
+                Feature::Restore,
+                Feature::Replace,
+            ],
+        ),
+        PlatformName::Kubernetes => ("on Kubernetes", vec![Feature::Backups, Feature::Restore]),
+    };
+    Capabilities {
+        platform: platform.to_owned(),
+        servers: boma_kubernetes::known_builds(),
+        searched: Vec::new(),
+        features: BTreeSet::from_iter(features),
+        ..Capabilities::default()
+    }
+}
