@@ -46,7 +46,7 @@ use crate::format::label::Label;
 use crate::format::manifest::{
     DamagedPage, Directory, File, Frame, Manifest, Pack, ServerFacts, Span, Tablespace,
 };
-use crate::format::names::Prefix;
+use crate::format::names::{ObjectName, Prefix};
 use crate::meter::{Cancelled, Meter};
 use crate::store::{Put, Repository, StoreError};
 
@@ -210,7 +210,8 @@ impl From<WorkerError> for BackupError {
 ///
 /// # Guarantees
 /// - There is a backup when this returns `Ok`, and only then: its manifest is written last, after
-///   every pack and all of the write-ahead log that it needs is durable.
+///   every pack and all of the write-ahead log that it needs is durable. The store was asked for the
+///   length of each object, and gave the manifest back.
 /// - Nothing is copied before a segment that was completed just now is in the archive.
 /// - Memory does not depend on the size of the database, but for some 30 bytes for each MiB of it.
 ///
@@ -272,8 +273,10 @@ pub async fn back_up(
         stored_bytes: contents.stored_bytes,
     };
     let name = job.prefix.manifest(&label);
-    match repository.put_new(&name, &manifest.encode()).await? {
-        Put::Stored => Ok(manifest),
+    let encoded = manifest.encode();
+    match repository.put_new(&name, &encoded).await? {
+        Put::Stored if repository.get(&name).await?.as_ref() == Some(&encoded) => Ok(manifest),
+        Put::Stored => Err(StoreError::cut(&name).into()),
         Put::Exists => Err(BackupError::Exists { label }),
     }
 }
@@ -317,15 +320,20 @@ async fn copy(
 ) -> Result<Contents, BackupError> {
     let label = to.label.clone();
     let parent = job.parent.clone();
+    let (repository, prefix) = (to.repository.clone(), to.prefix);
     let work = move || copy_files(&job, &to, checked_from, &meter);
     let copied = tokio::task::spawn_blocking(work)
         .await
         .map_err(|_panicked| BackupError::Panicked)??;
     let mut own = Vec::new();
     for ending in copied.packs {
-        own.push(ending.finish().await?);
+        let pack = ending.finish().await?;
+        let name = prefix.pack(&label, pack.number);
+        confirm(&repository, &name, pack.bytes).await?;
+        own.push(pack);
     }
     let map = copied.collected.map.finish().await?;
+    confirm(&repository, &prefix.map(&label), map.bytes).await?;
     let stored_bytes = map.bytes + own.iter().map(|pack| pack.bytes).sum::<u64>();
     let mut table = PackTable::new(label, own, parent);
     let files = copied
@@ -346,6 +354,15 @@ async fn copy(
         damaged: copied.collected.damaged,
         stored_bytes,
     })
+}
+
+/// A store that says that it has all of an object, and has not, is believed only once it was asked.
+async fn confirm(repository: &Repository, name: &ObjectName, bytes: u64) -> Result<(), StoreError> {
+    if repository.size(name).await? == Some(bytes) {
+        Ok(())
+    } else {
+        Err(StoreError::cut(name))
+    }
 }
 
 /// What the threads did; the packs are still to be waited for.

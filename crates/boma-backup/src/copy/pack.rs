@@ -44,7 +44,7 @@ pub(super) enum WriteError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The task that uploads is gone; its own error says why.
+    /// The task that uploads is gone, and does not say why.
     #[error("the upload ended early")]
     Ended,
 }
@@ -75,6 +75,7 @@ pub(super) struct Stream {
     sent: u64,
     sender: mpsc::Sender<Message>,
     upload: JoinHandle<Result<(), StoreError>>,
+    runtime: Handle,
 }
 
 enum Message {
@@ -104,6 +105,7 @@ impl Stream {
             sent: 0,
             sender,
             upload,
+            runtime: to.runtime.clone(),
         })
     }
 
@@ -151,9 +153,18 @@ impl Stream {
         let next = Vec::with_capacity(PART_BYTES + 2 * FRAME_BYTES);
         let part = std::mem::replace(&mut self.part, next);
         self.sent += part.len() as u64;
-        self.sender
-            .blocking_send(Message::Part(part.into()))
-            .map_err(|_closed| WriteError::Ended)
+        self.hand_over(Message::Part(part.into()))
+    }
+
+    /// Hands something to the upload. One that has ended says why.
+    fn hand_over(&mut self, message: Message) -> Result<(), WriteError> {
+        let Err(_closed) = self.sender.blocking_send(message) else {
+            return Ok(());
+        };
+        match self.runtime.block_on(&mut self.upload) {
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(())) | Err(_) => Err(WriteError::Ended),
+        }
     }
 
     /// Ends the object with an empty frame, which says that nothing is missing. It is whole when
@@ -166,9 +177,7 @@ impl Stream {
             frames: std::mem::take(&mut self.frames),
         };
         self.send()?;
-        self.sender
-            .blocking_send(Message::Complete)
-            .map_err(|_closed| WriteError::Ended)?;
+        self.hand_over(Message::Complete)?;
         Ok(Ending {
             written,
             upload: self.upload,

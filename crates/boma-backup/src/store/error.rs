@@ -7,6 +7,7 @@ use boma_problem::{Class, IntoProblem, Problem};
 use super::marker::RepositoryId;
 use crate::format::frame::FrameError;
 use crate::format::key::{KeyId, ParseKeyError};
+use crate::format::names::ObjectName;
 
 /// What was done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,12 @@ pub enum StoreError {
         /// Which object.
         name: String,
     },
+    /// It is not there, in a repository that is.
+    #[error("`{name}` is not in the backup repository")]
+    Missing {
+        /// Which object.
+        name: String,
+    },
     /// It is not the repository that was opened, or none any more.
     #[error("the backup repository {id} is not there any more")]
     Gone {
@@ -82,10 +89,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether an object is there and is not what was stored; else the store did not answer, and
+    /// Whether an object is not what was stored, or is not there at all; else the store did not answer, and
     /// nothing is known.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Cut { .. })
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Cut { .. } | Self::Missing { .. }
+        )
+    }
+
+    pub(crate) fn cut(name: &ObjectName) -> Self {
+        let name = name.to_string();
+        Self::Cut { name }
     }
 
     pub(crate) fn failed(operation: Operation, name: &str, source: object_store::Error) -> Self {
@@ -104,7 +119,7 @@ impl IntoProblem for StoreError {
                 .hint("See that its disk is mounted, or that its bucket is there. Nothing is written to another place meanwhile."),
             Self::Failed { .. } | Self::NotSettled { .. } => Problem::from_error(Class::Transient, "repository-failed", self)
                 .hint("It is tried again by itself. See that the repository can be reached, has room, and allows this."),
-            Self::Damaged { .. } | Self::Cut { .. } => {
+            Self::Damaged { .. } | Self::Cut { .. } | Self::Missing { .. } => {
                 Problem::from_error(Class::Config, "repository-damaged", self)
                     .hint("`boma backup verify` lists what is damaged and which backups are whole.")
             }

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use tokio::sync::Notify;
 
@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 pub struct Faults {
     /// This many of the next calls fail and do nothing.
     pub fail: u32,
+    /// So many calls go well before those.
+    pub after: u64,
     /// Each call takes this long, by tokio's clock.
     pub delay: Duration,
     /// The next writes store half of what they are given.
@@ -27,6 +29,8 @@ pub struct Faults {
     pub hidden: Option<String>,
     /// Names with this text in them are listed, though they are not there.
     pub ghost: Option<String>,
+    /// Listings show this, whatever is there.
+    pub stale: Option<Vec<ObjectMeta>>,
     /// The call of this number, from 0 on, never comes back.
     pub hang: Option<Hang>,
 }
@@ -53,6 +57,12 @@ pub enum Hang {
 #[derive(Debug)]
 pub struct Faulty {
     inner: Arc<dyn ObjectStore>,
+    troubles: Arc<Troubles>,
+}
+
+/// What calls go through, those of an upload as well.
+#[derive(Debug, Default)]
+struct Troubles {
     state: Mutex<State>,
     hung: Notify,
 }
@@ -63,13 +73,23 @@ struct State {
     calls: u64,
 }
 
+impl State {
+    /// Counts a call; its number, and whether it fails.
+    fn count(&mut self) -> (u64, bool) {
+        let number = self.calls;
+        self.calls += 1;
+        let fails = self.faults.fail > 0 && number >= self.faults.after;
+        self.faults.fail -= u32::from(fails);
+        (number, fails)
+    }
+}
+
 impl Faulty {
     /// Stands in front of `inner`; nothing goes wrong yet.
     pub fn new(inner: Arc<dyn ObjectStore>) -> Arc<Self> {
         Arc::new(Self {
             inner,
-            state: Mutex::default(),
-            hung: Notify::new(),
+            troubles: Arc::default(),
         })
     }
 
@@ -83,6 +103,39 @@ impl Faulty {
         self.lock().calls
     }
 
+    /// Waits until a call hangs.
+    pub async fn hangs(&self) {
+        self.troubles.hung.notified().await;
+    }
+
+    /// What is really there.
+    pub async fn snapshot(&self) -> Result<Vec<ObjectMeta>> {
+        self.inner.list(None).try_collect().await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.troubles.lock()
+    }
+
+    fn shown(&self, meta: &ObjectMeta) -> bool {
+        let state = self.lock();
+        let hidden = state.faults.hidden.as_ref();
+        hidden.is_none_or(|text| !meta.location.as_ref().contains(text.as_str()))
+    }
+
+    fn ghost(&self) -> Option<ObjectMeta> {
+        let name = self.lock().faults.ghost.clone()?;
+        Some(ObjectMeta {
+            location: Path::from(name),
+            last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+            size: 1,
+            e_tag: None,
+            version: None,
+        })
+    }
+}
+
+impl Troubles {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,10 +144,7 @@ impl Faulty {
     async fn enter(&self) -> Result<u64> {
         let (number, delay, fails, hangs) = {
             let mut state = self.lock();
-            let number = state.calls;
-            state.calls += 1;
-            let fails = state.faults.fail > 0;
-            state.faults.fail = state.faults.fail.saturating_sub(1);
+            let (number, fails) = state.count();
             let hangs = state.faults.hang == Some(Hang::Before(number));
             (number, state.faults.delay, fails, hangs)
         };
@@ -113,31 +163,54 @@ impl Faulty {
         }
     }
 
-    /// Waits until a call hangs.
-    pub async fn hangs(&self) {
-        self.hung.notified().await;
-    }
-
     async fn hang(&self) {
         self.hung.notify_one();
         std::future::pending::<()>().await;
     }
 
-    fn shown(&self, meta: &ObjectMeta) -> bool {
-        let state = self.lock();
-        let hidden = state.faults.hidden.as_ref();
-        hidden.is_none_or(|text| !meta.location.as_ref().contains(text.as_str()))
+    /// What is stored of what is to be written.
+    fn tear(&self, payload: PutPayload) -> (PutPayload, Option<Torn>) {
+        let torn = self.lock().faults.torn;
+        match torn {
+            Some(_) => (half(&payload), torn),
+            None => (payload, None),
+        }
+    }
+}
+
+/// An object that is uploaded in parts.
+#[derive(Debug)]
+struct Upload {
+    inner: Box<dyn MultipartUpload>,
+    troubles: Arc<Troubles>,
+}
+
+#[async_trait::async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, payload: PutPayload) -> UploadPart {
+        let (payload, torn) = self.troubles.tear(payload);
+        let part = self.inner.put_part(payload);
+        let troubles = Arc::clone(&self.troubles);
+        Box::pin(async move {
+            let number = troubles.enter().await?;
+            let result = part.await;
+            troubles.leave(number).await;
+            match torn {
+                Some(Torn::Failing) => Err(broken()),
+                Some(Torn::Lying) | None => result,
+            }
+        })
     }
 
-    fn ghost(&self) -> Option<ObjectMeta> {
-        let name = self.lock().faults.ghost.clone()?;
-        Some(ObjectMeta {
-            location: Path::from(name),
-            last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
-            size: 1,
-            e_tag: None,
-            version: None,
-        })
+    async fn complete(&mut self) -> Result<PutResult> {
+        let number = self.troubles.enter().await?;
+        let result = self.inner.complete().await;
+        self.troubles.leave(number).await;
+        result
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.inner.abort().await
     }
 }
 
@@ -162,14 +235,10 @@ impl ObjectStore for Faulty {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let number = self.enter().await?;
-        let torn = self.lock().faults.torn;
-        let payload = match torn {
-            Some(_) => half(&payload),
-            None => payload,
-        };
+        let number = self.troubles.enter().await?;
+        let (payload, torn) = self.troubles.tear(payload);
         let result = self.inner.put_opts(location, payload, options).await;
-        self.leave(number).await;
+        self.troubles.leave(number).await;
         match torn {
             Some(Torn::Failing) => Err(broken()),
             Some(Torn::Lying) | None => result,
@@ -181,16 +250,19 @@ impl ObjectStore for Faulty {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let number = self.enter().await?;
+        let number = self.troubles.enter().await?;
         let upload = self.inner.put_multipart_opts(location, options).await;
-        self.leave(number).await;
-        upload
+        self.troubles.leave(number).await;
+        Ok(Box::new(Upload {
+            inner: upload?,
+            troubles: Arc::clone(&self.troubles),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let number = self.enter().await?;
+        let number = self.troubles.enter().await?;
         let result = self.inner.get_opts(location, options).await;
-        self.leave(number).await;
+        self.troubles.leave(number).await;
         result
     }
 
@@ -198,13 +270,7 @@ impl ObjectStore for Faulty {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        let fails = {
-            let mut state = self.lock();
-            state.calls += 1;
-            let fails = state.faults.fail > 0;
-            state.faults.fail = state.faults.fail.saturating_sub(1);
-            fails
-        };
+        let (_number, fails) = self.lock().count();
         if fails {
             return stream::once(async { Err(broken()) }).boxed();
         }
@@ -212,15 +278,20 @@ impl ObjectStore for Faulty {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (fails, hidden) = {
+        let (fails, hidden, stale) = {
             let mut state = self.lock();
-            state.calls += 1;
-            let fails = state.faults.fail > 0;
-            state.faults.fail = state.faults.fail.saturating_sub(1);
-            (fails, state.faults.hidden.clone())
+            let (_number, fails) = state.count();
+            let faults = &state.faults;
+            (fails, faults.hidden.clone(), faults.stale.clone())
         };
         if fails {
             return stream::once(async { Err(broken()) }).boxed();
+        }
+        if let Some(mut stale) = stale {
+            let inside =
+                |meta: &ObjectMeta| prefix.is_none_or(|one| meta.location.prefix_matches(one));
+            stale.retain(inside);
+            return stream::iter(stale.into_iter().map(Ok)).boxed();
         }
         let ghost = stream::iter(self.ghost().map(Ok));
         self.inner
@@ -238,17 +309,17 @@ impl ObjectStore for Faulty {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let number = self.enter().await?;
+        let number = self.troubles.enter().await?;
         let mut listed = self.inner.list_with_delimiter(prefix).await?;
         listed.objects.retain(|meta| self.shown(meta));
-        self.leave(number).await;
+        self.troubles.leave(number).await;
         Ok(listed)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let number = self.enter().await?;
+        let number = self.troubles.enter().await?;
         let result = self.inner.copy_opts(from, to, options).await;
-        self.leave(number).await;
+        self.troubles.leave(number).await;
         result
     }
 }
