@@ -62,7 +62,7 @@ impl SlowMotion {
 }
 
 /// Kills the server of a data directory, as the kernel does when memory runs out.
-fn kill_server(data: &Path) -> Result<()> {
+pub(crate) fn kill_server(data: &Path) -> Result<()> {
     let file = PidFile::read(data)?.context("a server")?;
     let pid = Pid::from_raw(i32::try_from(file.pid)?);
     kill(pid, Signal::SIGKILL)?;

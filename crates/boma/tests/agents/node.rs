@@ -64,6 +64,11 @@ impl World {
         })
     }
 
+    /// PostgreSQL's programs.
+    pub(crate) fn bin(&self) -> &Path {
+        &self.build.bin
+    }
+
     /// Where the repository is.
     pub(crate) fn repository(&self) -> PathBuf {
         self.scratch.path().join("repository")
@@ -174,7 +179,7 @@ impl Node {
         self.dir().join("data")
     }
 
-    fn run_dir(&self) -> PathBuf {
+    pub(crate) fn run_dir(&self) -> PathBuf {
         self.directory.join("r")
     }
 
