@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use crate::format::label::Label;
 use crate::format::names::Prefix;
+use crate::store::Listed;
 use crate::timeline::{History, Lineage};
 
 pub use read::Cache;
@@ -39,6 +40,8 @@ pub struct Catalog {
     pub archive: Archive,
     /// Objects that Boma does not write; they are left alone.
     pub strangers: Vec<String>,
+    /// Objects that are there, and that the listings leave out; none, where the store is in order.
+    pub unlisted: Vec<Listed>,
     /// What the running server said of itself, where it was asked.
     pub live: Option<Live>,
 }
@@ -176,6 +179,17 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Takes out segments.
+    fn remove(&mut self, is_out: impl Fn(u64) -> bool) {
+        let runs = std::mem::take(&mut self.runs);
+        let numbers = runs.into_iter().flat_map(|run| run.first..=run.last);
+        for number in numbers.filter(|number| !is_out(*number)) {
+            self.push(number);
+        }
+    }
+}
+
 impl Archive {
     /// Whether a timeline has any file here.
     pub fn knows(&self, timeline: Timeline) -> bool {
@@ -307,6 +321,7 @@ impl Catalog {
             remains: Vec::new(),
             archive: Archive::default(),
             strangers: Vec::new(),
+            unlisted: Vec::new(),
             live: None,
         }
     }

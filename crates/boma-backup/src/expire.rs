@@ -10,6 +10,8 @@
 //! Killed between any two deletions, the repository is consistent: a backup with a manifest has
 //! all that it needs. The next run sees the rest as remains and goes on.
 
+use std::collections::BTreeSet;
+
 use boma_instance::backup::RecoveryTarget;
 use boma_instance::wal::{Segment, WalFile};
 use boma_problem::{Class, IntoProblem, Problem};
@@ -47,9 +49,22 @@ pub async fn expire(
     (policy, now): (Policy, Timestamp),
     running: Option<&Running>,
 ) -> Result<Expired, StoreError> {
-    let catalog = Catalog::read(repository, prefix, cache).await?;
-    let expiry = expiry(&catalog, policy, now, running);
-    carry_out(repository, &catalog, &expiry).await
+    let mut catalog = Catalog::read(repository, prefix, cache).await?;
+    loop {
+        let expiry = expiry(&catalog, policy, now, running);
+        let kept = kept(&catalog, &expiry);
+        // What goes is replaced by what stays, which is asked for by name: a listing may be behind.
+        if expiry.is_empty() || catalog.confirm(repository, cache, &kept).await? {
+            return carry_out(repository, &catalog, &expiry).await;
+        }
+    }
+}
+
+fn kept(catalog: &Catalog, expiry: &Expiry) -> BTreeSet<Label> {
+    let labels = catalog.backups.iter().map(|backup| backup.label.clone());
+    labels
+        .filter(|label| !expiry.backups().contains(label))
+        .collect()
 }
 
 async fn carry_out(
@@ -190,5 +205,7 @@ pub async fn delete(
     Ok(delete_backup(repository, prefix, label).await?)
 }
 
+#[cfg(test)]
+mod lies;
 #[cfg(test)]
 mod tests;

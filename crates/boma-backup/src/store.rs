@@ -277,11 +277,15 @@ impl Repository {
         range: Range<u64>,
     ) -> Result<Bytes, StoreError> {
         let wanted = range.end.saturating_sub(range.start);
-        let bytes = self
-            .store
-            .get_range(&path(name.as_str()), range)
-            .await
-            .map_err(|source| StoreError::failed(Operation::Read, name.as_str(), source))?;
+        let bytes = match self.store.get_range(&path(name.as_str()), range).await {
+            Ok(bytes) => bytes,
+            Err(object_store::Error::NotFound { .. }) => {
+                self.confirm().await?;
+                let name = name.to_string();
+                return Err(StoreError::Missing { name });
+            }
+            Err(source) => return Err(StoreError::failed(Operation::Read, name.as_str(), source)),
+        };
         // Stores answer a range that begins in the object and ends behind it with what there is.
         if bytes.len() as u64 == wanted {
             Ok(bytes)

@@ -15,6 +15,8 @@ mod log;
 mod sums;
 
 #[cfg(test)]
+mod lies;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +113,10 @@ pub async fn verify(
 ) -> Result<Report, VerifyError> {
     repository.confirm().await?;
     let catalog = Catalog::read(repository, prefix, &mut Cache::default()).await?;
-    let listed = repository.list(&prefix.to_string()).await?;
+    let mut listed = repository.list(&prefix.to_string()).await?;
+    let is_new = |one: &&Listed| listed.iter().all(|known| known.name != one.name);
+    let unlisted: Vec<_> = catalog.unlisted.iter().filter(is_new).cloned().collect();
+    listed.extend(unlisted);
     meter.expect(listed.iter().map(|object| object.bytes).sum());
     let mut run = Run {
         repository,

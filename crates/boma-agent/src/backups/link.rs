@@ -30,7 +30,7 @@ pub(super) struct Link {
     pub(super) prefix: Prefix,
     pub(super) shipper: Shipper,
     pub(super) catalog: Option<Catalog>,
-    cache: Cache,
+    pub(super) cache: Cache,
 }
 
 impl Link {

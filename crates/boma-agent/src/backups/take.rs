@@ -41,6 +41,8 @@ pub(super) struct Taking {
     prefix: Prefix,
     shipper: Shipper,
     catalog: Option<Catalog>,
+    /// What was there is asked for by name when a listing leaves it out.
+    cache: Cache,
     version: String,
     want: Assignment,
 }
@@ -52,6 +54,7 @@ impl Taking {
             prefix: link.prefix,
             shipper: link.shipper.clone(),
             catalog: link.catalog.clone(),
+            cache: link.cache.clone(),
             version,
             want: want.clone(),
         }
@@ -118,7 +121,7 @@ pub(super) async fn take(places: Places, taking: Taking, meter: Meter) -> Result
     let manifest = copy::back_up(&taking.repository, &job, &archive, &meter)
         .await
         .map_err(failure)?;
-    expire(&taking, &mut Cache::default()).await;
+    expire(&taking, &mut taking.cache.clone()).await;
     Ok(Done::BackedUp(Box::new(manifest.summary())))
 }
 

@@ -1,23 +1,26 @@
-//! Reads a catalog: two listings, and what the cache does not know yet.
+//! Reads a catalog: two listings, what they leave out, and what the cache does not know yet.
 
-use std::collections::BTreeMap;
+mod named;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use boma_instance::wal::{Segment, Timeline, WalFile};
 use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use self::named::Sizes;
 use super::{Backup, Catalog, Line, Origin, Remains, USUAL_SEGMENT, Unreadable};
 use crate::format::label::Label;
 use crate::format::manifest::Manifest;
-use crate::format::names::Prefix;
+use crate::format::names::{ObjectName, Prefix};
 use crate::frames::Frames;
 use crate::store::{Listed, Repository, StoreError};
 use crate::timeline::History;
 
 /// What was read once and never changes: manifests, histories and heads of segments. Belongs to
 /// one [`Prefix`]; may be thrown away at any time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Cache {
     manifests: BTreeMap<Label, Known>,
     histories: BTreeMap<Timeline, (Listed, Origin)>,
@@ -30,8 +33,8 @@ struct Known {
     /// As it was listed; another length or time is another manifest.
     listed: Listed,
     backup: Backup,
-    /// Whole names of all objects that it needs, with their bytes; a map's are not known.
-    objects: Vec<(String, Option<u64>)>,
+    /// All objects that it needs, with their bytes.
+    objects: Vec<(ObjectName, u64)>,
 }
 
 /// What a folder of a base backup holds.
@@ -55,7 +58,7 @@ impl Catalog {
         let mut catalog = Self::empty(*prefix);
         // The backups first: of those that are seen, the log is archived already.
         let listed = repository.list(&prefix.backups_folder()).await?;
-        let wal = repository.list(&prefix.wal_folder()).await?;
+        let mut wal = repository.list(&prefix.wal_folder()).await?;
         if listed.is_empty() && wal.is_empty() {
             // A bucket that is gone, or a file system that is not mounted, lists nothing either.
             repository.confirm().await?;
@@ -63,6 +66,9 @@ impl Catalog {
         catalog.read_backups(repository, listed, cache).await?;
         let mut sizes = catalog.backups.iter().map(|backup| backup.segment_size);
         catalog.segment_size = sizes.next_back().unwrap_or(USUAL_SEGMENT);
+        let unlisted = named::log(repository, &catalog, &wal).await?;
+        wal.extend_from_slice(&unlisted);
+        catalog.unlisted.extend(unlisted);
         let objects = catalog.sort_wal(wal);
         catalog.read_histories(repository, &objects, cache).await?;
         catalog.read_times(repository, &objects, cache).await?;
@@ -75,10 +81,7 @@ impl Catalog {
         listed: Vec<Listed>,
         cache: &mut Cache,
     ) -> Result<(), StoreError> {
-        let sizes: BTreeMap<_, _> = listed
-            .iter()
-            .map(|object| (object.name.clone(), object.bytes))
-            .collect();
+        let mut sizes = Sizes::new(&listed);
         let mut folders = self.sort_folders(listed);
         // A listing that leaves a backup out would have its base expire: what was there is asked
         // for by name.
@@ -88,11 +91,17 @@ impl Catalog {
         cache
             .manifests
             .retain(|label, _| folders.contains_key(label));
-        for (label, folder) in folders {
+        let mut seen = BTreeSet::new();
+        while let Some((label, folder)) = folders.pop_first() {
+            seen.insert(label.clone());
             match self.find_manifest(repository, &label, &folder).await? {
                 Some(listed) => {
-                    self.read_manifest(repository, (label, listed), &sizes, cache)
+                    let needs = self
+                        .read_manifest(repository, (label, listed), &mut sizes, cache)
                         .await?;
+                    for needed in needs.difference(&seen) {
+                        folders.entry(needed.clone()).or_default();
+                    }
                 }
                 None if folder.others.is_empty() => {
                     cache.manifests.remove(&label);
@@ -104,6 +113,9 @@ impl Catalog {
                 }),
             }
         }
+        self.backups
+            .sort_by(|one, other| one.label.cmp(&other.label));
+        self.unlisted.extend(sizes.unlisted());
         Ok(())
     }
 
@@ -146,13 +158,14 @@ impl Catalog {
         }))
     }
 
+    /// Reads a manifest; what its backup needs.
     async fn read_manifest(
         &mut self,
         repository: &Repository,
         (label, listed): (Label, Listed),
-        sizes: &BTreeMap<String, u64>,
+        sizes: &mut Sizes,
         cache: &mut Cache,
-    ) -> Result<(), StoreError> {
+    ) -> Result<BTreeSet<Label>, StoreError> {
         let known = match cache.manifests.get(&label) {
             Some(known) if known.listed == listed => Ok(known.clone()),
             Some(_) | None => fetch_manifest(repository, &self.prefix, &label, listed).await?,
@@ -160,22 +173,23 @@ impl Catalog {
         match known {
             Ok(known) => {
                 let mut backup = known.backup.clone();
-                backup.has_map = sizes.contains_key(self.prefix.map(&label).as_str());
+                let map = self.prefix.map(&label);
+                backup.has_map = sizes.of(repository, &map).await?.is_some();
                 for (name, bytes) in &known.objects {
-                    let there = match sizes.get(name) {
-                        Some(size) => bytes.is_none_or(|bytes| bytes == *size),
-                        None => false,
-                    };
-                    if !there {
-                        backup.missing.push(name.clone());
+                    if sizes.of(repository, name).await? != Some(*bytes) {
+                        backup.missing.push(name.to_string());
                     }
                 }
+                let needs = backup.needs.clone();
                 cache.manifests.insert(label, known);
                 self.backups.push(backup);
+                Ok(needs)
             }
-            Err(problem) => self.unreadable.push(Unreadable { label, problem }),
+            Err(problem) => {
+                self.unreadable.push(Unreadable { label, problem });
+                Ok(BTreeSet::new())
+            }
         }
-        Ok(())
     }
 
     /// Sorts the files of the write-ahead log into their timelines, and returns their objects.
@@ -349,13 +363,12 @@ async fn fetch_manifest(
     }))
 }
 
-/// Objects that restoring it needs, and its map.
-fn objects(prefix: &Prefix, manifest: &Manifest) -> Vec<(String, Option<u64>)> {
-    let packs = manifest.packs.iter().map(|pack| {
-        let name = prefix.pack(&pack.backup, pack.number).to_string();
-        (name, Some(pack.bytes))
-    });
-    packs.collect()
+/// Objects that restoring it needs.
+fn objects(prefix: &Prefix, manifest: &Manifest) -> Vec<(ObjectName, u64)> {
+    let packs = manifest.packs.iter();
+    packs
+        .map(|pack| (prefix.pack(&pack.backup, pack.number), pack.bytes))
+        .collect()
 }
 
 /// Sorts out what a store did not do, from objects that are damaged.

@@ -20,7 +20,7 @@ async fn faulty(fixture: &Fixture, faults: Faults) -> (Arc<Faulty>, Repository) 
     (store, repository)
 }
 
-fn policy() -> (Policy, Timestamp) {
+pub(super) fn policy() -> (Policy, Timestamp) {
     let policy = Policy {
         days: 2,
         point_in_time: PointInTime::On,
@@ -29,7 +29,7 @@ fn policy() -> (Policy, Timestamp) {
 }
 
 /// Two chains, a day between backups, a segment for each and one behind it; remains of an attempt.
-async fn fixture() -> (Fixture, Vec<Manifest>) {
+pub(super) async fn seven_days() -> (Fixture, Vec<Manifest>) {
     let fixture = Fixture::new().await;
     let mut made: Vec<Manifest> = Vec::new();
     for day in 0..7 {
@@ -54,7 +54,7 @@ async fn fixture() -> (Fixture, Vec<Manifest>) {
     (fixture, made)
 }
 
-async fn read(repository: &Repository) -> Catalog {
+pub(super) async fn read(repository: &Repository) -> Catalog {
     Catalog::read(repository, &PREFIX, &mut Cache::default())
         .await
         .unwrap()
@@ -62,7 +62,7 @@ async fn read(repository: &Repository) -> Catalog {
 
 #[tokio::test]
 async fn a_catalog_says_what_is_there() {
-    let (fixture, made) = fixture().await;
+    let (fixture, made) = seven_days().await;
     fixture
         .history(8 * DAY, Lsn(u64::from(SIZE) * 14 + 60))
         .await;
@@ -112,7 +112,7 @@ async fn a_catalog_says_what_is_there() {
 
 #[tokio::test]
 async fn damage_is_an_entry_and_a_failing_store_an_error() {
-    let (fixture, made) = fixture().await;
+    let (fixture, made) = seven_days().await;
     let name = PREFIX.manifest(&made[2].label).to_string();
     let mut bytes = fixture.bytes(&name).await;
     *bytes.last_mut().unwrap() ^= 1;
@@ -146,7 +146,7 @@ async fn damage_is_an_entry_and_a_failing_store_an_error() {
 
 #[tokio::test]
 async fn a_listing_that_leaves_a_backup_out_is_not_believed() {
-    let (fixture, made) = fixture().await;
+    let (fixture, made) = seven_days().await;
     let mut cache = Cache::default();
     let whole = Catalog::read(&fixture.repository, &PREFIX, &mut cache)
         .await
@@ -169,7 +169,7 @@ async fn a_listing_that_leaves_a_backup_out_is_not_believed() {
 
 #[tokio::test]
 async fn killed_at_any_call_everything_kept_is_whole_and_the_next_run_ends_it() {
-    let (finished, _) = fixture().await;
+    let (finished, _) = seven_days().await;
     let (store, repository) = faulty(&finished, Faults::default()).await;
     let mut cache = Cache::default();
     let expired = expire(&repository, &PREFIX, &mut cache, policy(), None).await;
@@ -182,7 +182,7 @@ async fn killed_at_any_call_everything_kept_is_whole_and_the_next_run_ends_it() 
     // Four backups of three objects, two remains, eight segments: each is deleted by a call.
     assert!(calls > 4 * 3 + 2 + 8, "{calls}");
     for hang in (0..calls).flat_map(|call| [Hang::Before(call), Hang::After(call)]) {
-        let (fixture, made) = fixture().await;
+        let (fixture, made) = seven_days().await;
         let faults = Faults {
             hang: Some(hang),
             ..Faults::default()
@@ -208,7 +208,7 @@ async fn killed_at_any_call_everything_kept_is_whole_and_the_next_run_ends_it() 
 
 #[tokio::test]
 async fn a_store_that_fails_first_is_expired_when_it_answers() {
-    let (fixture, _) = fixture().await;
+    let (fixture, _) = seven_days().await;
     let faults = Faults {
         fail: 3,
         ..Faults::default()
@@ -227,7 +227,7 @@ async fn a_store_that_fails_first_is_expired_when_it_answers() {
 
 #[tokio::test]
 async fn one_that_runs_keeps_its_objects() {
-    let (fixture, _) = fixture().await;
+    let (fixture, _) = seven_days().await;
     let attempt = read(&fixture.repository).await.remains[0].label.clone();
     let running = Running {
         label: attempt.clone(),
@@ -247,7 +247,7 @@ async fn one_that_runs_keeps_its_objects() {
 
 #[tokio::test]
 async fn a_backup_is_deleted_by_name_unless_it_is_needed_or_the_last() {
-    let (fixture, made) = fixture().await;
+    let (fixture, made) = seven_days().await;
     let mut cache = Cache::default();
     let repository = &fixture.repository;
     let error = delete(repository, &PREFIX, &mut cache, &made[4].label, None).await;

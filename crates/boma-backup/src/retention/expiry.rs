@@ -136,6 +136,7 @@ pub fn expiry(
     expiry.backups = dependants_first(catalog, &kept);
     let log = Log {
         catalog,
+        cut,
         window: window
             .iter()
             .filter_map(|label| catalog.backup(label))
@@ -308,6 +309,8 @@ fn remains(catalog: &Catalog, running: Option<&Running>) -> Vec<Label> {
 
 struct Log<'a> {
     catalog: &'a Catalog,
+    /// Where the window begins.
+    cut: Timestamp,
     /// Backups that moments of the window start from.
     window: Vec<&'a Backup>,
     /// These, and those that they need.
@@ -318,16 +321,18 @@ impl Log<'_> {
     /// The oldest segment of a timeline from which on all stay; none: none has to.
     fn keep_from(&self, lineage: &Lineage, point_in_time: PointInTime) -> Option<u64> {
         let is_newest = self.catalog.newest_timeline() == Some(lineage.timeline());
-        let starts = self
+        let on_it: Vec<_> = self
             .window
             .iter()
             .filter(|backup| lineage.holds(backup.timeline(), backup.stop()))
-            .map(|backup| backup.span().first);
+            .collect();
+        let starts = on_it.iter().map(|backup| backup.span().first);
+        let reaches_back = on_it.iter().any(|backup| backup.stopped_at() <= self.cut);
         match (point_in_time, is_newest) {
-            (PointInTime::On, false) => starts.min(),
-            // What was written since the newest backup is not old yet, and without any the log is
-            // all that there is.
-            (PointInTime::On, true) => Some(starts.min().unwrap_or(0)),
+            // Nothing that is known reaches back to where the window begins. What does may not be
+            // listed, and would be worth nothing without its log.
+            (PointInTime::On, true) if !reaches_back => Some(0),
+            (PointInTime::On, true | false) => starts.min(),
             (PointInTime::Off, true) => Some(starts.max().unwrap_or(0)),
             (PointInTime::Off, false) => None,
         }

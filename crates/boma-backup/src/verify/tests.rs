@@ -10,7 +10,7 @@ use crate::store::testing::{Faults, Faulty};
 
 /// A full backup and an incremental one, a segment for each and one between, a second timeline,
 /// who writes here, and a drill: one object of each kind at least.
-async fn fixture() -> (Fixture, [Manifest; 2]) {
+pub(super) async fn fixture() -> (Fixture, [Manifest; 2]) {
     let fixture = Fixture::new().await;
     for number in 1..=4 {
         let second = i64::try_from(number).unwrap();
