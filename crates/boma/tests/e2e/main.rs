@@ -8,6 +8,7 @@ mod full_disk;
 mod git;
 mod in_place;
 mod installation;
+mod known;
 mod life;
 mod manifests;
 mod record;
