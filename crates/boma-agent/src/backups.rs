@@ -9,6 +9,7 @@
 //! Nothing here is remembered that the repository or the data directory does not tell, except how
 //! often the last attempt failed. A job that is killed leaves what the next one clears.
 
+mod idle;
 mod link;
 mod prove;
 mod restore;
@@ -68,6 +69,8 @@ pub(crate) struct Situation {
     pub(crate) recovering: bool,
     /// Full version of the server that answers, and is no one else's any more.
     pub(crate) serving: Option<String>,
+    /// The server does not run, and is not to.
+    pub(crate) stopped: bool,
 }
 
 /// What is told to the main task.
@@ -166,6 +169,10 @@ pub(crate) struct Backups {
     report: watch::Sender<Report>,
     links: Links,
     listed_at: Option<Instant>,
+    /// The last proof of an idle server: when it was begun, and whether it goes on.
+    idle: (Option<Timestamp>, Option<JoinHandle<()>>),
+    /// What a stopped server left is being archived.
+    left: Option<JoinHandle<()>>,
     job: Option<Job>,
     failures: Option<Failures>,
     problem: Option<Problem>,
@@ -195,6 +202,8 @@ impl Backups {
             orders,
             report,
             listed_at: None,
+            idle: (None, None),
+            left: None,
             job: None,
             failures: None,
             problem: None,
@@ -250,7 +259,8 @@ impl Backups {
                 return AGAIN;
             }
         }
-        if let Err(problem) = self.list().await {
+        self.end_idle_proof();
+        if let Err(problem) = self.list(want, &situation).await {
             self.problem = Some(*problem);
             self.publish(want);
             return AGAIN;
@@ -259,6 +269,8 @@ impl Backups {
             self.delete(want).await;
             self.begin(want, &situation);
         }
+        self.prove_idle(want, &situation);
+        self.ship_left(&situation);
         self.publish(want);
         match &self.job {
             Some(_) => TOLD,
@@ -340,7 +352,7 @@ impl Backups {
     }
 
     /// Reads the repository, when something was done or it was not for long.
-    async fn list(&mut self) -> Result<(), Failure> {
+    async fn list(&mut self, want: &Assignment, situation: &Situation) -> Result<(), Failure> {
         let Some(link) = &mut self.links.archive else {
             return Ok(());
         };
@@ -348,6 +360,13 @@ impl Backups {
             return Ok(());
         }
         link.list().await?;
+        if situation.serving.is_some() {
+            // One that does not answer is told of elsewhere; then only what is archived is known.
+            let live = idle::ask(&self.places, want.placement.listen.port)
+                .await
+                .ok();
+            link.catalog = link.catalog.take().map(|catalog| catalog.with_live(live));
+        }
         if matches!(self.drill, LastDrill::Unread) {
             self.drill = match prove::last(link).await? {
                 Some(drill) => LastDrill::Made(Box::new(drill)),
@@ -356,6 +375,66 @@ impl Backups {
         }
         self.listed_at = Some(Instant::now());
         Ok(())
+    }
+
+    /// Ends and archives the present file of the write-ahead log where nobody has written for long.
+    fn prove_idle(&mut self, want: &Assignment, situation: &Situation) {
+        let (Some(link), Some(spec)) = (&self.links.archive, &want.spec.backup) else {
+            return;
+        };
+        let Some((version, catalog)) = situation.serving.clone().zip(link.catalog.as_ref()) else {
+            return;
+        };
+        // Before there is a backup there is no window.
+        let reachable = catalog
+            .newest_timeline()
+            .and_then(|timeline| window(catalog, timeline, PointInTime::On));
+        let archive = link.shipper.status();
+        // Where a file waits already, one more would only fill the disk.
+        let is_free = self.idle.1.is_none() && archive.waiting_files == 0;
+        let Some(reachable) = reachable.filter(|_| is_free) else {
+            return;
+        };
+        let (now, archived) = (Timestamp::now(), archive.last_archived_at);
+        if !idle::is_due(spec, [reachable.until, archived, self.idle.0], now) {
+            return;
+        }
+        let (taking, places) = (take::Taking::new(link, want, version), self.places.clone());
+        let proof = tokio::spawn(async move {
+            match take::archive_now(&places, &taking).await {
+                Ok(()) => tracing::debug!("nobody writes, and the present moment is safe"),
+                Err(problem) => tracing::warn!(%problem, "the present moment is not archived"),
+            }
+        });
+        self.idle = (Some(now), Some(proof));
+    }
+
+    /// Archives what a server left waiting that does not run any more, and may never again.
+    fn ship_left(&mut self, situation: &Situation) {
+        let Some(link) = self.links.archive.as_ref().filter(|_| situation.stopped) else {
+            return;
+        };
+        let goes_on = self.left.as_ref().is_some_and(|left| !left.is_finished());
+        if goes_on || link.shipper.status().waiting_files == 0 {
+            return;
+        }
+        let shipper = link.shipper.clone();
+        self.left = Some(tokio::spawn(async move {
+            match shipper.ship_left().await {
+                Ok(()) => tracing::info!("what the server left is archived"),
+                Err(error) => {
+                    tracing::warn!(problem = %error.problem(), "what the server left waits still");
+                }
+            }
+        }));
+    }
+
+    /// What was archived is to be seen.
+    fn end_idle_proof(&mut self) {
+        if self.idle.1.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.idle.1 = None;
+            self.listed_at = None;
+        }
     }
 
     /// Answers orders that cannot be carried out now.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use boma_instance::api::{Accepted, Reported};
-use boma_instance::{Assignment, InstanceStatus};
+use boma_instance::{Assignment, InstanceStatus, Power};
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -247,6 +247,7 @@ impl Agent {
             restore: plan.waiting == Some(WaitingOn::Restore),
             recovering: seen.recovery.is_some(),
             serving,
+            stopped: want.spec.power == Power::Off && matches!(seen.server, Server::Down),
         };
         self.situation.send_if_modified(|old| {
             let changed = *old != situation;

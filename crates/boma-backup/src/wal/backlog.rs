@@ -1,6 +1,6 @@
 //! What waits to be archived, as PostgreSQL notes it: `pg_wal/archive_status/NAME.ready`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -43,6 +43,17 @@ impl Backlog {
         }
         backlog
     }
+}
+
+/// Notes that a file is archived, as PostgreSQL does. Only for a server that does not run.
+///
+/// # Idempotency
+/// Killed before it is durable, the file waits still, is found to be archived, and noted again.
+pub fn note_archived(pg_wal: &Path, name: &str) -> io::Result<()> {
+    let status = pg_wal.join("archive_status");
+    let (ready, done) = (format!("{name}.ready"), format!("{name}.done"));
+    fs::rename(status.join(ready), status.join(done))?;
+    File::open(&status)?.sync_all()
 }
 
 /// The files that wait, in the order in which PostgreSQL asks for them: histories first, since

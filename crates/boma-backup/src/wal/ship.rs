@@ -84,6 +84,22 @@ impl Shipper {
         outcome
     }
 
+    /// Ships all that a server left waiting which does not run, and notes it as PostgreSQL would.
+    /// What a server has no time for as it stops would wait for its next start, which for one that
+    /// is retired never comes.
+    pub async fn ship_left(&self) -> Result<(), Arc<PushError>> {
+        let wal = self.0.archive.cluster().wal_directory();
+        let unread = |source| {
+            let path = wal.clone();
+            Arc::new(PushError::Read { path, source })
+        };
+        for left in backlog::ready(&wal).map_err(unread)? {
+            self.ship(&left.name).await?;
+            backlog::note_archived(&wal, &left.name).map_err(unread)?;
+        }
+        Ok(())
+    }
+
     /// What is to be said of the archive. Measures what waits.
     pub fn status(&self) -> ArchiveStatus {
         let cluster = self.0.archive.cluster();

@@ -145,6 +145,17 @@ pub async fn switch_wal(socket: &Socket) -> Result<Lsn, SqlError> {
     position.parse().map_err(|_not_an_lsn| empty(doing))
 }
 
+/// The position that nothing is written behind yet.
+pub async fn position(socket: &Socket) -> Result<Lsn, SqlError> {
+    let control = Control::connect(socket, "postgres").await?;
+    let doing = "ask for the position in the write-ahead log";
+    let rows = control
+        .rows(doing, "SELECT pg_current_wal_insert_lsn()::text", &[])
+        .await?;
+    let position: String = one(doing, &rows)?;
+    position.parse().map_err(|_not_an_lsn| empty(doing))
+}
+
 fn one(doing: &str, rows: &[tokio_postgres::Row]) -> Result<String, SqlError> {
     rows.first()
         .map(|row| row.get(0))

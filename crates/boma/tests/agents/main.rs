@@ -2,6 +2,7 @@
 //! backups and restores are worth under load, through deaths and failing storage.
 
 mod branches;
+mod idle;
 mod killed;
 mod load;
 mod moments;

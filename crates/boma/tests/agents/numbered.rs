@@ -77,6 +77,16 @@ impl Writers {
         Ok(())
     }
 
+    /// Ends them all; how many rows there are.
+    pub(crate) async fn stop_unseen(self) -> Result<i64> {
+        self.running.send_replace(false);
+        let positions = self.numbered.await??;
+        for other in self.others {
+            other.await??;
+        }
+        Ok(positions.len().try_into()?)
+    }
+
     /// Ends them all, and says what is known of the rows.
     pub(crate) async fn stop(self, node: &Node) -> Result<Vec<Committed>> {
         self.running.send_replace(false);
