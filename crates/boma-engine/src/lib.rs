@@ -11,6 +11,7 @@
 //! for by a person.
 
 pub mod act;
+pub mod authority;
 pub mod catalog;
 pub mod computed;
 pub mod converge;

@@ -1,5 +1,6 @@
 //! What hinders, and what to do about it.
 
+use boma_engine::authority::CertificateError;
 use boma_engine::keys::{DatabaseKey, GrantKey};
 use boma_engine::platform::PlatformError;
 use boma_instance::InstanceId;
@@ -136,8 +137,8 @@ pub enum KubernetesError {
         name: String,
     },
     /// A certificate could not be made.
-    #[error("make a certificate")]
-    Certificate(#[source] rcgen::Error),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The system has no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,
@@ -201,7 +202,7 @@ impl IntoProblem for KubernetesError {
                 .hint("Name one under `[kubernetes.images]` in `config.toml`."),
             Self::NoAddress { .. } => of(Class::Config, "service-without-address")
                 .hint("Delete the Service: it is made again as it should be."),
-            Self::Certificate(_) => of(Class::Internal, "certificate-failed"),
+            Self::Certificate(error) => error.problem(),
             Self::NoRandomness => of(Class::Config, "no-randomness"),
             Self::NotHere { .. } => of(Class::User, "not-on-kubernetes")
                 .hint("docs/kubernetes.md says what to use in its place."),

@@ -25,7 +25,6 @@ mod kinds;
 mod names;
 mod platform;
 mod records;
-mod tls;
 
 pub use agent::AgentError;
 pub use builds::known as known_builds;

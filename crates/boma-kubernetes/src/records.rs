@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use boma_engine::authority::{Authority, CertificateError};
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::{
     DatabaseRecord, DeliveredEnvironment, Life, ObservedGrant, ObservedLogin, PreDeployRun,
@@ -25,6 +26,28 @@ pub(crate) struct Installation {
     pub(crate) authority: String,
     /// Its key, PEM.
     pub(crate) authority_key: Secret<String>,
+}
+
+impl Installation {
+    /// One with an authority of its own.
+    pub(crate) fn new(id: Uuid, now: Timestamp) -> Result<Self, CertificateError> {
+        let made = Authority::create(id, now)?;
+        Ok(Self {
+            id,
+            source: None,
+            authority: made.certificate,
+            authority_key: made.key,
+        })
+    }
+
+    /// What signs the certificates of its servers.
+    pub(crate) fn authority(&self) -> Authority {
+        Authority {
+            installation: self.id,
+            certificate: self.authority.clone(),
+            key: self.authority_key.clone(),
+        }
+    }
 }
 
 /// A database.

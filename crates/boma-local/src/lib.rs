@@ -45,5 +45,4 @@ pub use locks::{Holder, LockError};
 pub use platform::{LocalPlatform, NotPossible, OpenError, Pass, Serving};
 pub use seal::SealError;
 pub use store::{ApplicationSecrets, AskedRotation, RecordedEvent, StoreError};
-pub use tls::TlsError;
 pub use user::UserError;

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use boma_engine::authority::Authority;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::{
     Capabilities, DatabaseRecord, Judgements, Life, Observed, ProcessState, SettingValue,
@@ -37,7 +38,6 @@ use crate::config::LocalConfig;
 use crate::layout::Layout;
 use crate::limits::Limits;
 use crate::store::{ApplicationSecrets, AskedRotation, RecordedEvent, Store};
-use crate::tls::Authority;
 use crate::user::SystemUser;
 use crate::wakes::Waker;
 

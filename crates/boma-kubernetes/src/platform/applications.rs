@@ -18,17 +18,10 @@ use crate::records::ApplicationRow;
 
 impl Inner {
     fn application_place(&self, namespace: &str, key: &ApplicationKey) -> Desired {
-        let name = names::application_record(key);
-        Desired::new(
-            &self.config.namespace,
-            Kind::Secret,
-            namespace,
-            name,
-            json!({}),
-        )
-        .part(Part::Application)
-        .label(names::APPLICATION, &*key.name)
-        .annotation(names::IDENTITY, key.to_string())
+        self.record_place(namespace, names::application_record(key))
+            .part(Part::Application)
+            .label(names::APPLICATION, &*key.name)
+            .annotation(names::IDENTITY, key.to_string())
     }
 
     /// Writes the Secrets first and the record last: what was cut off in between is delivered

@@ -5,7 +5,6 @@ use boma_engine::observed::{DatabaseRecord, Life};
 use boma_instance::{Assignment, InstanceId};
 use kube::ResourceExt;
 use kube::core::DynamicObject;
-use serde_json::json;
 
 use super::Inner;
 use crate::cluster::{Change, record};
@@ -26,17 +25,10 @@ pub(super) struct Registered {
 
 impl Inner {
     fn database_place(&self, namespace: &str, key: &DatabaseKey) -> Desired {
-        let name = names::database_record(key);
-        Desired::new(
-            &self.config.namespace,
-            Kind::Secret,
-            namespace,
-            name,
-            json!({}),
-        )
-        .part(Part::Database)
-        .label(names::DATABASE, &*key.name)
-        .annotation(names::IDENTITY, key.to_string())
+        self.record_place(namespace, names::database_record(key))
+            .part(Part::Database)
+            .label(names::DATABASE, &*key.name)
+            .annotation(names::IDENTITY, key.to_string())
     }
 
     /// All registered databases. A record that cannot be read is passed over here and said aloud:

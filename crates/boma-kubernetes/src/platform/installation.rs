@@ -14,15 +14,20 @@ use crate::error::KubernetesError;
 use crate::kinds::Kind;
 use crate::names::{self, Part};
 use crate::records::Installation;
-use crate::tls;
 
 /// Name of the installation's Secret.
 const NAME: &str = "boma-installation";
 
 impl Inner {
-    fn installation_place(&self) -> Desired {
+    /// Where something is recorded: a Secret that holds nothing yet.
+    pub(super) fn record_place(&self, namespace: &str, name: impl Into<String>) -> Desired {
         let home = &self.config.namespace;
-        Desired::new(home, Kind::Secret, home, NAME, json!({})).part(Part::Installation)
+        Desired::new(home, Kind::Secret, namespace, name, json!({}))
+    }
+
+    fn installation_place(&self) -> Desired {
+        self.record_place(&self.config.namespace, NAME)
+            .part(Part::Installation)
     }
 
     /// The installation, if there is one yet.
@@ -45,7 +50,7 @@ impl Inner {
                 if let Some(known) = found {
                     return Ok(Change::Keep(known));
                 }
-                let new = tls::installation(Uuid::new_v4(), Timestamp::now())?;
+                let new = Installation::new(Uuid::new_v4(), Timestamp::now())?;
                 Ok(Change::Write(new.clone(), new))
             })
             .await

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use boma_engine::authority::renewed_from;
 use boma_engine::observed::{AgentState, Life, Observed, ObservedDatabase};
 use boma_instance::{Assignment, InstanceStatus, Power};
 use jiff::Timestamp;
@@ -123,9 +124,8 @@ impl Inner {
             .get(build::CERTIFICATE_UNTIL)?
             .parse()
             .ok()?;
-        let renewed =
-            until.duration_since(Timestamp::now()) > crate::tls::days(crate::tls::RENEW_DAYS);
-        renewed.then(|| {
+        let is_good = renewed_from(until) > Timestamp::now();
+        is_good.then(|| {
             vec![
                 build::service(&setting),
                 build::volume_claim(&setting, spec),

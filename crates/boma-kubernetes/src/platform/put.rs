@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use boma_engine::authority::renewed_from;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Life;
 use boma_engine::platform::PlatformError;
@@ -25,7 +26,6 @@ use crate::desired::{Desired, secret_entry};
 use crate::error::{KubernetesError, boxed};
 use crate::kinds::Kind;
 use crate::names;
-use crate::tls;
 
 /// How long an agent may take to look at its server.
 const LOOK_PATIENCE: Duration = Duration::from_secs(90);
@@ -186,13 +186,13 @@ impl Inner {
         let installation = self.installation().await?;
         if let Some((tls, until)) = former
             && tls.authority == installation.authority
-            && until.duration_since(now) > tls::days(tls::RENEW_DAYS)
+            && renewed_from(until) > now
         {
             return Ok((tls, until));
         }
         let mut subjects = vec![names::agent(id)];
         subjects.extend(listen.names.iter().cloned());
-        tls::issue(&installation, &subjects, now)
+        Ok(installation.authority().issue(&subjects, now)?)
     }
 
     /// What the repositories of a spec are used with.

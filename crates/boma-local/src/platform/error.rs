@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use boma_engine::authority::CertificateError;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::platform::PlatformError;
 use boma_instance::{InstanceId, MajorVersion};
@@ -13,7 +14,6 @@ use crate::layout::LayoutError;
 use crate::locks::LockError;
 use crate::seal::SealError;
 use crate::store::StoreError;
-use crate::tls::TlsError;
 use crate::user::UserError;
 
 /// Turns any error of this crate into what the engine takes.
@@ -48,7 +48,7 @@ pub enum OpenError {
     Store(#[from] StoreError),
     /// The authority cannot be made.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Certificates(#[from] CertificateError),
     /// The authority's certificate cannot be written for clients.
     #[error("write the certificate `{path}`")]
     Certificate {
@@ -69,7 +69,7 @@ impl IntoProblem for OpenError {
             Self::Key(error) => error.problem(),
             Self::Seal(error) => error.problem(),
             Self::Store(error) => error.problem(),
-            Self::Tls(error) => error.problem(),
+            Self::Certificates(error) => error.problem(),
             Self::Certificate { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Problem::from_error(Class::Config, "disk-full", self).hint(crate::files::FREE_SPACE)
             }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use boma_engine::authority::Authority;
 use boma_engine::observed::{Capabilities, Feature, Judgements};
+use boma_instance::Secret;
 use jiff::Timestamp;
 
 use super::{Inner, LocalPlatform, OpenError};
@@ -15,7 +17,6 @@ use crate::limits::Limits;
 use crate::locks;
 use crate::seal::Sealer;
 use crate::store::{self, Store};
-use crate::tls::Authority;
 use crate::user::SystemUser;
 use crate::wakes::Waker;
 
@@ -78,11 +79,16 @@ impl LocalPlatform {
 async fn authority(layout: &Layout, store: &Store) -> Result<Authority, OpenError> {
     let known = store.read(|state| state.authority()).await?;
     let authority = if let Some((certificate, key)) = known {
-        Authority { certificate, key }
+        Authority {
+            installation: store.installation,
+            certificate,
+            key: Secret::new(key),
+        }
     } else {
         let new = Authority::create(store.installation, Timestamp::now())?;
         let stored = new.clone();
-        let write = store.write(move |state| state.set_authority(&stored.certificate, &stored.key));
+        let write =
+            store.write(move |state| state.set_authority(&stored.certificate, stored.key.expose()));
         write.await?;
         new
     };

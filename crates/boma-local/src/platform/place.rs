@@ -18,7 +18,7 @@ use crate::config::HostsFile;
 use crate::hosts::{self, HostsError};
 use crate::locks::{self, Held, LockError};
 use crate::store::{DatabaseRow, PlacementRow};
-use crate::tls::Freshness;
+use crate::tls::{self, Freshness};
 
 /// How long another process may take to place an instance; it takes milliseconds.
 const PLACING_PATIENCE: Duration = Duration::from_secs(30);
@@ -92,18 +92,14 @@ impl LocalPlatform {
             names: placement.names.clone(),
             ..placement.listen()
         };
-        let issued = inner.authority.certificate_for(
-            inner.store.installation,
-            &all_names,
-            certificate,
-            Timestamp::now(),
-        );
+        let issued =
+            tls::certificate_for(&inner.authority, &all_names, certificate, Timestamp::now());
         let (certificate, freshness) = issued.map_err(boxed)?;
         let answer = Placed {
             placement: Placement {
                 listen: placement.listen(),
                 bind: None,
-                tls: Some(inner.authority.material(&certificate)),
+                tls: Some(tls::material(&inner.authority, &certificate)),
                 repositories,
             },
             is_new: row.spec.is_none(),
