@@ -1,13 +1,13 @@
 //! The effects of the agent: looks at one server and carries out steps. Decides nothing.
 
 mod inquiry;
+mod programs;
 mod recovering;
 mod storage;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +16,13 @@ use std::time::Duration;
 use boma_instance::settings;
 use boma_instance::{Assignment, Secret};
 use boma_postgres::cluster::{self, DataDirectory, NewCluster, Store};
-use boma_postgres::programs::{Installation, Installations, SearchPaths};
 use boma_postgres::server::{self, Launch, Running, ServerState, StartError, StopMode, log};
 use boma_problem::{Class, IntoProblem, Problem};
 use nix::unistd::{User, geteuid};
 
 use self::inquiry::Inquiry;
+use self::programs::Programs;
+pub(crate) use self::programs::discover;
 use crate::backups::Places;
 use crate::ledger::{Ledger, store_all};
 use crate::plan::{ConfigFile, Data, FileName, Files, Observed, Paths, Server, Step};
@@ -48,26 +49,6 @@ pub(crate) fn failure(error: impl IntoProblem) -> Failure {
     Box::new(error.problem())
 }
 
-/// The PostgreSQL in a directory.
-pub(crate) fn discover(bin_dir: &Path) -> Result<Installation, Failure> {
-    let found = Installations::discover(&SearchPaths::only([bin_dir.to_owned()]));
-    found.newest().cloned().ok_or_else(|| {
-        let why = found.broken().first().map(|broken| broken.why.to_string());
-        let text = format!(
-            "the PostgreSQL in `{}` cannot be used: {}",
-            bin_dir.display(),
-            why.unwrap_or_else(|| "it is gone".into())
-        );
-        let problem = Problem::new(Class::Config, "postgres-broken", text);
-        problem
-            .hint("Install it again; `boma postgres list` shows what this machine has.")
-            .into()
-    })
-}
-
-/// Inode and modification time, seconds and nanoseconds, of a file.
-type Stamp = (u64, i64, i64);
-
 /// One server's place on this machine.
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -75,10 +56,8 @@ pub(crate) struct Host {
     data: PathBuf,
     sockets: PathBuf,
     store: Store,
-    bin_dir: PathBuf,
+    programs: Programs,
     boma: PathBuf,
-    /// The programs, with inode and time of the file that they were seen in.
-    installation: Option<(Stamp, Installation)>,
     running: Option<Running>,
     /// Open while there is something to do.
     inquiry: Option<Inquiry>,
@@ -95,9 +74,8 @@ impl Host {
             data: config.dir.join(DATA),
             sockets: config.run_dir.clone(),
             store: Store::new(&config.store),
-            bin_dir: config.bin_dir.clone(),
+            programs: Programs::new(config.bin_dir.clone()),
             boma: config.boma.clone(),
-            installation: None,
             running: None,
             inquiry: None,
             storage: None,
@@ -119,7 +97,7 @@ impl Host {
             sockets: self.sockets.clone(),
             restore_command: settings::restore_command(&paths.conf),
             program: PathBuf::from(&paths.conf.boma),
-            bin_dir: self.bin_dir.clone(),
+            bin_dir: self.programs.bin_dir().to_owned(),
         }
     }
 
@@ -153,7 +131,8 @@ impl Host {
             data,
             made_before: ledger.was_made(),
             programs: self
-                .installation()
+                .programs
+                .now()
                 .map(|installation| installation.version.to_string())
                 .map_err(|problem| *problem),
             files: self.read_files(),
@@ -216,28 +195,6 @@ impl Host {
             tracing::warn!(%problem, "no checkpoint before the server stops");
         }
         self.stop().await
-    }
-
-    /// The programs as they are now: a package upgrade replaces them under a running server. They
-    /// are only asked for their version again when the file has changed.
-    fn installation(&mut self) -> Result<Installation, Failure> {
-        let stamp = fs::metadata(self.bin_dir.join("postgres"))
-            .map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()))
-            .map_err(|error| {
-                Box::new(
-                    Problem::from_error(Class::Config, "postgres-program-missing", &error).hint(
-                        "Install it again; `boma postgres list` shows what this machine has.",
-                    ),
-                )
-            })?;
-        if let Some((known, installation)) = &self.installation
-            && *known == stamp
-        {
-            return Ok(installation.clone());
-        }
-        let installation = discover(&self.bin_dir)?;
-        self.installation = Some((stamp, installation.clone()));
-        Ok(installation)
     }
 
     fn inquiry(&mut self, want: &Assignment) -> &mut Inquiry {
@@ -312,7 +269,7 @@ impl Host {
     }
 
     async fn make_data(&mut self, want: &Assignment) -> Result<(), Failure> {
-        let installation = self.installation()?;
+        let installation = self.programs.now()?;
         let (data, store, instance) = (self.data.clone(), self.store.clone(), want.spec.id);
         let work = move || {
             let new = NewCluster {
@@ -366,7 +323,7 @@ impl Host {
     }
 
     async fn start(&mut self, want: &Assignment) -> Result<(), Failure> {
-        let installation = self.installation()?;
+        let installation = self.programs.now()?;
         let log = self.dir.join(LOG);
         let launch = Launch {
             installation: &installation,
