@@ -6,10 +6,12 @@
 
 mod account;
 mod builds;
+mod ran;
 mod scratch;
 mod wait;
 
 pub use account::{Account, become_unprivileged, unprivileged};
 pub use builds::{Build, postgres_builds};
+pub use ran::Ran;
 pub use scratch::ScratchDir;
 pub use wait::{eventually, free_loopback_address};

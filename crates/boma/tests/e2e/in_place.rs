@@ -1,15 +1,14 @@
 //! Restores in place: the database goes back, its applications keep what they connect with, and
 //! what it was is kept until a person says otherwise; through every kind of death in between.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use boma_instance::MajorVersion;
 
 use crate::backups::{insert, moment, shop};
-use crate::installation::{Installation, kill_9, wait};
-use crate::trouble::again;
+use crate::installation::{Installation, wait};
+use crate::trouble::{again, killed_after};
 
 /// Rows, counted by the application with what it was given when it was made.
 fn count(boma: &Installation) -> Result<String> {
@@ -132,30 +131,14 @@ fn a_database_whose_data_is_lost_is_restored_in_place() -> Result<()> {
     Ok(())
 }
 
-/// Begins a restore in place, and kills every process of the installation in the middle of it.
-fn kill_all_after(boma: &Installation, between: &str, delay: Duration) -> Result<()> {
-    let mut command = boma.command();
-    command.args(["restore", "orders", "--in-place", "--to-time", between]);
-    let mut restore = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    std::thread::park_timeout(delay);
-    for pid in boma.processes() {
-        kill_9(pid);
-    }
-    drop(restore.kill());
-    restore.wait()?;
-    Ok(())
-}
-
 #[test]
 fn a_restore_in_place_that_is_killed_loses_nothing_and_comes_to_its_end() -> Result<()> {
     let (boma, between) = three_rows()?;
     let before = environment(&boma)?;
     boma.boma(["fork", "orders", "--as", "archived"])?.ok()?;
+    let restore = ["restore", "orders", "--in-place", "--to-time", &between];
     for millis in [300_u64, 1500, 3000, 4500, 6000, 8000] {
-        kill_all_after(&boma, &between, Duration::from_millis(millis))?;
+        killed_after(&boma, &restore, Duration::from_millis(millis))?;
         again(&boma).with_context(|| format!("{millis} ms"))?;
         let rows = count(&boma)?;
         let is_whole = rows == "3|3" || rows == "2|2";

@@ -6,10 +6,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
-use boma_testkit::{Account, Build, ScratchDir, postgres_builds, unprivileged};
+use anyhow::{Context, Result};
+use boma_testkit::{Account, Build, Ran, ScratchDir, postgres_builds, unprivileged};
 
 use crate::record::Record;
 
@@ -22,49 +22,6 @@ pub(crate) struct Installation {
     record: Record,
     builds: Vec<Build>,
     run_as: Option<Account>,
-}
-
-/// What a command printed, and how it ended.
-#[derive(Debug)]
-#[must_use = "look at the output, or at least at the exit code"]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ran {
-    fn of(output: &Output) -> Self {
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// Fails unless it ended with 0; gives standard output.
-    pub(crate) fn ok(self) -> Result<String> {
-        ensure!(
-            self.code == 0,
-            "exit code {}\n{}\n{}",
-            self.code,
-            self.stdout,
-            self.stderr
-        );
-        Ok(self.stdout)
-    }
-
-    /// Fails unless it ended with `code`; gives both outputs, standard error last.
-    pub(crate) fn code(self, code: i32) -> Result<String> {
-        ensure!(
-            self.code == code,
-            "exit code {} in place of {code}\n{}\n{}",
-            self.code,
-            self.stdout,
-            self.stderr
-        );
-        Ok(self.stdout + &self.stderr)
-    }
 }
 
 impl Installation {
@@ -157,7 +114,7 @@ impl Installation {
             self.record.said(&output.stdout)?;
         }
         self.record.said(&output.stderr)?;
-        Ok(Ran::of(&output))
+        Ok(Ran::from(&output))
     }
 
     /// Uses one PostgreSQL build only.

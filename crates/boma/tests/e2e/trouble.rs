@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -28,14 +29,38 @@ impl Drop for Serving {
     }
 }
 
+/// `boma serve` of the manifests.
 pub(crate) fn serve(boma: &Installation) -> Result<Serving> {
+    serve_with(boma, &["m"])
+}
+
+/// `boma serve` with these arguments; what it says is in `serve.log`.
+pub(crate) fn serve_with(boma: &Installation, arguments: &[&str]) -> Result<Serving> {
     let log = fs::File::create(boma.path("serve.log"))?;
     let mut command = boma.command();
     command
-        .args(["serve", "m"])
+        .arg("serve")
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(log);
     Ok(Serving(command.spawn()?))
+}
+
+/// Begins a command, and kills it, all agents and all servers after a while.
+pub(crate) fn killed_after(boma: &Installation, arguments: &[&str], delay: Duration) -> Result<()> {
+    let mut command = boma.command();
+    let mut begun = command
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    std::thread::park_timeout(delay);
+    for pid in boma.processes() {
+        kill_9(pid);
+    }
+    drop(begun.kill());
+    begun.wait()?;
+    Ok(())
 }
 
 #[test]

@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use boma_testkit::eventually;
+use boma_testkit::{Ran, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -23,39 +23,6 @@ pub(crate) struct Cluster {
     /// Namespace of its project.
     pub(crate) namespace: String,
     project: String,
-}
-
-/// What a command printed, and how it ended.
-#[derive(Debug)]
-#[must_use = "look at the output, or at least at the exit code"]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ran {
-    fn of(output: &Output) -> Self {
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// Fails unless it ended with this code; gives both outputs, standard error last.
-    pub(crate) fn code(self, code: i32) -> Result<String> {
-        let Self {
-            code: found,
-            stdout,
-            stderr,
-        } = self;
-        ensure!(
-            found == code,
-            "exit code {found} in place of {code}\n{stdout}\n{stderr}"
-        );
-        Ok(stdout + &stderr)
-    }
 }
 
 fn given(name: &str) -> Result<String> {
@@ -135,7 +102,7 @@ impl Cluster {
             .current_dir(self.path("m"))
             .output()
             .context("start boma")?;
-        Ok(Ran::of(&output))
+        Ok(Ran::from(&output))
     }
 
     /// Boma, with arguments.
@@ -250,7 +217,7 @@ pub(crate) fn kubectl(arguments: &[&str]) -> Result<String> {
         .args(arguments)
         .output()
         .context("start kubectl")?;
-    let ran = Ran::of(&output);
+    let ran = Ran::from(&output);
     ensure!(
         ran.code == 0,
         "kubectl {}: {}{}",
