@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backups::{Order, Reply};
+use crate::metrics;
 
 /// Longest a status request is held open; clients ask again.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -61,6 +62,7 @@ pub(crate) fn router(handle: Handle) -> Router {
         )
         .route(api::DRILL, post(prove))
         .route(api::ARCHIVE, post(archive))
+        .route(api::METRICS, get(samples))
         .route(api::EXIT, post(exit))
         .with_state(handle)
 }
@@ -178,6 +180,13 @@ async fn status(
         .clone()
         .map(Json)
         .ok_or_else(not_measured)
+}
+
+async fn samples(State(handle): State<Handle>) -> Result<Response, Refused> {
+    let reported = handle.status.borrow().clone();
+    let reported = reported.ok_or_else(not_measured)?;
+    let kind = [(header::CONTENT_TYPE, metrics::MEDIA_TYPE)];
+    Ok((kind, metrics::render(&reported.status)).into_response())
 }
 
 fn not_measured() -> Refused {

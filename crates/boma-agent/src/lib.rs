@@ -19,6 +19,7 @@ pub mod enter;
 mod host;
 pub mod init;
 pub mod ledger;
+mod metrics;
 pub mod plan;
 pub mod pod;
 pub mod recovery;

@@ -17,6 +17,7 @@ pub mod computed;
 pub mod converge;
 pub mod engine;
 mod fingerprint;
+pub mod happened;
 pub mod keys;
 pub mod look;
 pub mod observed;

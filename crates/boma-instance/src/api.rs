@@ -13,6 +13,7 @@
 //! | `DELETE /v1/backups/{label}` | → 200 when that backup is gone; else a `Problem`: others need it, or it is the last whole one |
 //! | `POST /v1/archive` | → 200 when all that was written until now is durable in the repository; else a `Problem` |
 //! | `POST /v1/drill` | → 200 [`Drill`](crate::backup::Drill) when a backup was restored to prove it, whatever came of it; else a `Problem` |
+//! | `GET /metrics` | → 200; what was measured, in the text format of Prometheus |
 //! | `POST /v1/exit` | → 202; the agent ends and leaves the server running |
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub const BACKUPS: &str = "/v1/backups";
 pub const DRILL: &str = "/v1/drill";
 /// Archives what was written until now.
 pub const ARCHIVE: &str = "/v1/archive";
+/// Samples for Prometheus, which wants this path.
+pub const METRICS: &str = "/metrics";
 /// Ends the agent, not the server.
 pub const EXIT: &str = "/v1/exit";
 

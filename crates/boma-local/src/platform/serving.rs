@@ -3,9 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use boma_engine::happened;
+use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Life;
 use boma_engine::platform::PlatformError;
-use boma_instance::InstanceId;
+use boma_instance::{InstanceId, InstanceStatus};
 use boma_problem::IntoProblem;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -143,16 +145,30 @@ impl LocalPlatform {
         }
     }
 
+    /// Adds what happened between two statuses to the events.
+    async fn tell(&self, key: &DatabaseKey, old: Option<&InstanceStatus>, new: &InstanceStatus) {
+        let events = old.map(|old| happened::between(key, old, new));
+        for event in events.into_iter().flatten() {
+            let added = self.inner.store.write(move |state| state.add_event(&event));
+            if let Err(error) = added.await {
+                tracing::warn!(problem = %error.problem(), "an event is not written");
+            }
+        }
+    }
+
     /// Wakes the engine when the status of an instance changes; starts its agent when it is gone.
     async fn watch_agent(&self, row: DatabaseRow) {
         let socket = self.inner.layout.agent_socket(row.id);
         let (mut serial, mut pause) = (0, PAUSE.0);
+        let mut last = None;
         loop {
             match agent::wait_for_status(&socket, serial, ONE_WAIT).await {
                 Ok(reported) => {
                     pause = PAUSE.0;
                     if reported.serial != serial {
                         serial = reported.serial;
+                        self.tell(&row.key, last.as_ref(), &reported.status).await;
+                        last = Some(reported.status);
                         self.inner.waker.wake();
                     }
                     continue;

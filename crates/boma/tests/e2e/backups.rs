@@ -1,20 +1,23 @@
 //! Backups from the command line: taken, listed, restored to any moment, through every kind of
 //! death in between.
 
-use std::process::Stdio;
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use boma_instance::MajorVersion;
 
-use crate::installation::{Installation, kill_9, wait};
+use crate::installation::{Installation, wait};
 use crate::manifests::{application, database, writes};
-use crate::trouble::again;
+use crate::trouble::{again, killed_after, serve};
 
 /// A database with backups, which those of other tests are without.
 fn backed_up(name: &str, more: &str) -> String {
     let often = "backupConfig: {archiveIntervalSeconds: 1}";
-    database(name, more).replace("backupConfig: {enabled: false}", often)
+    // Where the tests' files are in memory, they count as the server's: those of a drill too.
+    database(name, more)
+        .replace("backupConfig: {enabled: false}", often)
+        .replace("memory: 256Mi", "memory: 1Gi")
 }
 
 /// A database that archives every second while there is writing, and an application of it.
@@ -53,23 +56,6 @@ fn rows(boma: &Installation, name: &str) -> Result<String> {
     boma.apply()?;
     let counted = boma.sql(&reader, "select count(*), coalesce(max(id), 0) from n")?;
     Ok(counted.ok()?.trim().to_owned())
-}
-
-/// Applies, and kills every process of the installation in the middle of it.
-fn kill_all_after(boma: &Installation, delay: Duration) -> Result<()> {
-    let mut command = boma.command();
-    command.args(["apply", "m"]);
-    let mut apply = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    std::thread::park_timeout(delay);
-    for pid in boma.processes() {
-        kill_9(pid);
-    }
-    drop(apply.kill());
-    apply.wait()?;
-    Ok(())
 }
 
 fn a_moment_is_restored_exactly(major: MajorVersion) -> Result<()> {
@@ -196,6 +182,46 @@ fn a_backup_is_described_and_deleted_unless_it_is_needed() -> Result<()> {
     Ok(())
 }
 
+/// What the only agent of an installation tells Prometheus.
+fn samples(boma: &Installation) -> Result<String> {
+    let run = std::fs::read_dir(boma.state().join("run"))?;
+    let directory = run.last().context("an agent")??.path();
+    let mut stream = std::os::unix::net::UnixStream::connect(directory.join("agent.sock"))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[test]
+fn backups_and_drills_are_events_and_samples() -> Result<()> {
+    let boma = shop(MajorVersion::V17)?;
+    let _serving = serve(&boma)?;
+    let told = |what: &str| {
+        let events = boma.boma(["events", "orders", "--json"])?.ok()?;
+        ensure!(events.contains(what), "{what}: {events}");
+        Ok(())
+    };
+    // What came to pass before it watches is no event; it may be starting still.
+    wait(|| {
+        let label = boma.boma(["backup", "create", "orders"])?.ok()?;
+        told(&format!("base backup {}", label.trim()))
+    })?;
+    boma.boma(["backup", "drill", "orders"])?.ok()?;
+    wait(|| told("DrillPassed"))?;
+    let text = samples(&boma)?;
+    ensure!(text.contains("text/plain; version=0.0.4"), "{text}");
+    for sample in [
+        "boma_wal_archived{instance_id=",
+        "boma_restore_drill_duration_seconds{",
+        "boma_recoverable_until_timestamp_seconds{",
+        "boma_storage_used_bytes{",
+    ] {
+        ensure!(text.contains(sample), "{sample}: {text}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_key_is_exported_and_a_wrong_one_is_refused() -> Result<()> {
     let boma = shop(MajorVersion::V15)?;
@@ -293,7 +319,7 @@ fn a_restore_that_is_killed_begins_again_and_is_whole_in_the_end() -> Result<()>
     for (turn, millis) in [5_u64, 40, 120, 300, 700].into_iter().enumerate() {
         let name = format!("again-{turn}");
         restored(&name)?;
-        kill_all_after(&boma, Duration::from_millis(millis))?;
+        killed_after(&boma, &["apply", "m"], Duration::from_millis(millis))?;
         again(&boma).context(name.clone())?;
         assert_eq!(rows(&boma, &name)?, "20000|20000", "{name}");
     }

@@ -6,10 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use boma_testkit::Ran;
 use serde::Deserialize;
 
 use crate::git::Repository;
-use crate::installation::{Installation, Ran};
+use crate::installation::Installation;
 use crate::manifests::{application, database, reads, writes};
 
 /// A repository with a database and an application on `main`, and nobody's installation.
