@@ -170,8 +170,8 @@ mod tests {
         }
     }
 
-    fn drill(at: i64, problem: Option<Problem>) -> Option<Drill> {
-        Some(Drill {
+    fn drill(at: i64, problem: Option<Problem>) -> Drill {
+        Drill {
             label: "a".into(),
             at: Timestamp::from_second(at).unwrap(),
             took_ms: 1200,
@@ -180,7 +180,7 @@ mod tests {
             rows: 7,
             indexes: 3,
             problem,
-        })
+        }
     }
 
     fn told(old: &InstanceStatus, new: &InstanceStatus) -> Vec<(String, bool)> {
@@ -212,7 +212,7 @@ mod tests {
         let old = status(well, BackupStatus::default());
         let mut backup = BackupStatus {
             backups: vec![summary("a")],
-            last_verified_restore: drill(1, None),
+            last_verified_restore: Some(drill(1, None)),
             ..BackupStatus::default()
         };
         let new = status(well, backup.clone());
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(told(&old, &new), expected);
         assert_eq!(told(&new, &new), []);
         let problem = Problem::new(Class::Config, "x", "an index lies");
-        backup.last_verified_restore = drill(2, Some(problem));
+        backup.last_verified_restore = Some(drill(2, Some(problem)));
         let failed = status(well, backup);
         assert_eq!(
             told(&new, &failed),
