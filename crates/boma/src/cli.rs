@@ -282,6 +282,12 @@ pub(crate) struct ServeArgs {
     /// Seconds between two looks at the repository, a tenth more or less
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) poll: u64,
+    /// Be told of pushes at `/hooks/git` on this address [default: 127.0.0.1:9470]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9470", requires = "webhook_secret")]
+    pub(crate) webhook: Option<std::net::SocketAddr>,
+    /// File with the secret that pushes are signed with
+    #[arg(long, value_name = "FILE", requires = "webhook")]
+    pub(crate) webhook_secret: Option<PathBuf>,
     /// Take these manifests in place of those of another directory that were applied before
     #[arg(long)]
     pub(crate) change_source: bool,

@@ -2,6 +2,7 @@
 
 mod directory;
 mod source;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::commands::plan::new_id;
 use crate::session::{Need, Session};
 use crate::terminal::{Exit, Result, Terminal, Tone};
 pub(crate) use source::Source;
+use webhook::Webhook;
 
 /// Keeps everything so as the manifests say, until stopped. What runs goes on running afterwards.
 pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
@@ -77,6 +79,7 @@ where
         converged,
     } = served;
     let name = source.name();
+    let webhook = Webhook::open(args, source.told(), terminal).await?;
     let (loaded, snapshots) = watch::channel(None);
     let reading = tokio::spawn(source.follow(loaded));
     let parts = Parts {
@@ -96,6 +99,10 @@ where
     terminal.status(&format!(
         "Serving {name} ({place}). Ctrl-C ends this; databases and applications go on running.",
     ));
+    let hearing = webhook.map(|webhook| {
+        terminal.status(&format!("Pushes are told at {}.", webhook.url()));
+        tokio::spawn(webhook.serve())
+    });
     let telling = tokio::spawn(tell(handle.state(), converged, terminal));
     let running = tokio::spawn(engine.run(stopped));
     asked_to_end().await?;
@@ -103,7 +110,7 @@ where
     stop.send_replace(true);
     // The engine carries the steps that it has begun to their end.
     let ended = running.await;
-    for task in [reading, waking, telling] {
+    for task in [reading, waking, telling].into_iter().chain(hearing) {
         task.abort();
     }
     ended.map_err(|error| Problem::from_error(Class::Internal, "engine-panicked", &error))?;

@@ -44,7 +44,7 @@ impl Repository {
 }
 
 /// Ended when it goes out of scope; what it runs is the installation's to end.
-struct Serving(Child);
+pub(crate) struct Serving(pub(crate) Child);
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -64,7 +64,7 @@ fn serve(boma: &Installation, repository: &Repository) -> Result<Serving> {
     Ok(Serving(command.spawn()?))
 }
 
-fn log_has(boma: &Installation, what: &str) -> Result<()> {
+pub(crate) fn log_has(boma: &Installation, what: &str) -> Result<()> {
     wait(|| {
         let log = fs::read_to_string(boma.path("serve.log"))?;
         ensure!(log.contains(what), "no {what:?} in {log}");

@@ -15,3 +15,4 @@ mod record;
 mod review;
 mod rotation;
 mod trouble;
+mod webhook;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use boma_engine::retry;
 use boma_engine::source::{GitLocation, GitSource, Snapshot};
 use boma_problem::{IntoProblem, Problem};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::directory;
 use crate::cli::ServeArgs;
@@ -21,8 +21,15 @@ pub(super) type Loaded = watch::Sender<Option<Arc<Snapshot>>>;
 pub(crate) enum Source {
     /// A directory of this machine.
     Directory(PathBuf),
-    /// A repository, and how often it is asked for news.
-    Repository(Box<GitSource>, Duration),
+    /// A repository.
+    Repository {
+        /// Its files.
+        source: Box<GitSource>,
+        /// How often it is asked for news.
+        every: Duration,
+        /// Notified when there are some.
+        told: Arc<Notify>,
+    },
 }
 
 impl Source {
@@ -37,17 +44,18 @@ impl Source {
         let location = location.map_err(|error| error.problem())?;
         let place = sources(state).join(location.directory_name());
         let every = Duration::from_secs(args.poll);
-        Ok(Self::Repository(
-            Box::new(GitSource::new(location, place)),
+        Ok(Self::Repository {
+            source: Box::new(GitSource::new(location, place)),
             every,
-        ))
+            told: Arc::default(),
+        })
     }
 
     /// The directory that the manifests are, or will be, in.
     pub(crate) fn root(&self) -> &Path {
         match self {
             Self::Directory(root) => root,
-            Self::Repository(source, _) => source.root(),
+            Self::Repository { source, .. } => source.root(),
         }
     }
 
@@ -55,7 +63,15 @@ impl Source {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Directory(root) => root.to_string_lossy().into_owned(),
-            Self::Repository(source, _) => source.location().to_string(),
+            Self::Repository { source, .. } => source.location().to_string(),
+        }
+    }
+
+    /// What is notified when somebody has pushed; none: it is not pushed to.
+    pub(super) fn told(&self) -> Option<Arc<Notify>> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Repository { told, .. } => Some(told.clone()),
         }
     }
 
@@ -63,13 +79,18 @@ impl Source {
     pub(super) async fn follow(self, loaded: Loaded) {
         match self {
             Self::Directory(root) => directory::follow(root, loaded).await,
-            Self::Repository(source, every) => follow(*source, every, loaded).await,
+            Self::Repository {
+                source,
+                every,
+                told,
+            } => follow(*source, (every, told), loaded).await,
         }
     }
 }
 
-/// Fetches again and again. What cannot be fetched is said, and changes nothing.
-async fn follow(mut source: GitSource, every: Duration, loaded: Loaded) {
+/// Fetches again and again, and whenever somebody has pushed. What cannot be fetched is said, and
+/// changes nothing.
+async fn follow(mut source: GitSource, (every, push): (Duration, Arc<Notify>), loaded: Loaded) {
     let mut last = Snapshot::default();
     let mut told: Option<Problem> = None;
     loop {
@@ -95,6 +116,8 @@ async fn follow(mut source: GitSource, every: Duration, loaded: Loaded) {
             }
         }
         // Many installations of one repository do not ask at one moment.
-        tokio::time::sleep(every.mul_f64(0.9 + 0.2 * retry::random())).await;
+        let pause = every.mul_f64(0.9 + 0.2 * retry::random());
+        // Cancel-safe: a permit that is not taken stays, and so does one given during a fetch.
+        drop(tokio::time::timeout(pause, push.notified()).await);
     }
 }
