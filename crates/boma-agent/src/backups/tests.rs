@@ -60,22 +60,27 @@ fn backups_that_are_off_are_told_and_hinder_nothing() {
     assert!(problem.message.contains("not backed up"), "{problem}");
 }
 
-#[test]
-fn an_archive_that_is_behind_degrades_the_database() {
-    let (want, since) = (backed_up(), Timestamp::UNIX_EPOCH);
+/// So many files, of so many bytes together, wait to be archived since then.
+fn waiting(files: u64, bytes: u64, since: Timestamp) -> Report {
     let archive = ArchiveStatus {
-        waiting_files: 3,
-        waiting_bytes: 48 << 20,
+        waiting_files: files,
+        waiting_bytes: bytes,
         waiting_since: Some(since),
         ..ArchiveStatus::default()
     };
-    let report = Report {
+    Report {
         status: Some(BackupStatus {
             archive,
             ..BackupStatus::default()
         }),
         ..Report::default()
-    };
+    }
+}
+
+#[test]
+fn an_archive_that_is_behind_degrades_the_database() {
+    let (want, since) = (backed_up(), Timestamp::UNIX_EPOCH);
+    let report = waiting(3, 48 << 20, since);
     let soon = since + SignedDuration::from_mins(1);
     let status = add_to(ready(&want, soon), &want, &report, soon);
     assert_eq!(truth(&status, "WalArchived").0, Truth::True);
@@ -109,19 +114,7 @@ fn a_log_that_fills_the_disk_is_told_of_before_it_is_late() {
         size_bytes: 10 << 30,
         free_bytes: 1 << 30,
     });
-    let archive = ArchiveStatus {
-        waiting_files: 64,
-        waiting_bytes: 1 << 30,
-        waiting_since: Some(now),
-        ..ArchiveStatus::default()
-    };
-    let report = Report {
-        status: Some(BackupStatus {
-            archive,
-            ..BackupStatus::default()
-        }),
-        ..Report::default()
-    };
+    let report = waiting(64, 1 << 30, now);
     let status = add_to(measured, &want, &report, now);
     let said = (Truth::False, "FillingDisk".into());
     assert_eq!(truth(&status, "WalArchived"), said);

@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::node::{LONG, Node, World};
 use crate::numbered::{Writers, expect_rows};
-use crate::trouble::{catalog, expect_restorable, expect_whole, files};
+use crate::trouble::{catalog, expect_cleared_up, files};
 
 /// How long a process runs before somebody looks again.
 const MOMENT: Duration = Duration::from_micros(300);
@@ -339,11 +339,5 @@ async fn an_agent_killed_at_every_deletion_of_an_expiry_keeps_what_is_needed() -
     }
     ensure!(gone > 3, "it ended before {gone} files were gone");
     writers.more(5).await?;
-    let rows = writers.stop(&node).await?;
-    node.back_up().await?;
-    let (_, _, after) = catalog(&world, &node).await?;
-    ensure!(after.remains.is_empty(), "{:?}", after.remains);
-    node.archive().await?;
-    expect_whole(&world, &node).await?;
-    expect_restorable(&world, &node, rows.len().try_into()?).await
+    expect_cleared_up(&world, &node, writers).await
 }

@@ -62,6 +62,17 @@ pub(crate) async fn expect_restorable(world: &World, source: &Node, rows: i64) -
     expect_rows(&copy, rows).await
 }
 
+/// One more backup clears up what was cut off, and every row that was written comes back.
+pub(crate) async fn expect_cleared_up(world: &World, node: &Node, writers: Writers) -> Result<()> {
+    let rows = writers.stop(node).await?;
+    node.back_up().await?;
+    let (_, _, after) = catalog(world, node).await?;
+    ensure!(after.remains.is_empty(), "{:?}", after.remains);
+    node.archive().await?;
+    expect_whole(world, node).await?;
+    expect_restorable(world, node, rows.len().try_into()?).await
+}
+
 /// Asks for a backup and kills the agent when so many files were written since; whether the
 /// backup ended first.
 async fn back_up_until(node: &mut Node, backups: &Path, more: usize) -> Result<bool> {
@@ -117,13 +128,7 @@ async fn an_agent_killed_at_every_step_of_a_backup_leaves_whole_ones_and_the_nex
         }
     }
     writers.more(5).await?;
-    let rows = writers.stop(&node).await?;
-    node.back_up().await?;
-    let (_, _, after) = catalog(&world, &node).await?;
-    ensure!(after.remains.is_empty(), "{:?}", after.remains);
-    node.archive().await?;
-    expect_whole(&world, &node).await?;
-    expect_restorable(&world, &node, rows.len().try_into()?).await
+    expect_cleared_up(&world, &node, writers).await
 }
 
 /// Kills what PostgreSQL has started to archive with; how many there were.
