@@ -10,6 +10,7 @@
 //! often the last attempt failed. A job that is killed leaves what the next one clears.
 
 mod idle;
+mod left;
 mod link;
 mod prove;
 mod restore;
@@ -31,6 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
+use self::left::{Leaving, Left};
 use self::link::{Link, Links};
 pub(crate) use self::statements::add_to;
 pub(crate) use self::take::read_manifest;
@@ -79,6 +81,9 @@ pub(crate) struct Report {
     pub(crate) status: Option<BackupStatus>,
     /// What waited to be archived some minutes ago.
     pub(crate) earlier: Option<Measured>,
+    /// How far the last of the log of a stopped server is; none: it runs, or is not backed up.
+    /// With the generation of the spec that stopped it.
+    pub(crate) left: Option<(u64, Left)>,
     /// What keeps backups, or a restore, from being made.
     pub(crate) problem: Option<Problem>,
     /// Jobs that have ended; the main task looks again when it grows.
@@ -171,8 +176,8 @@ pub(crate) struct Backups {
     listed_at: Option<Instant>,
     /// The last proof of an idle server: when it was begun, and whether it goes on.
     idle: (Option<Timestamp>, Option<JoinHandle<()>>),
-    /// What a stopped server left is being archived.
-    left: Option<JoinHandle<()>>,
+    /// What a stopped server left.
+    leaving: Leaving,
     job: Option<Job>,
     failures: Option<Failures>,
     problem: Option<Problem>,
@@ -203,7 +208,7 @@ impl Backups {
             report,
             listed_at: None,
             idle: (None, None),
-            left: None,
+            leaving: Leaving::default(),
             job: None,
             failures: None,
             problem: None,
@@ -234,6 +239,8 @@ impl Backups {
                 },
                 // Cancel-safe: a task that has not ended is waited for again.
                 result = ended(self.job.as_mut()) => self.reap(result),
+                // Cancel-safe: a task that has not ended is waited for again.
+                () = self.leaving.ended() => {}
                 // Cancel-safe: a timer.
                 () = tokio::time::sleep(wait) => {}
             }
@@ -255,14 +262,14 @@ impl Backups {
             Err(problem) => {
                 self.refuse(&problem);
                 self.problem = Some(*problem);
-                self.publish(want);
+                self.publish(want, &situation);
                 return AGAIN;
             }
         }
         self.end_idle_proof();
         if let Err(problem) = self.list(want, &situation).await {
             self.problem = Some(*problem);
-            self.publish(want);
+            self.publish(want, &situation);
             return AGAIN;
         }
         if self.job.is_none() {
@@ -270,11 +277,11 @@ impl Backups {
             self.begin(want, &situation);
         }
         self.prove_idle(want, &situation);
-        self.ship_left(&situation);
-        self.publish(want);
-        match &self.job {
-            Some(_) => TOLD,
-            None => MEASURED,
+        self.publish(want, &situation);
+        if self.job.is_some() || self.leaving.goes_on() {
+            TOLD
+        } else {
+            MEASURED
         }
     }
 
@@ -409,26 +416,6 @@ impl Backups {
         self.idle = (Some(now), Some(proof));
     }
 
-    /// Archives what a server left waiting that does not run any more, and may never again.
-    fn ship_left(&mut self, situation: &Situation) {
-        let Some(link) = self.links.archive.as_ref().filter(|_| situation.stopped) else {
-            return;
-        };
-        let goes_on = self.left.as_ref().is_some_and(|left| !left.is_finished());
-        if goes_on || link.shipper.status().waiting_files == 0 {
-            return;
-        }
-        let shipper = link.shipper.clone();
-        self.left = Some(tokio::spawn(async move {
-            match shipper.ship_left().await {
-                Ok(()) => tracing::info!("what the server left is archived"),
-                Err(error) => {
-                    tracing::warn!(problem = %error.problem(), "what the server left waits still");
-                }
-            }
-        }));
-    }
-
     /// What was archived is to be seen.
     fn end_idle_proof(&mut self) {
         if self.idle.1.as_ref().is_some_and(JoinHandle::is_finished) {
@@ -560,11 +547,15 @@ impl Backups {
         }
     }
 
-    fn publish(&mut self, want: &Assignment) {
+    fn publish(&mut self, want: &Assignment, situation: &Situation) {
+        let shipper = self.links.archive.as_ref().map(|link| &link.shipper);
+        let of = (self.places.data.as_path(), shipper);
+        let left = self.leaving.look(want, situation, of);
         let status = self.status(want);
         let report = Report {
             earlier: self.earlier_than(status.as_ref(), Timestamp::now()),
             status,
+            left: left.map(|left| (want.spec.generation, left)),
             problem: self.problem.clone(),
             ended: self.ended,
         };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
+use boma_instance::backup::BackupSpec;
 use boma_instance::{
     Assignment, InstanceId, InstanceSpec, Listen, MajorVersion, Placement, Power, Resources,
 };
@@ -39,5 +40,16 @@ pub(crate) fn assignment(generation: u64) -> Assignment {
             tls: None,
             repositories: BTreeMap::new(),
         },
+    }
+}
+
+/// Backups as a manifest has them that says nothing of them.
+pub(crate) fn backed_up() -> BackupSpec {
+    BackupSpec {
+        repository: "default".into(),
+        schedule: "0 2 * * *".into(),
+        retention_days: 7,
+        point_in_time: true,
+        archive_interval_seconds: 300,
     }
 }

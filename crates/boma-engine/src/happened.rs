@@ -3,15 +3,12 @@
 //! Who watches statuses tells; what came to pass while nobody watched is in the status itself.
 
 use boma_instance::backup::{BackupStatus, Drill};
-use boma_instance::{Condition, InstanceStatus, Truth};
+use boma_instance::{ARCHIVED, Condition, InstanceStatus, LEFT_BEHIND, Phase, Truth};
 use jiff::Timestamp;
 
 use crate::catalog::Subject;
 use crate::keys::DatabaseKey;
 use crate::platform::Event;
-
-/// The condition that says whether the write-ahead log is archived.
-const ARCHIVED: &str = "WalArchived";
 
 /// The condition that says whether base backups are taken.
 const BACKUPS: &str = "Backups";
@@ -39,6 +36,27 @@ pub fn between(key: &DatabaseKey, old: &InstanceStatus, new: &InstanceStatus) ->
         ("ArchiveLate", "ArchiveAgain"),
     ));
     events
+}
+
+/// What a server that was stopped keeps to itself: whoever counts on its backups has to know. Told
+/// by who stops it, since its agent may end with it.
+pub fn left_behind(key: &DatabaseKey, status: &InstanceStatus) -> Option<Event> {
+    let telling = Telling {
+        subject: Subject::from(key).to_string(),
+        at: status.observed_at,
+    };
+    let archived = of(status, ARCHIVED)?;
+    if status.phase != Phase::Suspended || archived.reason == "Off" {
+        return None;
+    }
+    if archived.reason == LEFT_BEHIND {
+        return Some(telling.event(LEFT_BEHIND, archived.message.clone(), true));
+    }
+    let backup = status.backup.as_ref()?;
+    backup.backups.is_empty().then(|| {
+        let text = "stopped before it had a whole base backup: nothing of it can be restored";
+        telling.event("NeverBackedUp", text.to_owned(), true)
+    })
 }
 
 fn taken<'s>(
@@ -121,9 +139,9 @@ impl Telling {
 
 #[cfg(test)]
 mod tests {
+    use boma_instance::InstanceId;
     use boma_instance::backup::{BackupKind, BackupSummary};
     use boma_instance::wal::{Lsn, Timeline};
-    use boma_instance::{InstanceId, Phase};
     use boma_problem::{Class, Problem};
 
     use super::*;
@@ -235,6 +253,32 @@ mod tests {
             told(&new, &failed),
             [("DrillFailed: an index lies".to_owned(), true)]
         );
+    }
+
+    #[test]
+    fn what_a_stopped_server_keeps_to_itself_is_told() {
+        let key = DatabaseKey::new("o/u/e/p", "orders");
+        let stopped = |archived, backups| {
+            let backup = BackupStatus {
+                backups,
+                ..BackupStatus::default()
+            };
+            let mut status = status(archived, backup);
+            status.phase = Phase::Suspended;
+            left_behind(&key, &status).map(|event| (event.reason, event.warning))
+        };
+        let all = (Truth::True, "AllArchived");
+        assert_eq!(stopped(all, vec![summary("a")]), None);
+        let never = Some(("NeverBackedUp".to_owned(), true));
+        assert_eq!(stopped(all, Vec::new()), never);
+        let behind = Some((LEFT_BEHIND.to_owned(), true));
+        assert_eq!(
+            stopped((Truth::False, LEFT_BEHIND), vec![summary("a")]),
+            behind
+        );
+        assert_eq!(stopped((Truth::False, "Off"), Vec::new()), None);
+        let runs = status(all, BackupStatus::default());
+        assert_eq!(left_behind(&key, &runs), None);
     }
 
     #[test]

@@ -24,5 +24,6 @@ pub use spec::{
     Power, Resources, Secret, TlsMaterial, UnknownMajorVersion, Verifier,
 };
 pub use status::{
-    Condition, InstanceStatus, LoginStatus, Phase, ServerStatus, StorageStatus, Truth,
+    ARCHIVED, Condition, InstanceStatus, LEFT_BEHIND, LoginStatus, Phase, ServerStatus,
+    StorageStatus, Truth,
 };

@@ -60,6 +60,12 @@ pub struct Condition {
     pub message: String,
 }
 
+/// The condition that says whether the write-ahead log is archived.
+pub const ARCHIVED: &str = "WalArchived";
+
+/// Its reason when a server was stopped and its repository did not take the last of its log.
+pub const LEFT_BEHIND: &str = "LeftBehind";
+
 /// The running server process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-use boma_instance::backup::{ArchiveStatus, BackupSpec};
+use boma_instance::backup::ArchiveStatus;
 use boma_instance::{InstanceStatus, Phase, Truth};
 
 use super::*;
@@ -6,13 +6,7 @@ use crate::testing::assignment;
 
 fn backed_up() -> Assignment {
     let mut want = assignment(1);
-    want.spec.backup = Some(BackupSpec {
-        repository: "default".into(),
-        schedule: "0 2 * * *".into(),
-        retention_days: 7,
-        point_in_time: true,
-        archive_interval_seconds: 300,
-    });
+    want.spec.backup = Some(crate::testing::backed_up());
     want
 }
 
@@ -134,4 +128,37 @@ async fn work_that_stands_still_is_ended_and_says_so() {
     let problem = cut_off(Work::Backup, &task.await.unwrap_err());
     assert_eq!(problem.code, "backup-stalled");
     assert!(problem.message.contains("moved no byte for 60 minutes"));
+}
+
+#[test]
+fn a_server_counts_as_stopped_when_the_last_of_its_log_is_archived() {
+    let (mut want, now) = (backed_up(), Timestamp::UNIX_EPOCH);
+    want.spec.power = boma_instance::Power::Off;
+    let said = |left: Left| {
+        let mut stopped = ready(&want, now);
+        stopped.phase = Phase::Suspended;
+        let report = Report {
+            status: Some(BackupStatus::default()),
+            left: Some((1, left)),
+            ..Report::default()
+        };
+        let status = add_to(stopped, &want, &report, now);
+        let (truth, reason) = truth(&status, "WalArchived");
+        (status.phase, status.converged_generation, truth, reason)
+    };
+    let on_its_way = said(Left::OnItsWay(2));
+    let expected = (Phase::Stopping, 0, Truth::False, "OnItsWay".to_owned());
+    assert_eq!(on_its_way, expected);
+    // Nobody has looked since it was stopped.
+    let mut stopped = ready(&want, now);
+    stopped.phase = Phase::Suspended;
+    let status = add_to(stopped, &want, &Report::default(), now);
+    assert_eq!(status.phase, Phase::Stopping);
+    let archived = said(Left::Archived);
+    let expected = (Phase::Suspended, 1, Truth::True, "AllArchived".to_owned());
+    assert_eq!(archived, expected);
+    // It is not waited for without end, and it is said.
+    let behind = said(Left::Behind("the disk is away".into()));
+    let expected = (Phase::Suspended, 1, Truth::False, "LeftBehind".to_owned());
+    assert_eq!(behind, expected);
 }

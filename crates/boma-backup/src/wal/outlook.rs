@@ -5,7 +5,7 @@
 //! it. So a person is told while there are still hours to act in.
 
 use boma_instance::backup::ArchiveStatus;
-use boma_instance::{Condition, StorageStatus, Truth};
+use boma_instance::{ARCHIVED, Condition, StorageStatus, Truth};
 use jiff::{SignedDuration, Timestamp};
 
 /// A file that waits for longer is told of: PostgreSQL asks again each minute at the latest.
@@ -16,9 +16,6 @@ const SHARE_PERCENT: u64 = 25;
 
 /// Hours before the disk is full, at the present growth, at which it is pressing.
 const HOURS_LEFT: u64 = 6;
-
-/// The condition's name.
-pub const ARCHIVED: &str = "WalArchived";
 
 /// Its reason when the disk will be full before long.
 pub const FILLING: &str = "FillingDisk";

@@ -10,6 +10,7 @@ use boma_problem::{Class, IntoProblem, Problem};
 
 use super::{Progress, Surroundings};
 use crate::catalog::Variables;
+use crate::happened;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{DatabaseRecord, Life};
 use crate::plan::{Action, Deployment, Fingerprints, PlannedBinding, Reach, StepId};
@@ -266,8 +267,7 @@ pub(super) async fn perform<P: Platform>(
         }
         Work::Await(key, instance, generation) => {
             let of = (instance, generation);
-            let waiting = Waiting::new(id, key, of);
-            waiting.until_settled(platform, around).await?;
+            settled(id, key, of, (platform, around)).await?;
         }
         Work::Deliver {
             application,
@@ -316,6 +316,23 @@ pub(super) async fn perform<P: Platform>(
         Work::ForgetApplication(application) => platform.forget_application(&application).await?,
     }
     Ok(Performed::Nothing)
+}
+
+/// Waits until an instance is as its spec says, and tells what it keeps to itself when it stopped.
+async fn settled<P: Platform>(
+    step: StepId,
+    key: DatabaseKey,
+    of: (InstanceId, u64),
+    (platform, around): (&P, &Surroundings),
+) -> Result<(), Box<Problem>> {
+    let waiting = Waiting::new(step, key.clone(), of);
+    let status = waiting.until_settled(platform, around).await?;
+    if let Some(event) = happened::left_behind(&key, &status)
+        && let Err(error) = platform.event(&event).await
+    {
+        tracing::warn!(%error, subject = %event.subject, "write an event");
+    }
+    Ok(())
 }
 
 /// Makes a password and stores it, before anybody is given it or its verifier.
@@ -388,7 +405,7 @@ impl Waiting {
         self,
         platform: &P,
         around: &Surroundings,
-    ) -> Result<(), Box<Problem>> {
+    ) -> Result<InstanceStatus, Box<Problem>> {
         let begun = tokio::time::Instant::now();
         loop {
             let left = around.patience.saturating_sub(begun.elapsed());
@@ -398,7 +415,7 @@ impl Waiting {
                 .await_instance(self.instance, self.generation, slice)
                 .await?;
             if crate::is_settled(&status, self.generation) {
-                return Ok(());
+                return Ok(status);
             }
             let is_stuck = matches!(status.phase, Phase::Failed | Phase::Degraded);
             if is_stuck && !passes(&status) {

@@ -1,16 +1,17 @@
 //! Servers on which nobody writes, and those that stop: what can be restored ends with now, and with
 //! the last row.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use boma_instance::{MajorVersion, Power};
+use boma_instance::{ARCHIVED, LEFT_BEHIND, MajorVersion, Phase, Power};
 use boma_postgres::server::PidFile;
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::node::{World, wait};
+use crate::node::{Node, World, wait};
 use crate::numbered::Writers;
 use crate::trouble::{catalog, expect_restorable, files};
 
@@ -92,11 +93,64 @@ async fn what_a_stopped_server_left_is_archived_to_the_last_row() -> Result<()> 
             node.kill_agent()?;
         }
     }
+    wait(async || said(&node, "AllArchived").await)
+        .await
+        .with_context(|| node.said())?;
+    ensure!(waiting().is_empty(), "{:?} wait", waiting());
+    // As after a purge: nothing is left of it but what is in the repository.
+    node.kill_agent()?;
+    fs::remove_dir_all(node.dir())?;
+    expect_restorable(&world, &node, rows).await
+}
+
+/// Fails unless the server is stopped, and this is why its log is or is not archived.
+async fn said(node: &Node, reason: &str) -> Result<()> {
+    let status = node.status().await?;
+    ensure!(status.phase == Phase::Suspended, "{status:?}");
+    let mut conditions = status.conditions.iter();
+    let archived = conditions.find(|one| one.kind == ARCHIVED);
+    let archived = archived.context("a condition")?;
+    ensure!(archived.reason == reason, "{archived:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_repository_that_is_away_keeps_no_server_from_stopping_for_good() -> Result<()> {
+    let world = World::new(MajorVersion::V16)?;
+    let mut node = world.node("orders")?;
+    if let Some(backup) = &mut node.assignment.spec.backup {
+        backup.archive_interval_seconds = 1;
+    }
+    node.bring_up().await?;
+    node.first_backup().await?;
+    let mut writers = Writers::start(&node, 1).await?;
+    writers.more(20).await?;
+    let away = world.repository().with_extension("away");
+    fs::rename(world.repository(), &away)?;
+    writers.more(20).await?;
+    let rows = writers.stop(&node).await?;
+    node.assignment.spec.power = Power::Off;
+    node.assignment.spec.generation += 1;
+    node.assign().await?;
+    // It is waited for, and told that it is; then it is not waited for any more.
     wait(async || {
-        ensure!(waiting().is_empty(), "{:?} wait", waiting());
+        let status = node.status().await?;
+        let stopped = status.accepted_generation == node.assignment.spec.generation
+            && status.server.is_none();
+        ensure!(stopped && status.phase == Phase::Stopping, "{status:?}");
         Ok(())
     })
-    .await
-    .with_context(|| node.said())?;
-    expect_restorable(&world, &node, rows).await
+    .await?;
+    wait(async || said(&node, LEFT_BEHIND).await).await?;
+    // Another agent says the same, and goes on when the repository is back.
+    node.kill_agent()?;
+    node.start()?;
+    wait(async || said(&node, LEFT_BEHIND).await).await?;
+    fs::rename(&away, world.repository())?;
+    wait(async || said(&node, "AllArchived").await)
+        .await
+        .with_context(|| node.said())?;
+    node.kill_agent()?;
+    fs::remove_dir_all(node.dir())?;
+    expect_restorable(&world, &node, rows.len().try_into()?).await
 }

@@ -12,7 +12,7 @@ use crate::manifests::{application, database, writes};
 use crate::trouble::{again, killed_after, serve};
 
 /// A database with backups, which those of other tests are without.
-fn backed_up(name: &str, more: &str) -> String {
+pub(crate) fn backed_up(name: &str, more: &str) -> String {
     let often = "backupConfig: {archiveIntervalSeconds: 1}";
     // Where the tests' files are in memory, they count as the server's: those of a drill too.
     database(name, more)

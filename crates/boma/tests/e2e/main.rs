@@ -12,6 +12,7 @@ mod known;
 mod life;
 mod manifests;
 mod record;
+mod retired;
 mod review;
 mod rotation;
 mod trouble;
