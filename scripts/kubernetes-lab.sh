@@ -10,6 +10,10 @@ lab=${BOMA_KUBERNETES_LAB:-../shared/kubernetes-lab}
   echo "kubernetes-lab: there is none in $lab" >&2
   exit 3
 }
+[ "$(id -u)" = 0 ] || {
+  echo "kubernetes-lab: it needs root" >&2
+  exit 3
+}
 state=${KUBERNETES_LAB_DIR:-$HOME/.cache/kubernetes-lab}
 binary=${BOMA_TEST_BINARY:-target/debug/boma}
 digest=$(sha256sum "$binary" | cut -c1-12)
@@ -84,6 +88,12 @@ case "${1:-}" in
       exit 3
     }
     "$lab/build.sh" >&2
+    for tool in kubectl objcopy python3; do
+      command -v "$tool" >/dev/null || {
+        echo "kubernetes-lab: there is no $tool" >&2
+        exit 3
+      }
+    done
     make_image
     "$lab/up.sh" --node --fresh >&2
     make_volumes "$(date +%s)"

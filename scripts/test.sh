@@ -36,5 +36,5 @@ done
 step "passwords in what was written"
 scripts/search-passwords.sh "$record"
 
-echo "Not part of this: the tests on a Kubernetes (make test-kubernetes)." >&2
+echo "Not part of this: the tests on a Kubernetes (make test-kubernetes; CI runs them where it can)." >&2
 step "all passed"

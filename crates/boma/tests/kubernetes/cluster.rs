@@ -179,6 +179,23 @@ impl Cluster {
         Ok(said.trim().to_owned())
     }
 
+    /// Asks a database as an application does, from a pod that is there already.
+    pub(crate) fn query_in(
+        &self,
+        pod: &str,
+        application: &str,
+        database: &str,
+        sql: &str,
+    ) -> Result<String> {
+        let label = format!("lowops.manifests/application={application}");
+        self.kubectl(&["label", "--overwrite", "pod", pod, &label])?;
+        let secret = format!("{application}.{database}");
+        let template = "go-template={{.data.uri | base64decode}}";
+        let uri = self.kubectl(&["get", "secret", &secret, "-o", template])?;
+        let psql = ["exec", pod, "--", "psql", &uri, "-Atqc", sql];
+        Ok(self.kubectl(&psql)?.trim().to_owned())
+    }
+
     /// Waits until a query is answered.
     pub(crate) async fn answered(&self, application: &str, sql: &str) -> Result<String> {
         let ask = async || {
