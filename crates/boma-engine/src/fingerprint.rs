@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::platform::Program;
+use crate::catalog::{Commands, Variables};
+use crate::platform::{Program, Workload};
 
 /// A fingerprint of 128 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,20 +55,15 @@ pub struct Digests {
 
 impl Digests {
     /// Digests variables, secrets by name, and commands.
-    pub(crate) fn of(
-        plain: &BTreeMap<String, String>,
-        secrets: &BTreeMap<String, String>,
-        commands: [Option<&Program>; 2],
-    ) -> Self {
-        let mut variables = Fnv128::new();
-        variables.map(plain);
-        variables.map(secrets);
+    pub(crate) fn of(variables: &Variables, commands: &Commands) -> Self {
+        let mut environment = Fnv128::new();
+        environment.map(&variables.plain);
+        environment.map(&variables.secrets);
         let mut hash = Fnv128::new();
-        for program in commands {
-            hash.program(program);
-        }
+        hash.workload(commands.run.as_ref());
+        hash.program(commands.pre_deploy.as_ref());
         Self {
-            variables,
+            variables: environment,
             commands: hash.0,
         }
     }
@@ -143,6 +139,29 @@ impl Fnv128 {
         }
     }
 
+    /// A process is hashed as its program, as it was before there was anything else to run.
+    fn workload(&mut self, workload: Option<&Workload>) {
+        match workload {
+            None => self.program(None),
+            Some(Workload::Process(program)) => self.program(Some(program)),
+            Some(Workload::Containers {
+                image,
+                port,
+                replicas,
+            }) => {
+                self.number(u64::MAX);
+                self.text(image);
+                self.number(port.map_or(0, u64::from));
+                self.number(u64::from(*replicas));
+            }
+            Some(Workload::Attached { kind, name }) => {
+                self.number(u64::MAX - 1);
+                self.text(&kind.to_string());
+                self.text(name);
+            }
+        }
+    }
+
     fn program(&mut self, program: Option<&Program>) {
         let Some(program) = program else {
             return self.number(0);
@@ -188,11 +207,19 @@ mod tests {
             let texts = plain
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            let variables = Variables {
+                plain: texts.collect(),
+                ..Variables::default()
+            };
             let program = Program {
                 command: vec![word.to_owned()],
                 working_directory: None,
             };
-            Digests::of(&texts.collect(), &BTreeMap::new(), [Some(&program), None]).with([])
+            let commands = Commands {
+                run: Some(Workload::Process(program)),
+                pre_deploy: None,
+            };
+            Digests::of(&variables, &commands).with([])
         };
         let base = of(&[("A", "BC")], "run");
         assert_ne!(base.environment, of(&[("AB", "C")], "run").environment);

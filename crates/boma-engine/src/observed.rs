@@ -6,7 +6,9 @@ use boma_instance::backup::RecoveryTarget;
 use boma_instance::names::Turn;
 use boma_instance::settings::ServerParameters;
 use boma_instance::wal::Timeline;
-use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, MajorVersion, Verifier};
+use boma_instance::{
+    Condition, InstanceId, InstanceSpec, InstanceStatus, Listen, MajorVersion, Verifier,
+};
 use boma_problem::Problem;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -248,7 +250,13 @@ pub struct ObservedApplication {
     pub process: ProcessState,
     /// A person stopped it by `boma stop`.
     pub held: bool,
+    /// What the platform measured besides. One of the kind [`AVAILABLE`] says whether what was
+    /// started serves.
+    pub conditions: Vec<Condition>,
 }
+
+/// The kind of a condition that says whether what was started of an application serves.
+pub const AVAILABLE: &str = "Available";
 
 /// An environment that was stored for an application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -272,7 +280,7 @@ pub struct PreDeployRun {
     pub at: Timestamp,
 }
 
-/// The process of an application with a `command`.
+/// What an application runs as, if Boma runs or restarts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessState {
     /// It never ran, was stopped, or is not run by Boma.
@@ -281,8 +289,8 @@ pub enum ProcessState {
     Running {
         /// Fingerprint of environment and commands that it was started with.
         deployment: String,
-        /// Process id.
-        pid: u32,
+        /// Process id; none: it is not one process of this machine.
+        pid: Option<u32>,
         /// Since when.
         since: Timestamp,
     },

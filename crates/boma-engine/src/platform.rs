@@ -82,6 +82,48 @@ pub struct Program {
     pub working_directory: Option<String>,
 }
 
+/// What an application runs as.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "as", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Workload {
+    /// A process on this machine.
+    Process(Program),
+    /// Containers of an image, which the platform makes and keeps.
+    Containers {
+        /// The image.
+        image: String,
+        /// TCP port that they listen on.
+        port: Option<u16>,
+        /// How many.
+        replicas: u32,
+    },
+    /// Something that others made and keep. It is given its environment and restarted with it.
+    Attached {
+        /// What it is.
+        kind: AttachedKind,
+        /// Its name, beside the application.
+        name: String,
+    },
+}
+
+/// What can be attached to: whatever restarts its pods one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttachedKind {
+    /// A Deployment.
+    Deployment,
+    /// A StatefulSet.
+    StatefulSet,
+    /// A DaemonSet.
+    DaemonSet,
+}
+
+impl std::fmt::Display for AttachedKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
 /// Something that happened, for people and for metrics; never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -237,20 +279,23 @@ pub trait Platform: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
 
     /// Runs a program of the application to its end with its delivered environment, and records
-    /// the outcome for `deployment`. `Err` only when the outcome could not be recorded.
+    /// the outcome for `deployment`. It runs where `workload` does. `Err` only when there is no
+    /// outcome, or it could not be recorded.
     fn run_pre_deploy(
         &self,
         application: &ApplicationKey,
         deployment: &str,
         program: &Program,
+        workload: &Workload,
     ) -> impl Future<Output = Result<Option<Problem>, PlatformError>> + Send;
 
-    /// Ends the application's process, if it runs, and starts it with its delivered environment.
+    /// Makes the application run as this, with its delivered environment and nothing else: what
+    /// runs is restarted, and what it ran as before is ended.
     fn restart_application(
         &self,
         application: &ApplicationKey,
         deployment: &str,
-        program: &Program,
+        workload: &Workload,
     ) -> impl Future<Output = Result<ProcessState, PlatformError>> + Send;
 
     /// Ends the application's process: asks, waits, then insists.

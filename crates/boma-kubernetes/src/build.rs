@@ -1,6 +1,7 @@
 //! The objects of a database. Pure: from what is recorded to what should be there, and nothing is
 //! looked up.
 
+mod application;
 mod pod;
 mod quantity;
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use crate::desired::{Desired, secret_data};
 use crate::kinds::Kind;
 use crate::names::{self, Part};
+pub(crate) use application::Running;
 
 /// Port of PostgreSQL.
 pub(crate) const PORT: u16 = 5432;

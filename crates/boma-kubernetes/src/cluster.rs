@@ -17,10 +17,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::cache::{Cache, Heard, place_of};
-use crate::desired::{Desired, secret_data, secret_entry};
+use crate::desired::{Desired, Owner, secret_data, secret_entry};
 use crate::error::KubernetesError;
 use crate::kinds::Kind;
-use crate::names::{INSTALLATION, MANAGED_BY, MANAGER};
+use crate::names::{INSTALLATION, MANAGER};
 
 /// How long the first lists may take.
 const FIRST_LISTS: Duration = Duration::from_secs(30);
@@ -57,7 +57,8 @@ impl Cluster {
         client: Client,
         home: &str,
     ) -> Result<(Arc<Self>, JoinSet<()>), KubernetesError> {
-        let ours = format!("{MANAGED_BY}={MANAGER},{INSTALLATION}={home}");
+        // What Boma is attached to is of the installation too, and managed by others.
+        let ours = format!("{INSTALLATION}={home}");
         let cluster = Arc::new(Self {
             client,
             caches: Default::default(),
@@ -144,7 +145,10 @@ impl Cluster {
         {
             return Ok(found);
         }
-        let params = PatchParams::apply(MANAGER).force();
+        let params = match wanted.owner {
+            Owner::Boma => PatchParams::apply(MANAGER).force(),
+            Owner::Others => PatchParams::apply(MANAGER),
+        };
         let object = wanted.object();
         self.wrote();
         let answer = self
@@ -164,6 +168,43 @@ impl Cluster {
                 what: said(*kind, namespace, name),
             })
         }
+    }
+
+    /// Takes everything back that Boma has written into an object of others, if it still is the
+    /// one that was looked at.
+    pub(crate) async fn release(
+        &self,
+        kind: Kind,
+        object: &DynamicObject,
+    ) -> Result<(), KubernetesError> {
+        let (namespace, name) = place_of(object);
+        let resource = kind.resource();
+        // What a field manager applies no longer, the API server removes.
+        let nothing = json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": name, "namespace": namespace, "uid": object.uid()},
+        });
+        self.wrote();
+        let answer = self
+            .api(kind, &namespace)
+            .patch(
+                &name,
+                &PatchParams::apply(MANAGER).force(),
+                &Patch::Apply(&nothing),
+            )
+            .await
+            .map_err(KubernetesError::api(format!(
+                "let go of {}",
+                said(kind, &namespace, &name)
+            )));
+        match answer {
+            Ok(_released) => {}
+            Err(error) if error.is_not_found() || error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+        self.cache(kind).remove(&namespace, &name);
+        Ok(())
     }
 
     /// Makes an object that must not be there yet; none: it is.

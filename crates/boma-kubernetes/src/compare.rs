@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 /// Fields that tell entries of a list apart, in the order in which they are tried.
-const KEYS: [&str; 5] = ["name", "mountPath", "containerPort", "port", "key"];
+const KEYS: [&str; 6] = ["name", "mountPath", "containerPort", "port", "key", "ip"];
 
 /// What others may do to lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,15 @@ use crate::names::{self, Part};
 /// Labels or annotations.
 pub(crate) type Marks = BTreeMap<String, String>;
 
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Boma's: what it wants holds against everybody.
+    Boma,
+    /// Somebody else's: what others say already is not overruled.
+    Others,
+}
+
 /// An object as it should be; everything that is not said is left to others.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Desired {
@@ -23,6 +32,8 @@ pub(crate) struct Desired {
     pub(crate) namespace: String,
     /// Its name.
     pub(crate) name: String,
+    /// Whose it is.
+    pub(crate) owner: Owner,
     /// Labels, those of every object of Boma among them.
     pub(crate) labels: Marks,
     /// Annotations.
@@ -46,10 +57,26 @@ impl Desired {
             kind,
             namespace: namespace.to_owned(),
             name: name.into(),
+            owner: Owner::Boma,
             labels: Marks::from([managed, installation]),
             annotations: Marks::new(),
             body,
         }
+    }
+
+    /// A part of an object that others made: what is said is Boma's, all else is theirs.
+    pub(crate) fn within(
+        home: &str,
+        kind: Kind,
+        namespace: &str,
+        name: impl Into<String>,
+        body: Value,
+    ) -> Self {
+        let mut part = Self::new(home, kind, namespace, name, body);
+        // What manages it is not Boma, and other tools read this label.
+        part.labels.remove(names::MANAGED_BY);
+        part.owner = Owner::Others;
+        part
     }
 
     /// With one more label.
@@ -115,7 +142,10 @@ impl Desired {
             | Kind::Service
             | Kind::VolumeClaim
             | Kind::StatefulSet
-            | Kind::Pod => Lists::Shared,
+            | Kind::Pod
+            | Kind::Deployment
+            | Kind::DaemonSet
+            | Kind::Job => Lists::Shared,
         };
         metadata.deletion_timestamp.is_none()
             && applied == Some(&self.digest())

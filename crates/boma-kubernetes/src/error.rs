@@ -1,7 +1,7 @@
 //! What hinders, and what to do about it.
 
 use boma_engine::authority::CertificateError;
-use boma_engine::keys::{DatabaseKey, GrantKey};
+use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::platform::PlatformError;
 use boma_instance::InstanceId;
 use boma_problem::{Class, IntoProblem, Problem};
@@ -142,6 +142,43 @@ pub enum KubernetesError {
     /// The system has no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,
+    /// There is nothing of that name to attach to.
+    #[error("there is no {what} to attach to")]
+    WorkloadMissing {
+        /// Kind, namespace and name.
+        what: String,
+    },
+    /// It belongs to something else.
+    #[error("{what} is {whose}")]
+    WorkloadTaken {
+        /// Kind, namespace and name.
+        what: String,
+        /// `of another application`.
+        whose: String,
+    },
+    /// Others hold to what Boma is to set.
+    #[error("give {what} its environment")]
+    WorkloadHeld {
+        /// Kind, namespace and name.
+        what: String,
+        /// What the API server says.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A Job was taken away before it ended.
+    #[error("Job {namespace}/{name} was deleted before it ended")]
+    JobGone {
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+    },
+    /// An application is to run before it was given its environment.
+    #[error("application {key} was given no environment yet")]
+    NoEnvironment {
+        /// Which.
+        key: ApplicationKey,
+    },
     /// Processes are for one machine.
     #[error("{what} is not done on Kubernetes")]
     NotHere {
@@ -204,6 +241,23 @@ impl IntoProblem for KubernetesError {
                 .hint("Delete the Service: it is made again as it should be."),
             Self::Certificate(error) => error.problem(),
             Self::NoRandomness => of(Class::Config, "no-randomness"),
+            Self::WorkloadMissing { .. } => of(Class::Transient, "workload-missing").hint(
+                "Deploy it: it is given its environment then. Or let Boma run the application, \
+                 with `source.image` in place of `target.workload`.",
+            ),
+            Self::WorkloadTaken { .. } => of(Class::User, "workload-taken")
+                .hint("Give the application another name, or attach it to another workload.")
+                .hint("To attach to a workload that exists: `target.workload: Deployment/NAME`."),
+            Self::WorkloadHeld { .. } => of(Class::User, "workload-held").hint(
+                "Take the variable out of the workload itself, or give it another name in the \
+                 manifest (`secretSource.envVar`): what others set is not overruled.",
+            ),
+            Self::JobGone { .. } => {
+                of(Class::Transient, "pre-deploy-gone").hint("The next pass makes it again.")
+            }
+            Self::NoEnvironment { .. } => {
+                of(Class::Internal, "environment-missing").hint("Run `boma apply` once more.")
+            }
             Self::NotHere { .. } => of(Class::User, "not-on-kubernetes")
                 .hint("docs/kubernetes.md says what to use in its place."),
         }
@@ -247,6 +301,12 @@ impl KubernetesError {
     /// Whether somebody else changed the object in between.
     pub(crate) fn is_conflict(&self) -> bool {
         self.code() == Some(409)
+    }
+
+    /// Whether the API server says that others hold to what was to be set, or that it makes no
+    /// sense beside what they have set.
+    pub(crate) fn is_held(source: &kube::Error) -> bool {
+        matches!(source, kube::Error::Api(status) if matches!(status.code, 409 | 422))
     }
 
     /// Whether the object is not there.

@@ -19,11 +19,17 @@ pub(crate) enum Kind {
     NetworkPolicy,
     /// What runs; written by Kubernetes.
     Pod,
+    /// An application: one that Boma makes, or one that others make and Boma attaches to.
+    Deployment,
+    /// An application that others make and Boma attaches to.
+    DaemonSet,
+    /// A command of an application that runs to its end.
+    Job,
 }
 
 impl Kind {
     /// All of them; the number of each is its place.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Namespace,
         Self::Secret,
         Self::Service,
@@ -31,6 +37,9 @@ impl Kind {
         Self::StatefulSet,
         Self::NetworkPolicy,
         Self::Pod,
+        Self::Deployment,
+        Self::DaemonSet,
+        Self::Job,
     ];
 
     /// Its place in [`Kind::ALL`].
@@ -53,6 +62,9 @@ impl Kind {
                 "networkpolicies",
             ),
             Self::Pod => ("", "v1", "Pod", "pods"),
+            Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::DaemonSet => ("apps", "v1", "DaemonSet", "daemonsets"),
+            Self::Job => ("batch", "v1", "Job", "jobs"),
         };
         let api_version = if group.is_empty() {
             version.to_owned()

@@ -30,6 +30,11 @@ pub(crate) const INSTANCE_ID: &str = "lowops.manifests/instance-id";
 pub(crate) const PROJECT: &str = "lowops.manifests/project";
 /// Annotation: whole identity, for people.
 pub(crate) const IDENTITY: &str = "lowops.manifests/identity";
+/// Annotation of a pod's template: digest of the Secrets that the pod takes variables from. When
+/// it changes, pods are replaced one after the other.
+pub(crate) const SECRETS: &str = "lowops.manifests/secrets";
+/// Annotation of a pod's template: how often a person asked for a restart of the same.
+pub(crate) const RESTARTS: &str = "lowops.manifests/restarts";
 /// Annotation: digest of what was last applied. What is no longer wanted is only seen by it.
 pub(crate) const APPLIED: &str = "lowops.manifests/applied";
 
@@ -48,6 +53,10 @@ pub(crate) enum Part {
     Application,
     /// What an application is given of one grant.
     Binding,
+    /// An application that Boma runs, and its pods.
+    Workload,
+    /// A command that runs before an application is rolled out.
+    PreDeploy,
     /// The key of a repository of backups.
     Repository,
 }
@@ -62,6 +71,8 @@ impl Part {
             Self::Grant => "grant",
             Self::Application => "application",
             Self::Binding => "binding",
+            Self::Workload => "workload",
+            Self::PreDeploy => "pre-deploy",
             Self::Repository => "repository",
         }
     }
@@ -148,6 +159,17 @@ pub(crate) fn binding(grant: &GrantKey) -> String {
     )
 }
 
+/// The Job of an application that runs before a deployment is rolled out.
+pub(crate) fn pre_deploy(application: &ApplicationKey, deployment: &str) -> String {
+    let cut: String = deployment.chars().take(8).collect();
+    format!("{}-pre-deploy-{cut}", application.name)
+}
+
+/// The name of a database in applications that Boma runs.
+pub(crate) fn internal(database: &DatabaseKey) -> String {
+    format!("{}.internal", database.name)
+}
+
 /// Tells projects apart where a grant leads from one to another.
 fn foreign(grant: &GrantKey, other: &str) -> String {
     if grant.application.project == grant.database.project {
@@ -165,7 +187,7 @@ pub(crate) fn hosts(database: &DatabaseKey, namespace: &str) -> Vec<String> {
         format!("{service}.{namespace}.svc.cluster.local"),
         format!("{service}.{namespace}"),
         service,
-        format!("{}.internal", database.name),
+        internal(database),
     ]
 }
 

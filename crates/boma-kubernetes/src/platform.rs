@@ -7,8 +7,10 @@ mod grants;
 mod installation;
 mod observe;
 mod pods;
+mod pre_deploy;
 mod put;
 mod repositories;
+mod workloads;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use boma_engine::observed::{
 };
 use boma_engine::platform::{
     ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
+    Workload,
 };
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen};
@@ -105,7 +108,7 @@ pub fn road() -> Road {
 
 fn capabilities(config: &KubernetesConfig) -> Capabilities {
     let has_image = |major| config.images.contains_key(major);
-    let mut features = BTreeSet::new();
+    let mut features = BTreeSet::from([Feature::Images, Feature::Workloads, Feature::Replicas]);
     if !config.repositories.is_empty() {
         features.extend([Feature::Backups, Feature::Restore]);
     }
@@ -242,27 +245,30 @@ impl Platform for KubernetesPlatform {
 
     async fn run_pre_deploy(
         &self,
-        _application: &ApplicationKey,
-        _deployment: &str,
-        _program: &Program,
+        application: &ApplicationKey,
+        deployment: &str,
+        program: &Program,
+        workload: &Workload,
     ) -> Result<Option<Problem>, PlatformError> {
-        let what = "running a command of an application";
-        Err(boxed(KubernetesError::NotHere { what }))
+        self.inner
+            .run_pre_deploy(application, deployment, program, workload)
+            .await
     }
 
     async fn restart_application(
         &self,
-        _application: &ApplicationKey,
-        _deployment: &str,
-        _program: &Program,
+        application: &ApplicationKey,
+        deployment: &str,
+        workload: &Workload,
     ) -> Result<ProcessState, PlatformError> {
-        let what = "running a command of an application";
-        Err(boxed(KubernetesError::NotHere { what }))
+        self.inner
+            .roll_out(application, deployment, workload)
+            .await
+            .map_err(boxed)
     }
 
-    async fn stop_application(&self, _application: &ApplicationKey) -> Result<(), PlatformError> {
-        // Nothing of it runs that Boma has started.
-        Ok(())
+    async fn stop_application(&self, application: &ApplicationKey) -> Result<(), PlatformError> {
+        self.inner.stop(application).await.map_err(boxed)
     }
 
     async fn forget_application(&self, application: &ApplicationKey) -> Result<(), PlatformError> {

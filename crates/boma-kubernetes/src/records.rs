@@ -1,13 +1,14 @@
 //! What is recorded in Secrets, besides what can be seen of other objects.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use boma_engine::authority::{Authority, CertificateError};
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::{
     DatabaseRecord, DeliveredEnvironment, Life, ObservedGrant, ObservedLogin, PreDeployRun,
 };
-use boma_engine::platform::Credential;
+use boma_engine::platform::{Credential, Workload};
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, Secret};
 use jiff::Timestamp;
@@ -184,6 +185,46 @@ pub(crate) struct ApplicationRow {
     /// Databases whose Secrets it was given, and the digest of each of these.
     #[serde(default)]
     pub(crate) bindings: BTreeMap<DatabaseKey, String>,
+    /// The variables of what runs.
+    #[serde(default)]
+    pub(crate) variables: BTreeMap<String, Variable>,
+    /// Names of its databases, and where they lead.
+    #[serde(default)]
+    pub(crate) aliases: BTreeMap<String, IpAddr>,
+    /// What it was last made to run as.
+    #[serde(default)]
+    pub(crate) run: Option<RunRow>,
+}
+
+/// A variable of an application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Variable {
+    /// This text.
+    Text(String),
+    /// An entry of a Secret in its namespace.
+    Secret {
+        /// Name of the Secret.
+        name: String,
+        /// The entry.
+        key: String,
+    },
+}
+
+/// What an application was made to run as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RunRow {
+    /// Fingerprint of environment and commands.
+    pub(crate) deployment: String,
+    pub(crate) workload: Workload,
+    /// The container that is given the environment; none: the one that Boma makes.
+    #[serde(default)]
+    pub(crate) container: Option<String>,
+    /// How often a person asked for a restart of the same.
+    #[serde(default)]
+    pub(crate) restarts: u64,
+    pub(crate) since: Timestamp,
 }
 
 impl ApplicationRow {
@@ -195,6 +236,9 @@ impl ApplicationRow {
             delivered: None,
             pre_deploy: None,
             bindings: BTreeMap::new(),
+            variables: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            run: None,
         }
     }
 }

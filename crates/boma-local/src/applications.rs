@@ -49,7 +49,7 @@ pub enum ApplicationError {
         key: ApplicationKey,
     },
     /// There is no command.
-    #[error("application `{key}` has an empty command")]
+    #[error("application `{key}` has no command to run here")]
     NoCommand {
         /// Which one.
         key: ApplicationKey,
@@ -470,7 +470,7 @@ impl ProcessRow {
 fn running(row: &ProcessRow) -> ProcessState {
     ProcessState::Running {
         deployment: row.deployment.clone(),
-        pid: row.pid,
+        pid: Some(row.pid),
         since: row.since,
     }
 }

@@ -26,6 +26,7 @@ use boma_engine::observed::{
 };
 use boma_engine::platform::{
     ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
+    Workload,
 };
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, MajorVersion};
@@ -33,7 +34,7 @@ use boma_problem::Problem;
 use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::applications::Applications;
+use crate::applications::{ApplicationError, Applications};
 use crate::config::LocalConfig;
 use crate::layout::Layout;
 use crate::limits::Limits;
@@ -386,6 +387,7 @@ impl Platform for LocalPlatform {
         application: &ApplicationKey,
         deployment: &str,
         program: &Program,
+        _workload: &Workload,
     ) -> Result<Option<Problem>, PlatformError> {
         self.inner
             .applications
@@ -398,8 +400,13 @@ impl Platform for LocalPlatform {
         &self,
         application: &ApplicationKey,
         deployment: &str,
-        program: &Program,
+        workload: &Workload,
     ) -> Result<ProcessState, PlatformError> {
+        // Nothing else is planned: this platform does not have the features.
+        let Workload::Process(program) = workload else {
+            let key = application.clone();
+            return Err(boxed(ApplicationError::NoCommand { key }));
+        };
         let state = self
             .inner
             .applications

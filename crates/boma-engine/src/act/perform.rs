@@ -14,7 +14,7 @@ use crate::happened;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{DatabaseRecord, Life};
 use crate::plan::{Action, Deployment, Fingerprints, PlannedBinding, Reach, StepId};
-use crate::platform::{ActiveLogin, Binding, Environment, Platform, Program};
+use crate::platform::{ActiveLogin, Binding, Environment, Platform, Program, Workload};
 
 use super::drain::Draining;
 
@@ -68,11 +68,12 @@ pub(super) enum Work {
         application: ApplicationKey,
         deployment: String,
         program: Program,
+        workload: Workload,
     },
     Restart {
         application: ApplicationKey,
         deployment: String,
-        program: Program,
+        workload: Workload,
     },
     Stop(ApplicationKey),
     Activate {
@@ -180,20 +181,22 @@ impl Learnt {
                 application,
                 deployment,
                 program,
+                workload,
             } => Work::PreDeploy {
                 application,
                 deployment: self.fingerprints(&deployment)?.deployment.to_string(),
                 program,
+                workload,
             },
             Action::RestartApplication {
                 application,
                 deployment,
-                program,
+                workload,
                 ..
             } => Work::Restart {
                 application,
                 deployment: self.fingerprints(&deployment)?.deployment.to_string(),
-                program,
+                workload,
             },
             Action::StopApplication { application, .. } => Work::Stop(application),
             Action::ActivateLogin {
@@ -283,18 +286,19 @@ pub(super) async fn perform<P: Platform>(
             application,
             deployment,
             program,
+            workload,
         } => {
-            let ran = platform.run_pre_deploy(&application, &deployment, &program);
+            let ran = platform.run_pre_deploy(&application, &deployment, &program, &workload);
             ran.await?
                 .map_or(Ok(()), |problem| Err(Box::new(problem)))?;
         }
         Work::Restart {
             application,
             deployment,
-            program,
+            workload,
         } => {
             platform
-                .restart_application(&application, &deployment, &program)
+                .restart_application(&application, &deployment, &workload)
                 .await?;
         }
         Work::Stop(application) => platform.stop_application(&application).await?,

@@ -10,6 +10,7 @@ use boma_instance::{Access, MajorVersion, Resources, names};
 use boma_manifest::{
     ApplicationId, ApplicationSpec, Command, DatabaseGrant, DatabaseId, EnvValue, Origin,
     ProjectIdentity, ResolvedBackup, ResolvedDatabase, RestoreTarget, Source, Version,
+    WorkloadKind, WorkloadReference,
 };
 use boma_problem::{IntoProblem, Problem};
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::fingerprint::Digests;
 use crate::keys::{ApplicationKey, DatabaseKey};
-use crate::platform::Program;
+use crate::platform::{AttachedKind, Program, Workload};
 
 /// Variable that tells a program the port it should listen on.
 const PORT: &str = "PORT";
@@ -140,11 +141,20 @@ impl Resolver {
                 self.directory(&manifest.origin, working_directory.as_deref()),
             )),
         };
+        let replicas = u32::from(target.replicas.unwrap_or(1));
         let run = match &source {
-            RunsAs::Command(program) => Some(program.clone()),
-            RunsAs::Elsewhere | RunsAs::Image(_) => None,
+            RunsAs::Command(program) => Some(Workload::Process(program.clone())),
+            RunsAs::Image(image) => Some(Workload::Containers {
+                image: image.clone(),
+                port: target.port,
+                replicas,
+            }),
+            RunsAs::Elsewhere => target.workload.as_ref().map(attached),
         };
-        let directory = run.as_ref().and_then(|run| run.working_directory.clone());
+        let directory = match &source {
+            RunsAs::Command(program) => program.working_directory.clone(),
+            RunsAs::Image(_) | RunsAs::Elsewhere => None,
+        };
         let pre_deploy = spec
             .pre_deploy
             .as_ref()
@@ -155,12 +165,11 @@ impl Resolver {
             pre_deploy: pre_deploy.clone().filter(|_| run.is_some()),
             run,
         };
-        let programs = [commands.run.as_ref(), commands.pre_deploy.as_ref()];
         Application {
-            digests: Digests::of(&variables.plain, &variables.secrets, programs),
+            digests: Digests::of(&variables, &commands),
             key: self.application_key(&id),
             source,
-            replicas: u32::from(target.replicas.unwrap_or(1)),
+            replicas,
             workload: target.workload.map(|workload| workload.to_string()),
             variables: Arc::new(variables),
             has_pre_deploy: pre_deploy.is_some(),
@@ -225,6 +234,16 @@ fn variables(spec: &ApplicationSpec) -> Variables {
         variables.plain.insert(PORT.to_owned(), port.to_string());
     }
     variables
+}
+
+fn attached(workload: &WorkloadReference) -> Workload {
+    let kind = match workload.kind {
+        WorkloadKind::Deployment => AttachedKind::Deployment,
+        WorkloadKind::StatefulSet => AttachedKind::StatefulSet,
+        WorkloadKind::DaemonSet => AttachedKind::DaemonSet,
+    };
+    let name = workload.name.to_string();
+    Workload::Attached { kind, name }
 }
 
 fn program(command: &Command, working_directory: Option<String>) -> Program {

@@ -12,7 +12,7 @@ use boma_problem::Place;
 use crate::fingerprint::Digests;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::plan::RestartedBy;
-use crate::platform::Program;
+use crate::platform::{Program, Workload};
 use boma_manifest::Origin;
 
 /// A database as it should be.
@@ -106,12 +106,12 @@ pub struct Variables {
     pub secrets: BTreeMap<String, String>,
 }
 
-/// What an application runs on this machine.
+/// What an application runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commands {
-    /// Its process.
-    pub run: Option<Program>,
-    /// What runs to its end before the process starts.
+    /// What it runs as; none: it is run elsewhere, by others.
+    pub run: Option<Workload>,
+    /// What runs to its end before that starts.
     pub pre_deploy: Option<Program>,
 }
 

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use boma_instance::{Access, Condition};
+use boma_instance::{Access, Condition, Truth};
 use boma_problem::Problem;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::in_sync;
-use crate::catalog::{Application, RunsAs};
+use crate::catalog::Application;
 use crate::keys::{ApplicationKey, DatabaseKey};
-use crate::observed::{Observed, ObservedApplication, ObservedLogin, ProcessState};
+use crate::observed::{AVAILABLE, Observed, ObservedApplication, ObservedLogin, ProcessState};
 use crate::plan::{Plan, Rotation};
 
 /// What an application is, in one word.
@@ -20,8 +20,10 @@ pub enum ApplicationPhase {
     Pending,
     /// Its environment is there; it runs elsewhere.
     Delivered,
-    /// Its process runs.
+    /// It runs.
     Running,
+    /// It was started, and does not serve yet, or no more.
+    Unavailable,
     /// Its process does not run.
     NotRunning,
     /// Its process ended by itself.
@@ -110,7 +112,11 @@ pub fn application(
     let pre_deploy = known.and_then(|known| known.pre_deploy.as_ref());
     ApplicationComputed {
         phase: phase(want, known),
-        conditions: vec![in_sync(&key.into(), plan, known.is_some())],
+        conditions: known
+            .iter()
+            .flat_map(|known| known.conditions.iter().cloned())
+            .chain([in_sync(&key.into(), plan, known.is_some())])
+            .collect(),
         grants: want.map(|want| grants(want, seen, now)).unwrap_or_default(),
         environment: want.map(variables).unwrap_or_default(),
         process: known.and_then(process),
@@ -126,16 +132,23 @@ fn phase(want: Option<&Application>, known: Option<&ObservedApplication>) -> App
         return ApplicationPhase::Pending;
     };
     match &known.process {
+        ProcessState::Running { .. } if !is_available(known) => ApplicationPhase::Unavailable,
         ProcessState::Running { .. } => ApplicationPhase::Running,
         ProcessState::NotRunning | ProcessState::Exited { .. } if known.held => {
             ApplicationPhase::Held
         }
         ProcessState::Exited { .. } => ApplicationPhase::Exited,
-        ProcessState::NotRunning if want.is_some_and(|one| one.source == RunsAs::Elsewhere) => {
+        ProcessState::NotRunning if want.is_some_and(|one| one.commands.run.is_none()) => {
             ApplicationPhase::Delivered
         }
         ProcessState::NotRunning => ApplicationPhase::NotRunning,
     }
+}
+
+/// Whether nothing says that what was started does not serve.
+fn is_available(known: &ObservedApplication) -> bool {
+    let mut conditions = known.conditions.iter();
+    conditions.all(|one| one.kind != AVAILABLE || one.status == Truth::True)
 }
 
 fn grants(want: &Application, seen: &Observed, now: Timestamp) -> Vec<GrantComputed> {
@@ -172,7 +185,7 @@ fn process(known: &ObservedApplication) -> Option<ProcessComputed> {
     match &known.process {
         ProcessState::NotRunning => None,
         ProcessState::Running { pid, since, .. } => Some(ProcessComputed {
-            pid: Some(*pid),
+            pid: *pid,
             since: Some(*since),
             ended_at: None,
             failures: 0,

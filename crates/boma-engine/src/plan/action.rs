@@ -11,7 +11,7 @@ use super::change::Change;
 use crate::catalog::Subject;
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{DatabaseRecord, Life};
-use crate::platform::Program;
+use crate::platform::{Program, Workload};
 
 /// Names a step within its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,15 +117,17 @@ pub enum Action {
         deployment: Arc<Deployment>,
         /// The command.
         program: Program,
+        /// Where it runs.
+        workload: Workload,
     },
-    /// Ends the application's process, if any, and starts it. Safe to repeat: it says what for.
+    /// Makes the application run with its environment. Safe to repeat: it says what for.
     RestartApplication {
         /// Which one.
         application: ApplicationKey,
         /// With what.
         deployment: Arc<Deployment>,
-        /// The command.
-        program: Program,
+        /// As what.
+        workload: Workload,
         /// Why, for people.
         why: StartReason,
     },

@@ -19,6 +19,7 @@ use crate::catalog::{Application, Database, Grant};
 use crate::fingerprint::{Connection, Fingerprints};
 use crate::keys::DatabaseKey;
 use crate::observed::{ObservedApplication, PreDeployRun, ProcessState};
+use crate::platform::Workload;
 use crate::retry;
 
 /// Plans the application at a place of the catalog.
@@ -218,7 +219,7 @@ fn run_it(
 ) {
     let key = &app.want.key;
     let is_held = app.seen.is_some_and(|seen| seen.held);
-    let Some(program) = app.want.commands.run.as_ref().filter(|_| !is_held) else {
+    let Some(workload) = app.want.commands.run.as_ref().filter(|_| !is_held) else {
         return keep_stopped(draft, app, is_held);
     };
     let why = match start_reason(app, draft.now) {
@@ -241,13 +242,13 @@ fn run_it(
             stopped,
         });
     }
-    let Ok(needs) = pre_deploy(draft, app, needs) else {
+    let Ok(needs) = pre_deploy(draft, app, workload, needs) else {
         return;
     };
     let action = Action::RestartApplication {
         application: key.clone(),
         deployment: app.deployment(),
-        program: program.clone(),
+        workload: workload.clone(),
         why,
     };
     draft.step(action, needs);
@@ -330,6 +331,7 @@ fn start_reason(app: &App<'_>, now: Timestamp) -> Start {
 fn pre_deploy(
     draft: &mut Draft<'_>,
     app: &App<'_>,
+    workload: &Workload,
     needs: Vec<StepId>,
 ) -> Result<Vec<StepId>, Refused> {
     let Some(program) = &app.want.commands.pre_deploy else {
@@ -352,6 +354,7 @@ fn pre_deploy(
                 application: app.want.key.clone(),
                 deployment: app.deployment(),
                 program: program.clone(),
+                workload: workload.clone(),
             };
             Ok(vec![draft.step(action, needs)])
         }

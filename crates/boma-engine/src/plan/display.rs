@@ -14,7 +14,7 @@ use super::{Plan, WaitingOn};
 use crate::catalog::Subject;
 use crate::keys::GrantKey;
 use crate::observed::{DatabaseRecord, Life};
-use crate::platform::Program;
+use crate::platform::{Program, Workload};
 
 /// What a step does, in one line, for the audit trail.
 pub(crate) fn words_of(action: &Action) -> String {
@@ -92,7 +92,7 @@ pub(super) fn lines(action: &Action) -> Vec<Line> {
         Action::RunPreDeploy { program, .. } => {
             one('~', format!("run preDeploy: {}", command(program)))
         }
-        Action::RestartApplication { program, why, .. } => one('~', start(*why, program)),
+        Action::RestartApplication { workload, why, .. } => one('~', start(*why, workload)),
         Action::StopApplication { why, .. } => one('-', stop(*why).to_owned()),
         Action::ActivateLogin {
             roles, restarts, ..
@@ -154,14 +154,18 @@ fn environment(deployment: &Deployment) -> String {
     format!("environment: {}", names.join(", "))
 }
 
-/// The command as a person would type it; control characters and long texts are cut.
+/// The command as a person would type it.
 fn command(program: &Program) -> String {
+    match program.command.as_slice() {
+        [shell, flag, line] if shell == "/bin/sh" && flag == "-c" => clean(line),
+        words => clean(&words.join(" ")),
+    }
+}
+
+/// Without control characters, and cut where it is long.
+fn clean(text: &str) -> String {
     const LONGEST: usize = 80;
-    let words = match program.command.as_slice() {
-        [shell, flag, line] if shell == "/bin/sh" && flag == "-c" => line.clone(),
-        words => words.join(" "),
-    };
-    let clean = words
+    let clean = text
         .chars()
         .map(|char| if char.is_control() { ' ' } else { char });
     let mut text: String = clean.take(LONGEST + 1).collect();
@@ -172,13 +176,30 @@ fn command(program: &Program) -> String {
     text
 }
 
-fn start(why: StartReason, program: &Program) -> String {
-    let command = command(program);
-    match why {
-        StartReason::NotRunning => format!("start: {command}"),
-        StartReason::Changed => format!("restart, its environment or command changed: {command}"),
-        StartReason::Exited(at) => format!("start again, it ended at {at}: {command}"),
-        StartReason::Asked => format!("restart, as asked: {command}"),
+fn start(why: StartReason, workload: &Workload) -> String {
+    let what = match workload {
+        Workload::Process(program) => command(program),
+        Workload::Containers {
+            image, replicas: 1, ..
+        } => format!("image {}", clean(image)),
+        Workload::Containers {
+            image, replicas, ..
+        } => format!("image {}, {replicas} replicas", clean(image)),
+        Workload::Attached { kind, name } => format!("{kind}/{name}"),
+    };
+    match (why, workload) {
+        (StartReason::NotRunning, Workload::Attached { .. }) => {
+            format!("give {what} its environment, and restart it")
+        }
+        (StartReason::NotRunning, _) => format!("start: {what}"),
+        (StartReason::Changed, Workload::Process(_)) => {
+            format!("restart, its environment or command changed: {what}")
+        }
+        (StartReason::Changed, _) => {
+            format!("roll out, its environment or what runs changed: {what}")
+        }
+        (StartReason::Exited(at), _) => format!("start again, it ended at {at}: {what}"),
+        (StartReason::Asked, _) => format!("restart, as asked: {what}"),
     }
 }
 

@@ -129,7 +129,7 @@ impl Outcome {
     fn restarted(&mut self, application: &ApplicationKey, deployment: &Deployment) {
         let process = ProcessState::Running {
             deployment: self.of(deployment, |prints| prints.deployment.to_string()),
-            pid: 1,
+            pid: None,
             since: self.now,
         };
         self.application(application).process = process;
@@ -191,6 +191,7 @@ impl Outcome {
             pre_deploy: None,
             process: ProcessState::NotRunning,
             held: false,
+            conditions: Vec::new(),
         };
         let applications = &mut self.seen.applications;
         applications.entry(key.clone()).or_insert_with(new)

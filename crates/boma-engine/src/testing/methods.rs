@@ -14,6 +14,7 @@ use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use crate::observed::{DatabaseRecord, Life, Observed, PreDeployRun, ProcessState, SettingValue};
 use crate::platform::{
     ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
+    Workload,
 };
 
 impl Platform for SimulatedPlatform {
@@ -319,6 +320,7 @@ impl Platform for SimulatedPlatform {
         application: &ApplicationKey,
         deployment: &str,
         _program: &Program,
+        _workload: &Workload,
     ) -> Result<Option<Problem>, PlatformError> {
         self.may("run_pre_deploy", &application.name)?;
         self.effect(|state| {
@@ -343,7 +345,7 @@ impl Platform for SimulatedPlatform {
         &self,
         application: &ApplicationKey,
         deployment: &str,
-        _program: &Program,
+        _workload: &Workload,
     ) -> Result<ProcessState, PlatformError> {
         self.may("restart_application", &application.name)?;
         self.effect(|state| {
@@ -356,7 +358,7 @@ impl Platform for SimulatedPlatform {
             let known = known(state, application)?;
             let running = ProcessState::Running {
                 deployment: deployment.to_owned(),
-                pid,
+                pid: Some(pid),
                 since,
             };
             known.process = Some(running.clone());

@@ -339,6 +339,7 @@ impl SimulatedApplication {
             pre_deploy: self.pre_deploy.clone(),
             process: self.process.clone().unwrap_or(ProcessState::NotRunning),
             held: self.held,
+            conditions: Vec::new(),
         }
     }
 }

@@ -176,6 +176,58 @@ fn what_is_wrong_with_the_cluster_is_named() {
     ] {
         said(&error, code, text);
     }
+}
+
+#[test]
+fn what_keeps_an_application_from_running_is_named() {
+    let what = || "Deployment ns/web".to_owned();
+    let key = || ApplicationKey::new("a/b/c/d", "api");
+    let refused = Status::failure("conflict with kubectl", "").with_code(409);
+    for (error, code, text) in [
+        (
+            KubernetesError::WorkloadMissing { what: what() },
+            "workload-missing",
+            "there is no Deployment ns/web to attach to",
+        ),
+        (
+            KubernetesError::WorkloadTaken {
+                what: what(),
+                whose: "not Boma's".into(),
+            },
+            "workload-taken",
+            "Deployment ns/web is not Boma's",
+        ),
+        (
+            KubernetesError::WorkloadHeld {
+                what: what(),
+                source: Box::new(kube::Error::Api(Box::new(refused))),
+            },
+            "workload-held",
+            "give Deployment ns/web its environment: ApiError: conflict with kubectl",
+        ),
+        (
+            KubernetesError::JobGone {
+                namespace: "ns".into(),
+                name: "x".into(),
+            },
+            "pre-deploy-gone",
+            "Job ns/x was deleted before it ended",
+        ),
+        (
+            KubernetesError::NoEnvironment { key: key() },
+            "environment-missing",
+            "application a/b/c/d/api was given no environment yet",
+        ),
+    ] {
+        let problem = error.problem();
+        assert_eq!(problem.code.as_str(), code);
+        assert!(problem.to_string().starts_with(text), "{problem}");
+        assert!(!problem.hints.is_empty(), "{problem}");
+    }
+}
+
+#[test]
+fn an_unknown_instance_is_named() {
     let id = InstanceId(Uuid::from_u128(1));
     let unknown = KubernetesError::UnknownInstance { id };
     assert!(unknown.to_string().ends_with("is registered"));

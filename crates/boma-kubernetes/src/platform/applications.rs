@@ -1,9 +1,10 @@
 //! What applications are given.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
-use boma_engine::observed::{DeliveredEnvironment, ObservedApplication, ProcessState};
+use boma_engine::observed::{DeliveredEnvironment, ObservedApplication};
 use boma_engine::platform::{Binding, Environment};
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -14,10 +15,10 @@ use crate::desired::{Desired, secret_data};
 use crate::error::KubernetesError;
 use crate::kinds::Kind;
 use crate::names::{self, Part};
-use crate::records::ApplicationRow;
+use crate::records::{ApplicationRow, Variable};
 
 impl Inner {
-    fn application_place(&self, namespace: &str, key: &ApplicationKey) -> Desired {
+    pub(super) fn application_place(&self, namespace: &str, key: &ApplicationKey) -> Desired {
         self.record_place(namespace, names::application_record(key))
             .part(Part::Application)
             .label(names::APPLICATION, &*key.name)
@@ -41,6 +42,8 @@ impl Inner {
             kept.push(secret.name);
         }
         self.remove_bindings(&namespace, key, &kept).await?;
+        let variables = variables(environment);
+        let aliases = self.aliases(environment.bindings.iter().map(|one| &one.grant.database));
         let place = self.application_place(&namespace, key);
         let fingerprint = &environment.fingerprint;
         self.cluster
@@ -55,6 +58,8 @@ impl Inner {
                     serial: serial + u64::from(is_other),
                 });
                 row.bindings.clone_from(&bindings);
+                row.variables.clone_from(&variables);
+                row.aliases.clone_from(&aliases);
                 Ok(Change::Write(row, ()))
             })
             .await
@@ -67,6 +72,8 @@ impl Inner {
         let Some(namespace) = self.known_namespace(&key.project) else {
             return Ok(());
         };
+        self.stop(key).await?;
+        self.remove_jobs(&namespace, key, None).await?;
         self.remove_bindings(&namespace, key, &[]).await?;
         let place = self.application_place(&namespace, key);
         self.cluster
@@ -74,6 +81,21 @@ impl Inner {
                 Ok(Change::Remove(()))
             })
             .await
+    }
+
+    /// The names of databases in applications that Boma runs, and the addresses of their Services.
+    fn aliases<'d>(
+        &self,
+        databases: impl Iterator<Item = &'d DatabaseKey>,
+    ) -> BTreeMap<String, IpAddr> {
+        let found = databases.filter_map(|database| {
+            let namespace = self.known_namespace(&database.project)?;
+            let name = names::service(database);
+            let service = self.cluster.get(Kind::Service, &namespace, &name)?;
+            let address = service.data.pointer("/spec/clusterIP")?.as_str()?;
+            Some((names::internal(database), address.parse().ok()?))
+        });
+        found.collect()
     }
 
     /// Removes the Secrets of grants that the application does not have any more.
@@ -102,15 +124,17 @@ impl Inner {
         namespace: &str,
         row: ApplicationRow,
     ) -> ObservedApplication {
-        let is_whole = row
-            .bindings
-            .iter()
-            .all(|(database, digest)| self.holds_binding(namespace, &row.key, database, digest));
+        let is_whole =
+            row.bindings.iter().all(|(database, digest)| {
+                self.holds_binding(namespace, &row.key, database, digest)
+            }) && self.aliases(row.bindings.keys()) == row.aliases;
+        let (process, conditions) = self.process_of(namespace, &row);
         ObservedApplication {
             delivered: row.delivered.filter(|_| is_whole),
             pre_deploy: row.pre_deploy,
-            process: ProcessState::NotRunning,
+            process,
             held: row.held,
+            conditions,
         }
     }
 
@@ -129,6 +153,20 @@ impl Inner {
         let found = self.cluster.get(Kind::Secret, namespace, &name);
         found.is_some_and(|found| data_digest(&found.data) == digest)
     }
+}
+
+/// The variables of what runs, each of a grant out of the grant's Secret.
+fn variables(environment: &Environment) -> BTreeMap<String, Variable> {
+    let plain = environment.plain.iter();
+    let plain = plain.map(|(name, text)| (name.clone(), Variable::Text(text.clone())));
+    let bound = environment.bindings.iter().map(|binding| {
+        let variable = Variable::Secret {
+            name: names::binding(&binding.grant),
+            key: binding.env_var.clone(),
+        };
+        (binding.env_var.clone(), variable)
+    });
+    plain.chain(bound).collect()
 }
 
 fn data_digest(object: &Value) -> String {

@@ -130,7 +130,7 @@ async fn it_runs_with_its_environment_and_is_found_again() {
         .restart(&scene.key, "d1", &program)
         .await
         .unwrap();
-    let ProcessState::Running { pid, .. } = started else {
+    let ProcessState::Running { pid: Some(pid), .. } = started else {
         panic!("{started:?}")
     };
     scene.logged("app.log", "hello postgresql://").await;

@@ -145,6 +145,7 @@ impl LocalPlatform {
                 pre_deploy: row.pre_deploy,
                 process,
                 held: row.held,
+                conditions: Vec::new(),
             };
             found.insert(row.key, seen);
         }

@@ -29,6 +29,11 @@ fn given(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: see `make test-kubernetes`"))
 }
 
+/// An image that the nodes have.
+pub(crate) fn postgres_image() -> Result<String> {
+    given("BOMA_TEST_KUBERNETES_POSTGRES")
+}
+
 impl Cluster {
     /// Nothing is on the cluster yet.
     pub(crate) fn new() -> Result<Self> {
@@ -58,7 +63,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.scratch.path().join(name)
     }
 

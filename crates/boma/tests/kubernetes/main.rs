@@ -5,6 +5,7 @@
 //! BOMA_TEST_KUBERNETES_POSTGRES, one of PostgreSQL 15; a default StorageClass; `kubectl`. Nodes
 //! must have the images, or be able to pull them.
 
+mod applications;
 mod cluster;
 mod killed;
 mod life;

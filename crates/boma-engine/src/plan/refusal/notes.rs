@@ -3,7 +3,7 @@
 
 use boma_problem::{Class, Problem};
 
-use crate::catalog::{Application, Database, RunsAs};
+use crate::catalog::{Application, Database};
 use crate::observed::Observed;
 use crate::plan::words::{Bytes, Cpu};
 
@@ -35,7 +35,7 @@ impl<'a> Notes<'a> {
 
     /// Notes what is worth a warning about an application.
     pub(in crate::plan) fn application(&mut self, want: &'a Application) {
-        if want.has_pre_deploy && want.source == RunsAs::Elsewhere {
+        if want.has_pre_deploy && want.commands.run.is_none() {
             self.pre_deploy.push(want);
         }
     }
@@ -77,7 +77,7 @@ impl<'a> Notes<'a> {
             problems.push(
                 warning("pre-deploy-without-source", message)
                     .at(first.place("spec.preDeploy"))
-                    .hint("Give it a `source.command`, or run it yourself: `boma run`."),
+                    .hint("Give it a `source`, or run it yourself: `boma run`."),
             );
         }
         problems

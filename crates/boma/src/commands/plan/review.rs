@@ -142,7 +142,16 @@ fn capabilities(platform: PlatformName) -> Capabilities {
                 Feature::Replace,
             ],
         ),
-        PlatformName::Kubernetes => ("on Kubernetes", vec![Feature::Backups, Feature::Restore]),
+        PlatformName::Kubernetes => (
+            "on Kubernetes",
+            vec![
+                Feature::Images,
+                Feature::Workloads,
+                Feature::Replicas,
+                Feature::Backups,
+                Feature::Restore,
+            ],
+        ),
     };
     Capabilities {
         platform: platform.to_owned(),
