@@ -33,7 +33,7 @@ struct Bench {
     run: fn(&Path, Effort) -> Result<String>,
 }
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     Bench {
         name: "create",
         run: create::run,
@@ -49,6 +49,10 @@ const BENCHES: [Bench; 7] = [
     Bench {
         name: "backup",
         run: backup::run,
+    },
+    Bench {
+        name: "backup-growth",
+        run: backup::growth::run,
     },
     Bench {
         name: "wal",

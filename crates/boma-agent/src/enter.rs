@@ -67,6 +67,20 @@ impl IntoProblem for EnterError {
     }
 }
 
+/// Keeps memory that is free from being kept: each thread of a backup or a restore would have an arena
+/// of its own, and 16 of them hold 300 MiB of buffers after a restore of 700 MB. Two hold 30.
+pub fn share_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        #[expect(unsafe_code, reason = "there is no other way to tell the C library")]
+        // SAFETY: it sets a number of the allocator, and no other thread runs yet.
+        let taken = unsafe { nix::libc::mallopt(nix::libc::M_ARENA_MAX, 2) };
+        if taken == 0 {
+            tracing::debug!("the allocator takes no number of arenas");
+        }
+    }
+}
+
 /// Joins cgroups: this process and everything it starts. Needs the right to write there.
 pub fn join_cgroups(paths: &[PathBuf]) -> Result<(), EnterError> {
     for path in paths {

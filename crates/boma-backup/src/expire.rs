@@ -208,4 +208,4 @@ pub async fn delete(
 #[cfg(test)]
 mod lies;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,6 +17,7 @@ pub mod expire;
 pub mod find;
 pub mod format;
 pub mod frames;
+pub mod holdings;
 pub mod known;
 pub mod meter;
 pub mod owner;

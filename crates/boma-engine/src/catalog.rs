@@ -20,8 +20,8 @@ use boma_problem::{IntoProblem, Problem};
 pub use problem::{CatalogError, SubjectKind};
 pub(crate) use resolve::refused_parameters;
 pub use resolved::{
-    Application, BackupPolicy, Commands, Database, Grant, Grantee, RestoreFrom, RunsAs, Subject,
-    Variables,
+    Application, BackupPolicy, Commands, Database, Grant, Grantee, PutAway, RestoreFrom, RunsAs,
+    Subject, Variables,
 };
 
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};

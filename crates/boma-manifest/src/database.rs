@@ -8,6 +8,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::metadata::{DatabaseId, Metadata, ProjectIdentity};
 use crate::names::{
@@ -220,6 +221,13 @@ pub struct Bootstrap {
 pub struct Restore {
     /// The database whose backups to restore: a name, or `project/name`.
     pub database: DatabaseReference,
+    /// The id under which its backups are, where the database itself is gone. Left out: that of
+    /// the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Uuid>,
+    /// The repository that they are in, with `instance` only. Left out: `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RepositoryName>,
     /// The moment to restore. Left out: the newest.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub target: Option<RestoreTarget>,

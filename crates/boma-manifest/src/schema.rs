@@ -119,6 +119,11 @@ pub(crate) fn moment(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
 
+/// The id of an instance.
+pub(crate) fn instance(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "uuid" })
+}
+
 /// An environment: texts, or secrets by name.
 pub(crate) fn environment(generator: &mut SchemaGenerator) -> Schema {
     let secret = generator.subschema_for::<SecretName>();

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
 use crate::database::Restore;
+use crate::names::RepositoryName;
 use crate::reference::DatabaseReference;
 
 /// Longest name of a restore point; PostgreSQL takes 63 bytes.
@@ -75,6 +76,12 @@ impl Serialize for LogPosition {
 struct RestoreFields {
     /// The database whose backups to restore: a name, or `project/name`.
     database: DatabaseReference,
+    /// The id under which its backups are, where the database itself is gone: `boma backup list
+    /// --repository NAME` shows it.
+    #[schemars(schema_with = "crate::schema::instance")]
+    instance: Option<String>,
+    /// The repository that they are in, with `instance` only. Left out: `default`.
+    repository: Option<RepositoryName>,
     /// The moment to restore, RFC 3339 with a zone: `2026-11-21T09:30:00Z`. Without any target:
     /// the newest.
     #[schemars(schema_with = "crate::schema::moment")]

@@ -400,6 +400,10 @@ pub(crate) enum BackupCommand {
     Verify(BackupArgs),
     /// Prove the newest backup: restore it beside the database, check it, and let it go
     Drill(BackupArgs),
+    /// List whose backups lie in a repository, also of databases that are gone
+    Repository(RepositoryArgs),
+    /// Delete all backups of a database that is gone
+    Forget(ForgetBackupsArgs),
     /// Print the key of a repository, or take one in; without it nothing in it can be read
     Key(KeyArgs),
 }
@@ -445,6 +449,30 @@ pub(crate) struct DeleteBackupArgs {
     pub(crate) yes: bool,
 }
 
+/// Arguments of `backup repository`.
+#[derive(Debug, Args)]
+pub(crate) struct RepositoryArgs {
+    /// Name of the repository
+    #[arg(default_value = "default")]
+    pub(crate) repository: String,
+    /// How to print
+    #[arg(long, short, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) output: ListFormat,
+}
+
+/// Arguments of `backup forget`.
+#[derive(Debug, Args)]
+pub(crate) struct ForgetBackupsArgs {
+    /// Id of the instance; `backup repository` shows it
+    pub(crate) instance: uuid::Uuid,
+    /// Name of the repository
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) repository: String,
+    /// The database's name, in place of being asked for it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+}
+
 /// Arguments of `backup key`.
 #[derive(Debug, Args)]
 pub(crate) struct KeyArgs {
@@ -454,6 +482,9 @@ pub(crate) struct KeyArgs {
     /// Take the key from standard input, for a repository that another installation made
     #[arg(long)]
     pub(crate) import: bool,
+    /// Make another key for what is written from now on; what is there is read with the former one
+    #[arg(long, conflicts_with = "import")]
+    pub(crate) renew: bool,
 }
 
 /// Arguments of `restore`.
@@ -477,6 +508,17 @@ pub(crate) struct RestoreArgs {
     /// The database's name again, in place of being asked for it before something is destroyed
     #[arg(long, value_name = "NAME", requires = "forget_old")]
     pub(crate) confirm: Option<String>,
+    /// The id under which its backups are, where the database is gone; `backup repository` shows it
+    #[arg(long, value_name = "ID", requires = "new")]
+    pub(crate) instance: Option<uuid::Uuid>,
+    /// The repository that they are in
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "default",
+        requires = "instance"
+    )]
+    pub(crate) repository: String,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
 }

@@ -1,6 +1,8 @@
 //! Base backups and restores beside pgBackRest and `pg_basebackup`: one database, one run, the same
 //! compression, two processes or threads each.
 
+pub(super) mod growth;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use super::scratch::Scratch;
 
 /// Rows that make about 2 GB with their two indexes: text that compresses as real text does (md5
 /// sums, 2.5 to 1), random keys, numbers, times.
-const ROWS: u32 = 8_800_000;
+const ROWS: u32 = 10_500_000;
 const QUICK_ROWS: u32 = 1_500_000;
 
 /// Each of these is one whole backup of 2 GB, three times over.
@@ -128,7 +130,7 @@ impl Contest<'_> {
         said(command.args(arguments))
     }
 
-    fn boma(&self, round: usize, row: &mut Row) -> Result<()> {
+    fn boma_backup(&self, round: usize, row: &mut Row) -> Result<()> {
         let repository = text(&self.place(&format!("boma-{round}")))?;
         let (data, sockets, port) = self.server.coordinates()?;
         let arguments = ["backup", &data, &sockets, &port, &repository];
@@ -136,6 +138,12 @@ impl Contest<'_> {
         row.memory_kib = row.memory_kib.max(number(&said, "memory ")?);
         row.bytes = number(&said, "stored ")?;
         row.data_bytes = number(&said, "data ")?;
+        Ok(())
+    }
+
+    fn boma(&self, round: usize, row: &mut Row) -> Result<()> {
+        self.boma_backup(round, row)?;
+        let repository = text(&self.place(&format!("boma-{round}")))?;
         let new = text(&self.place(&format!("boma-restored-{round}")))?;
         row.restore
             .turn(|| self.example(&["restore", &repository, &new]))?;
@@ -205,7 +213,7 @@ impl Contest<'_> {
                 .args([
                     "-h", &sockets, "-p", &port, "-D", &place, "-Ft", "-X", "none",
                 ])
-                .args(["--checkpoint=fast", "--no-manifest"])
+                .arg("--checkpoint=fast")
                 .arg("--compress=server-zstd:level=3,workers=2");
             said(&mut command)
         })?;

@@ -76,7 +76,8 @@ pub(super) async fn restore(
         tracing::warn!(problem = %warning, "restored, with a warning");
     }
     let recovery = Recovery {
-        database: origin.database.clone(),
+        // As it was called then; whoever wrote the manifest may know it by another name.
+        database: manifest.server.database.clone(),
         target: origin.target.clone(),
         timeline: choice.timeline,
         released: false,

@@ -29,7 +29,7 @@ pub(super) fn policy() -> (Policy, Timestamp) {
 }
 
 /// Two chains, a day between backups, a segment for each and one behind it; remains of an attempt.
-pub(super) async fn seven_days() -> (Fixture, Vec<Manifest>) {
+pub(crate) async fn seven_days() -> (Fixture, Vec<Manifest>) {
     let fixture = Fixture::new().await;
     let mut made: Vec<Manifest> = Vec::new();
     for day in 0..7 {

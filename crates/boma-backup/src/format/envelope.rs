@@ -196,14 +196,14 @@ impl Envelope {
         }
         let mut found = KeyId([0; 8]);
         found.0.copy_from_slice(&header[8..16]);
-        if found != key.id() {
+        let Some(sealed_under) = key.with_id(found) else {
             return Err(EnvelopeError::OtherKey {
                 found,
                 given: key.id(),
             });
-        }
+        };
         Ok(Self {
-            key: object_key(key, name, &header[16..]),
+            key: object_key(&sealed_under, name, &header[16..]),
             header,
         })
     }

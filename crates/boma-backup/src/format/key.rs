@@ -1,4 +1,4 @@
-//! The key of a repository.
+//! The key of a repository, and those that it had before.
 
 use std::fmt;
 
@@ -16,10 +16,16 @@ const PREFIX: &str = "boma-key-1-";
 /// Hexadecimal digits of the check sum in an exported key: a slip of the pen is found.
 const CHECK_DIGITS: usize = 8;
 
-/// The key of one repository: 256 bits. Everything in it is sealed under keys derived from this
-/// one, so that whoever holds it can read the repository without any installation of Boma.
+/// The key of one repository: 256 bits. What is written is sealed under keys derived from this one,
+/// so that whoever holds it can read the repository without any installation of Boma.
+///
+/// One that was renewed holds the former ones too: what was written under them opens still.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RepositoryKey([u8; KEY_BYTES]);
+pub struct RepositoryKey {
+    bytes: [u8; KEY_BYTES],
+    /// Newest first.
+    former: Vec<[u8; KEY_BYTES]>,
+}
 
 impl fmt::Debug for RepositoryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,15 +57,43 @@ pub enum ParseKeyError {
 impl RepositoryKey {
     /// Takes 256 random bits from the operating system.
     pub fn new(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(bytes)
+        Self {
+            bytes,
+            former: Vec::new(),
+        }
     }
 
-    /// Reads an exported key.
+    /// Another key for what is written from now on; this one opens what it has sealed.
+    #[must_use]
+    pub fn renewed(&self, bytes: [u8; KEY_BYTES]) -> Self {
+        let former = std::iter::once(self.bytes).chain(self.former.iter().copied());
+        Self {
+            bytes,
+            former: former.collect(),
+        }
+    }
+
+    /// The one of them that has this id, alone.
+    pub fn with_id(&self, id: KeyId) -> Option<Self> {
+        self.each().find(|key| key.id() == id)
+    }
+
+    /// Each by itself, the one that seals first.
+    pub fn each(&self) -> impl Iterator<Item = Self> + '_ {
+        let all = std::iter::once(&self.bytes).chain(&self.former);
+        all.copied().map(Self::new)
+    }
+
+    /// Reads an exported key: one, or several with space between, the one that seals first.
     pub fn parse(text: &str) -> Result<Self, ParseKeyError> {
-        let digits = text
-            .trim()
-            .strip_prefix(PREFIX)
-            .ok_or(ParseKeyError::NotAKey)?;
+        let mut keys = text.split_whitespace().map(Self::parse_one);
+        let bytes = keys.next().ok_or(ParseKeyError::NotAKey)??;
+        let former = keys.collect::<Result<_, _>>()?;
+        Ok(Self { bytes, former })
+    }
+
+    fn parse_one(text: &str) -> Result<[u8; KEY_BYTES], ParseKeyError> {
+        let digits = text.strip_prefix(PREFIX).ok_or(ParseKeyError::NotAKey)?;
         let (key, check) = digits
             .split_at_checked(KEY_BYTES * 2)
             .ok_or(ParseKeyError::NotAKey)?;
@@ -67,20 +101,21 @@ impl RepositoryKey {
             return Err(ParseKeyError::NotAKey);
         }
         let bytes = hex::decode(key).ok_or(ParseKeyError::NotAKey)?;
-        let key = Self(bytes);
-        if key.check() == check.to_ascii_lowercase() {
-            Ok(key)
+        if check_of(&bytes) == check.to_ascii_lowercase() {
+            Ok(bytes)
         } else {
             Err(ParseKeyError::WrongCheck)
         }
     }
 
-    /// The form in which a person keeps it.
+    /// The form in which a person keeps it: a line for each, the one that seals first.
     pub fn export(&self) -> Secret<String> {
-        Secret::new(format!("{PREFIX}{}{}", hex::encode(&self.0), self.check()))
+        let all = std::iter::once(&self.bytes).chain(&self.former);
+        let lines = all.map(|key| format!("{PREFIX}{}{}", hex::encode(key), check_of(key)));
+        Secret::new(lines.collect::<Vec<_>>().join("\n"))
     }
 
-    /// Which key it is.
+    /// Which key it is that seals.
     pub fn id(&self) -> KeyId {
         let mut id = [0; 8];
         self.derive(&[], b"id", &mut id);
@@ -105,16 +140,16 @@ impl RepositoryKey {
         }
         let info = [b"boma-repository-1\0".as_slice(), info];
         hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
-            .extract(&self.0)
+            .extract(&self.bytes)
             .expand(&info, Length(out.len()))
             .and_then(|material| material.fill(out))
             .expect("should be: HKDF-SHA256 gives up to 8160 bytes, and 32 at most are asked for");
     }
+}
 
-    fn check(&self) -> String {
-        let sum = digest::digest(&digest::SHA256, &self.0);
-        hex::encode(&sum.as_ref()[..CHECK_DIGITS / 2])
-    }
+fn check_of(key: &[u8; KEY_BYTES]) -> String {
+    let sum = digest::digest(&digest::SHA256, key);
+    hex::encode(&sum.as_ref()[..CHECK_DIGITS / 2])
 }
 
 #[cfg(test)]
@@ -127,6 +162,21 @@ mod tests {
         let text = key.export().expose().clone();
         assert_eq!(RepositoryKey::parse(&format!(" {text}\n")).unwrap(), key);
         assert_eq!(text.len(), PREFIX.len() + 72);
+    }
+
+    #[test]
+    fn one_that_was_renewed_holds_the_former_ones() {
+        let first = RepositoryKey::new([7; KEY_BYTES]);
+        let third = first.renewed([8; KEY_BYTES]).renewed([9; KEY_BYTES]);
+        let text = third.export().expose().clone();
+        assert_eq!(text.lines().count(), 3);
+        assert_eq!(RepositoryKey::parse(&text).unwrap(), third);
+        assert_eq!(third.id(), RepositoryKey::new([9; KEY_BYTES]).id());
+        assert_eq!(third.with_id(first.id()), Some(first.clone()));
+        assert_eq!(first.with_id(third.id()), None);
+        // A key among them that was written wrong is not left out.
+        let wrong = text.replacen(&text[20..21], "!", 1);
+        assert_eq!(RepositoryKey::parse(&wrong), Err(ParseKeyError::NotAKey));
     }
 
     #[test]

@@ -90,7 +90,11 @@ pub(super) async fn is_there(
     key: &RepositoryKey,
 ) -> Result<bool, StoreError> {
     let found = bytes(store).await?;
-    Ok(found.is_some_and(|found| found == Marker::new(id, key).render()))
+    // It stays signed with the key under which the repository was made.
+    Ok(found.is_some_and(|found| {
+        key.each()
+            .any(|key| found == Marker::new(id, &key).render())
+    }))
 }
 
 async fn bytes(store: &dyn ObjectStore) -> Result<Option<Bytes>, StoreError> {
@@ -123,13 +127,13 @@ pub(super) async fn read(
     let found = parse_id(&marker.key_id).ok_or_else(|| OpenError::NotOurs {
         name: REPOSITORY.into(),
     })?;
-    if found != key.id() {
+    let Some(signed_with) = key.with_id(found) else {
         return Err(OpenError::OtherKey {
             found,
             given: key.id(),
         });
-    }
-    if bytes == Marker::new(marker.id, key).render() {
+    };
+    if bytes == Marker::new(marker.id, &signed_with).render() {
         Ok(Some(marker.id))
     } else {
         Err(OpenError::Changed {

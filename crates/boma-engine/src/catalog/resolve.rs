@@ -6,20 +6,24 @@ use std::sync::Arc;
 use boma_instance::backup::{BackupSpec, RecoveryTarget};
 use boma_instance::settings::{self, ServerParameters};
 use boma_instance::wal::{Lsn, Timeline};
-use boma_instance::{Access, MajorVersion, Resources, names};
+use boma_instance::{Access, InstanceId, MajorVersion, Resources, names};
 use boma_manifest::{
     ApplicationId, ApplicationSpec, Command, DatabaseGrant, DatabaseId, EnvValue, Origin,
-    ProjectIdentity, ResolvedBackup, ResolvedDatabase, RestoreTarget, Source, Version,
-    WorkloadKind, WorkloadReference,
+    ProjectIdentity, RepositoryName, ResolvedBackup, ResolvedDatabase, RestoreTarget, Source,
+    Version, WorkloadKind, WorkloadReference,
 };
 use boma_problem::{IntoProblem, Problem};
 
 use super::{
-    Application, BackupPolicy, Basis, Commands, Database, Grant, RestoreFrom, RunsAs, Variables,
+    Application, BackupPolicy, Basis, Commands, Database, Grant, PutAway, RestoreFrom, RunsAs,
+    Variables,
 };
 use crate::fingerprint::Digests;
 use crate::keys::{ApplicationKey, DatabaseKey};
 use crate::platform::{AttachedKind, Program, Workload};
+
+/// The repository of a manifest that names none.
+const DEFAULT_REPOSITORY: &str = "default";
 
 /// Variable that tells a program the port it should listen on.
 const PORT: &str = "PORT";
@@ -109,6 +113,14 @@ impl Resolver {
             deletion_protection: resolved.deletion_protection,
             restore: resolved.restore.as_ref().map(|restore| RestoreFrom {
                 database: self.database_key(&restore.database.resolve(&manifest.metadata.project)),
+                put_away: restore.instance.map(|instance| PutAway {
+                    instance: InstanceId(instance),
+                    repository: restore
+                        .repository
+                        .as_ref()
+                        .map_or(DEFAULT_REPOSITORY, RepositoryName::as_str)
+                        .to_owned(),
+                }),
                 target: target(restore.target.as_ref()),
                 timeline: restore.timeline.map(Timeline),
             }),

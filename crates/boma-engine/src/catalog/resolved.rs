@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boma_instance::backup::{BackupSpec, RecoveryTarget};
 use boma_instance::wal::Timeline;
-use boma_instance::{Access, MajorVersion, Resources};
+use boma_instance::{Access, InstanceId, MajorVersion, Resources};
 use boma_problem::Place;
 
 use crate::fingerprint::Digests;
@@ -66,10 +66,21 @@ pub struct BackupPolicy {
 pub struct RestoreFrom {
     /// Whose backups.
     pub database: DatabaseKey,
+    /// Where they are, when the manifest says so and the database itself may be gone.
+    pub put_away: Option<PutAway>,
     /// The moment.
     pub target: RecoveryTarget,
     /// The line of history that the moment is on; none: the newest.
     pub timeline: Option<Timeline>,
+}
+
+/// Backups that stayed when their database went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutAway {
+    /// Whose they are.
+    pub instance: InstanceId,
+    /// The repository that they are in.
+    pub repository: String,
 }
 
 /// An application as it should be.

@@ -387,6 +387,15 @@ fn origin(want: &Database, seen: Option<&ObservedDatabase>, world: &Observed) ->
         return spec.origin.clone();
     }
     let restore = want.restore.as_ref()?;
+    if let Some(put_away) = &restore.put_away {
+        return Some(Origin {
+            repository: put_away.repository.clone(),
+            instance: put_away.instance,
+            database: restore.database.name.to_string(),
+            target: restore.target.clone(),
+            timeline: restore.timeline,
+        });
+    }
     let source = world.databases.get(&restore.database)?;
     let spec = source.spec.as_ref()?;
     Some(Origin {

@@ -75,7 +75,7 @@ fn with_named(mut capabilities: Capabilities, catalogs: [&Catalog; 2]) -> Capabi
 fn add_sources(seen: &mut Observed, base: &Catalog, head: &Catalog) {
     let newest = seen.capabilities.servers.iter().map(|one| one.major).max();
     for want in head.databases() {
-        let Some(restore) = &want.restore else {
+        let Some(restore) = want.restore.as_ref().filter(|one| one.put_away.is_none()) else {
             continue;
         };
         let source = &restore.database;

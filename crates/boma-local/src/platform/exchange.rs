@@ -86,11 +86,18 @@ impl LocalPlatform {
                 until: Timestamp::MAX,
             },
         };
-        self.inner
+        let exchanged = self
+            .inner
             .store
-            .write(move |state| state.exchange(&exchange))
-            .await
-            .map_err(boxed)?;
+            .write(move |state| state.exchange(&exchange));
+        if !exchanged.await.map_err(boxed)? {
+            let row = self.row_of(key).await?;
+            return Err(boxed(NotPossible::OtherId {
+                key: key.clone(),
+                id,
+                given: row.id,
+            }));
+        }
         super::purge::crash_point("exchanged");
         self.inner.registry.wake();
         Ok(())

@@ -33,6 +33,7 @@ impl LocalPlatform {
         self.finish_purges().await?;
         self.repair_names().await?;
         self.revive_agents().await?;
+        self.hand_keys_over().await?;
         Ok(Pass { _held: held })
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use boma_engine::keys::DatabaseKey;
+use boma_engine::observed::Life;
 use boma_engine::platform::PlatformError;
 use boma_instance::api::Reported;
 use boma_instance::backup::{
@@ -37,6 +38,12 @@ pub(super) enum RepositoryRefusal {
         /// Its name.
         name: String,
     },
+    /// Somebody else has renewed it in the same moment.
+    #[error("the key of the repository {name:?} was changed meanwhile")]
+    Changed {
+        /// Its name.
+        name: String,
+    },
     /// It was never used.
     #[error("the repository {name:?} has no key yet")]
     NoKey {
@@ -57,6 +64,10 @@ impl IntoProblem for RepositoryRefusal {
                     "What is in it can be read with that key only. Give the repository that \
                      belongs to the imported key another name in `config.toml`.",
                 ),
+            Self::Changed { .. } => {
+                Problem::from_error(Class::User, "repository-key-changed", self)
+                    .hint("Nothing was done. `boma backup key` prints the key as it is now.")
+            }
             Self::NoKey { .. } => Problem::from_error(Class::User, "repository-without-key", self)
                 .hint("It gets one when the first database is backed up into it."),
         }
@@ -136,6 +147,58 @@ impl LocalPlatform {
             return Ok(());
         }
         Err(boxed(RepositoryRefusal::OtherKey { name: name.into() }))
+    }
+
+    /// Puts a key that holds the former one in its place, and hands it over to all agents. Killed in
+    /// between, agents go on with the former one, and the next pass hands the new one over.
+    pub async fn renew_key(
+        &self,
+        name: &str,
+        former: &Secret<String>,
+        key: Secret<String>,
+    ) -> Result<(), PlatformError> {
+        let (row, former) = (name.to_owned(), former.clone());
+        let write = self
+            .inner
+            .store
+            .write(move |state| state.renew_repository_key(&row, &former, &key));
+        if !write.await.map_err(boxed)? {
+            return Err(boxed(RepositoryRefusal::Changed { name: name.into() }));
+        }
+        super::purge::crash_point("key-renewed");
+        self.hand_keys_over().await
+    }
+
+    /// Tells agents the keys that there are, where one was renewed and not all have it. One that
+    /// cannot be told writes under the former key, which opens still, and is told by a later pass.
+    pub(super) async fn hand_keys_over(&self) -> Result<(), PlatformError> {
+        let store = &self.inner.store;
+        let is_due = store.read(|state| state.keys_to_hand_over()).await;
+        if !is_due.map_err(boxed)? {
+            return Ok(());
+        }
+        let rows = store.read(|state| state.databases()).await.map_err(boxed)?;
+        let mut all = true;
+        for row in rows {
+            let Some(spec) = row
+                .spec
+                .filter(|_| row.life == Life::Active && !row.purging)
+            else {
+                continue;
+            };
+            if spec.backup.is_none() && spec.origin.is_none() {
+                continue;
+            }
+            if let Err(problem) = self.put(&row.key, &spec).await {
+                tracing::warn!(database = %row.key, %problem, "has a former key of its repository");
+                all = false;
+            }
+        }
+        if all {
+            let noted = store.write(|state| state.keys_handed_over()).await;
+            noted.map_err(boxed)?;
+        }
+        Ok(())
     }
 
     /// Takes a base backup of a database, and returns when it is whole.
@@ -218,6 +281,11 @@ mod tests {
                 RepositoryRefusal::OtherKey { name: name() },
                 "the repository \"offsite\" has another key already",
                 "What is in it can be read with that key only.",
+            ),
+            (
+                RepositoryRefusal::Changed { name: name() },
+                "the key of the repository \"offsite\" was changed meanwhile",
+                "Nothing was done.",
             ),
             (
                 RepositoryRefusal::NoKey { name: name() },

@@ -73,12 +73,18 @@ impl Access<'_> {
 
     /// Lets two instances change places: ids and specs go to the other name, addresses and names
     /// of the network stay with the name. All of it is one transaction; killed anywhere in it,
-    /// nothing has changed.
-    pub(crate) fn exchange(&self, exchange: &Exchange) -> Result<(), StoreError> {
+    /// nothing has changed. Tells whether it was done, now or before: two processes may want the
+    /// same, and swapping twice would seal each spec under the other's id.
+    pub(crate) fn exchange(&self, exchange: &Exchange) -> Result<bool, StoreError> {
         let doing = "let two instances change places";
         let ((key, new), (beside, former)) = (&exchange.gets, &exchange.kept);
-        let placed = self.database(key)?.and_then(|row| row.placement);
-        let other_placed = self.database(beside)?.and_then(|row| row.placement);
+        let (Some(row), Some(other)) = (self.database(key)?, self.database(beside)?) else {
+            return Ok(false);
+        };
+        if (row.id, other.id) != (*former, *new) {
+            return Ok((row.id, other.id) == (*new, *former));
+        }
+        let (placed, other_placed) = (row.placement, other.placement);
         let (spec, other_spec) = (self.sealed_spec(key)?, self.sealed_spec(beside)?);
         // Addresses and certificates refer to ids, which are all there again at the end.
         self.db
@@ -111,7 +117,8 @@ impl Access<'_> {
         }
         self.set_life(*new, &Life::Active)?;
         self.set_life(*former, &exchange.life)?;
-        self.give_up_replacement(key).map(drop)
+        self.give_up_replacement(key)?;
+        Ok(true)
     }
 
     fn sealed_spec(&self, key: &DatabaseKey) -> Result<Option<Vec<u8>>, StoreError> {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
+
 use crate::database::{
     AccessSpec, AllowedProject, BackupConfig, Bootstrap, DatabaseSpec, Restore, StorageSpec,
     Version,
@@ -198,8 +200,18 @@ impl Decode for Restore {
             ),
         ];
         let timeline = fields.with("timeline", |timeline| timeline.number(&limits::TIMELINE));
+        let instance = fields.with("instance", instance);
+        let repository = fields.optional("repository");
         fields.finish();
+        if repository.is_some() && instance.is_none() {
+            let message = "`repository` stands beside `instance` only";
+            input.report(error(Code::ConflictingFields, message).hint(
+                "Take it away: the backups of a database that is there are where it is backed up to.",
+            ));
+        }
         Some(Self {
+            instance,
+            repository,
             target: one_target(input, targets),
             database: database?,
             timeline,
@@ -244,6 +256,20 @@ fn restore_point(value: Input<'_>) -> Option<String> {
         return None;
     }
     Some(text)
+}
+
+/// The id of an instance.
+fn instance(value: Input<'_>) -> Option<Uuid> {
+    let text = setting_text(value)?;
+    let id = Uuid::parse_str(&text);
+    if id.is_err() {
+        let message = format!("`{}` is not an id: {}", value.path(), quote(&text));
+        value.report(
+            error(Code::InvalidText, message)
+                .hint("`boma backup list --repository NAME` shows the ids."),
+        );
+    }
+    id.ok()
 }
 
 fn label(value: Input<'_>) -> Option<String> {

@@ -135,14 +135,15 @@ fn bootstrap() -> impl Strategy<Value = Bootstrap> {
         like("[ -~]{1,63}").prop_map(RestoreTarget::Point),
         like("[0-9]{8}T[0-9]{6}Z-full").prop_map(RestoreTarget::Backup),
     ];
-    let restore =
-        (reference(), of(target), of(1..=u32::MAX)).prop_map(|(database, target, timeline)| {
-            Restore {
-                database,
-                target,
-                timeline,
-            }
-        });
+    let restore = (reference(), of(target), of(1..=u32::MAX), of(any::<u128>())).prop_map(
+        |(database, target, timeline, instance)| Restore {
+            database,
+            instance: instance.map(uuid::Uuid::from_u128),
+            repository: instance.map(|_| "default".parse().unwrap()),
+            target,
+            timeline,
+        },
+    );
     of(restore).prop_map(|restore| Bootstrap { restore })
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn run(args: AgentArgs) -> Result {
 }
 
 fn serve(config: AgentConfig) -> Result {
+    enter::share_memory();
     // One thread: an agent that waits should cost next to nothing.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -2,6 +2,7 @@
 
 mod key;
 mod one;
+mod repository;
 mod verify;
 
 use std::time::Duration;
@@ -14,18 +15,27 @@ use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::{BackupCommand, BackupListArgs, Global, ListFormat};
+use crate::cli::{BackupCommand, BackupListArgs, Global, KeyArgs, ListFormat};
 use crate::session::{Need, Session, find_database};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
 use crate::words::{bytes, progress, second, second_from};
+
+pub(crate) use self::repository::open;
 
 /// How long to leave an agent alone that does not say how far it is.
 const ASKED: Duration = Duration::from_secs(1);
 
 /// Runs one of its commands.
 pub(crate) async fn run(command: &BackupCommand, global: &Global, terminal: Terminal) -> Result {
-    let session = Session::open(global, Need::NoBuilds).await?;
+    // A new key is handed over to agents, which are started where they do not run.
+    let changes_key = |args: &KeyArgs| args.renew || args.import;
+    let need = if matches!(command, BackupCommand::Key(args) if changes_key(args)) {
+        Need::Builds
+    } else {
+        Need::NoBuilds
+    };
+    let session = Session::open(global, need).await?;
     match command {
         BackupCommand::Create(args) => create(&session, &args.database, terminal).await,
         BackupCommand::List(args) => list(&session, args, terminal).await,
@@ -33,6 +43,8 @@ pub(crate) async fn run(command: &BackupCommand, global: &Global, terminal: Term
         BackupCommand::Delete(args) => one::delete(&session, args, terminal).await,
         BackupCommand::Verify(args) => verify::verify(&session, &args.database, terminal).await,
         BackupCommand::Drill(args) => drill(&session, &args.database, terminal).await,
+        BackupCommand::Repository(args) => repository::list(&session, args, terminal).await,
+        BackupCommand::Forget(args) => repository::forget(&session, args, terminal).await,
         BackupCommand::Key(args) => key::key(&session, args, terminal).await,
     }
 }

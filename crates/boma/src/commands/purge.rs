@@ -3,16 +3,20 @@
 use std::io::{BufRead, IsTerminal};
 use std::time::Duration;
 
+use boma_backup::holdings::holding;
+use boma_backup::wal::backlog;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{Life, Observed};
 use boma_engine::platform::{AuditEntry, Platform};
 use boma_instance::InstanceId;
-use boma_problem::{Class, Problem};
+use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 
 use crate::cli::{Global, PurgeArgs};
+use crate::commands::backup::open;
 use crate::session::{Need, Session, actor, find_database};
 use crate::terminal::{Exit, Failure, Result, Terminal, Tone};
+use crate::words::{bytes, second};
 
 /// How long another process may be at work before this gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,9 +25,81 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) async fn run(args: &PurgeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::NoBuilds).await?;
     let seen = session.platform.observe().await?;
+    tell_what_is_not_archived(&session, &seen, args, terminal);
     let (key, id) = chosen(args, &seen, terminal)?;
-    let _pass = session.platform.begin_pass(PATIENCE).await?;
-    purge_on(&*session.platform, &key, id, terminal).await
+    let stays = stays(&session, &seen, &key).await;
+    let pass = session.platform.begin_pass(PATIENCE).await?;
+    let exit = purge_on(&*session.platform, &key, id, terminal).await?;
+    drop(pass);
+    for line in stays {
+        terminal.status(&line);
+    }
+    Ok(exit)
+}
+
+/// What was written last may be nowhere but here.
+fn tell_what_is_not_archived(
+    session: &Session,
+    seen: &Observed,
+    args: &PurgeArgs,
+    terminal: Terminal,
+) {
+    let Ok(key) = find_database(seen, &args.database) else {
+        return;
+    };
+    let database = seen.databases.get(&key);
+    let Some(one) =
+        database.filter(|one| one.spec.as_ref().is_some_and(|spec| spec.backup.is_some()))
+    else {
+        return;
+    };
+    let data = session.platform.layout().instance(one.id).join("data");
+    let waiting = backlog::ready(&data.join("pg_wal")).map_or(0, |ready| ready.len());
+    if waiting > 0 {
+        terminal.status(&format!(
+            "{waiting} files of its write-ahead log are not in its repository: what was written last \
+             will be gone for good. Put the manifest back and apply it to have them archived."
+        ));
+    }
+}
+
+/// What stays of a database in its repository, in words; nothing, where it was not backed up.
+async fn stays(session: &Session, seen: &Observed, key: &DatabaseKey) -> Vec<String> {
+    let spec = seen.databases.get(key).and_then(|one| one.spec.as_ref());
+    let Some((spec, backup)) = spec.and_then(|spec| Some((spec, spec.backup.as_ref()?))) else {
+        return Vec::new();
+    };
+    let (name, id) = (&backup.repository, spec.id);
+    let found = match open(session, name).await {
+        Ok(repository) => holding(&repository, id)
+            .await
+            .map_err(|error| error.problem().message),
+        Err(Failure::Problem(problem)) => Err(problem.message),
+        Err(_) => Err("it cannot be opened".to_owned()),
+    };
+    match found {
+        Ok(Some(holding)) => vec![
+            format!(
+                "Its backups stay in repository {name}: {} whole, {} in all{}.",
+                holding.backups.len(),
+                bytes(holding.bytes),
+                holding
+                    .window
+                    .map(|(_, until)| format!(", up to {}", second(until)))
+                    .unwrap_or_default(),
+            ),
+            format!(
+                "`boma restore {0} --instance {id} --repository {name} --as NEW` restores it.",
+                key.name
+            ),
+            format!("`boma backup forget {id} --repository {name}` deletes them."),
+        ],
+        Ok(None) => vec![format!("Nothing of it is in repository {name}.")],
+        Err(why) => vec![format!(
+            "What stays of it in repository {name} is not known: {why}. `boma backup repository \
+             {name}` lists it."
+        )],
+    }
 }
 
 /// Finds the retired database, and has its name typed back.
@@ -49,7 +125,7 @@ pub(crate) fn chosen(
         .into());
     };
     terminal.status(&format!(
-        "{} {key}: retired since {}, kept until {}. All of its data will be gone for good.",
+        "{} {key}: retired since {}, kept until {}. Its data directory will be gone for good.",
         terminal.paint_err(Tone::Failed, "Purge"),
         since.strftime("%Y-%m-%d %H:%M"),
         until.strftime("%Y-%m-%d %H:%M"),

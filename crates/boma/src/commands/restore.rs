@@ -5,6 +5,7 @@
 //! put among the others by whoever may.
 
 mod in_place;
+mod put_away;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Observed};
 use boma_engine::plan::Asked;
 use boma_engine::platform::Platform;
+use boma_instance::InstanceId;
 use boma_instance::backup::RecoveryTarget;
 use boma_instance::wal::{Lsn, Timeline};
 use boma_manifest::{
@@ -25,6 +27,7 @@ use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 
 use self::in_place::InPlace;
+use self::put_away::PutAway;
 use crate::cli::{ForkArgs, Global, RestoreArgs, TargetArgs};
 use crate::commands::apply::converge;
 use crate::commands::repository::Backups;
@@ -73,13 +76,47 @@ struct Wanted<'a> {
     key: DatabaseKey,
     new: &'a str,
     moment: Moment,
-    command: &'static str,
+}
+
+/// What is written for it.
+enum New<'a> {
+    /// The manifest of another, changed.
+    Like(Wanted<'a>),
+    /// This text.
+    Text {
+        /// Its name.
+        name: String,
+        /// The manifest.
+        text: String,
+    },
+}
+
+impl New<'_> {
+    /// The manifest, and the file that it goes to.
+    fn describe(&self, loaded: &Loaded) -> Result<(String, PathBuf)> {
+        match self {
+            Self::Like(wanted) => {
+                describe(loaded, wanted).map(|(manifest, path)| (manifest.to_yaml(), path))
+            }
+            Self::Text { name, text } => {
+                Ok((text.clone(), loaded.root.join(format!("{name}.yaml"))))
+            }
+        }
+    }
 }
 
 /// Makes a new database as another one was, or makes it that again.
 pub(crate) async fn restore(args: &RestoreArgs, global: &Global, terminal: Terminal) -> Result {
     let moment = Moment::read(&args.target)?;
     let session = Session::open(global, Need::Builds).await?;
+    if let (Some(instance), Some(new)) = (args.instance, &args.new) {
+        let from = PutAway {
+            instance: InstanceId(instance),
+            repository: &args.repository,
+            database: Some(&args.database),
+        };
+        return put_away::restore(&session, &from, (new, &moment), terminal).await;
+    }
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, &args.database)?;
     let Some(new) = &args.new else {
@@ -97,15 +134,31 @@ pub(crate) async fn restore(args: &RestoreArgs, global: &Global, terminal: Termi
             place.restore(&moment).await
         };
     };
-    let command = "restore";
-    let wanted = Wanted {
-        key,
-        new,
-        moment,
-        command,
-    };
+    if let Some(from) = without_its_manifest(&session, &seen, &key).await? {
+        return put_away::restore(&session, &from, (new, &moment), terminal).await;
+    }
+    let wanted = Wanted { key, new, moment };
     check(&session, &seen, &wanted.key, &wanted.moment).await?;
-    make(&session, &wanted, terminal).await
+    make(&session, New::Like(wanted), "restore", terminal).await
+}
+
+/// Where the backups are of a database that is retired, or that a restore in place has replaced:
+/// there is no manifest any more that a new one could be made after.
+async fn without_its_manifest<'s>(
+    session: &Session,
+    seen: &'s Observed,
+    key: &DatabaseKey,
+) -> Result<Option<PutAway<'s>>> {
+    let loaded = last_applied(session).await?;
+    let spec = seen.databases.get(key).and_then(|one| one.spec.as_ref());
+    let kept = spec.filter(|_| manifest_of(&loaded, key).is_none());
+    Ok(kept.and_then(|spec| {
+        Some(PutAway {
+            instance: spec.id,
+            repository: &spec.backup.as_ref()?.repository,
+            database: None,
+        })
+    }))
 }
 
 /// Makes a new database like another one is now, or was.
@@ -113,19 +166,14 @@ pub(crate) async fn fork(args: &ForkArgs, global: &Global, terminal: Terminal) -
     let moment = Moment::read(&args.target)?;
     let session = Session::open(global, Need::Builds).await?;
     let seen = session.platform.observe().await?;
-    let (new, command) = (args.new.as_str(), "fork");
+    let new = args.new.as_str();
     let key = find_database(&seen, &args.database)?;
-    let wanted = Wanted {
-        key,
-        new,
-        moment,
-        command,
-    };
+    let wanted = Wanted { key, new, moment };
     if wanted.moment.target.is_none() {
         session.platform.archive_now(&wanted.key).await?;
     }
     check(&session, &seen, &wanted.key, &wanted.moment).await?;
-    make(&session, &wanted, terminal).await
+    make(&session, New::Like(wanted), "fork", terminal).await
 }
 
 /// A time with its zone: without one it would be another moment for each reader.
@@ -166,26 +214,31 @@ async fn check(
     Ok(())
 }
 
-async fn make(session: &Session, wanted: &Wanted<'_>, terminal: Terminal) -> Result {
+async fn make(
+    session: &Session,
+    new: New<'_>,
+    command: &'static str,
+    terminal: Terminal,
+) -> Result {
     let loaded = last_applied(session).await?;
     if loaded.has_errors() {
         terminal.problems(&loaded.problems);
         return Ok(Exit::Problem);
     }
-    let (manifest, path) = describe(&loaded, wanted)?;
+    let (manifest, path) = new.describe(&loaded)?;
     // What was fetched is put back to what its commit says.
     if loaded
         .root
         .starts_with(sources(session.platform.layout().root()))
     {
         terminal.status("Commit this to the repository of the manifests; it makes the database.");
-        terminal.result(&manifest.to_yaml())?;
+        terminal.result(&manifest)?;
         return Ok(Exit::NotConverged);
     }
-    if let Err(error) = write_new(&path, &manifest.to_yaml()) {
+    if let Err(error) = write_new(&path, &manifest) {
         terminal.status(&format!("`{}` cannot be written: {error}.", path.display()));
         terminal.status("Put this among the manifests; applying it makes the database.");
-        terminal.result(&manifest.to_yaml())?;
+        terminal.result(&manifest)?;
         return Ok(Exit::NotConverged);
     }
     terminal.status(&format!("Wrote `{}`.", path.display()));
@@ -194,7 +247,7 @@ async fn make(session: &Session, wanted: &Wanted<'_>, terminal: Terminal) -> Res
         terminal.problems(&loaded.problems);
         return Ok(Exit::Problem);
     }
-    let (asked, command) = (Asked::default(), wanted.command);
+    let asked = Asked::default();
     converge(session, &loaded, asked, PATIENCE, command, terminal).await
 }
 
@@ -212,6 +265,8 @@ fn describe(loaded: &Loaded, wanted: &Wanted<'_>) -> Result<(Manifest, PathBuf)>
                 project: ReferencedProject::Own,
                 name: source.metadata.name.clone(),
             },
+            instance: None,
+            repository: None,
             target: wanted.moment.target.clone(),
             timeline: wanted.moment.timeline,
         }),
@@ -304,7 +359,6 @@ mod tests {
                     target: None,
                     timeline: None,
                 },
-                command: "restore",
             };
             let (copied, path) = describe(&loaded, &wanted).unwrap();
             assert!(copied.to_yaml().contains(memory), "{}", copied.to_yaml());

@@ -8,7 +8,8 @@ use boma_instance::MajorVersion;
 
 use crate::backups::{insert, moment, shop};
 use crate::installation::{Installation, wait};
-use crate::trouble::{again, killed_after};
+use crate::manifests::database;
+use crate::trouble::{again, killed_after, serve};
 
 /// Rows, counted by the application with what it was given when it was made.
 fn count(boma: &Installation) -> Result<String> {
@@ -157,4 +158,79 @@ fn a_restore_in_place_that_is_killed_loses_nothing_and_comes_to_its_end() -> Res
         })?;
     }
     Ok(())
+}
+
+/// Rows of a database without an application, as the superuser counts them.
+fn counted(boma: &Installation, name: &str) -> Result<String> {
+    let count = "select count(*), max(id) from n";
+    let rows = boma.boma(["psql", name, "--", "-Atc", count])?.ok()?;
+    Ok(rows.trim().to_owned())
+}
+
+#[test]
+fn moments_of_both_lines_are_restored_after_a_restore_in_place() -> Result<()> {
+    let (boma, between) = three_rows()?;
+    let late = moment(&boma)?;
+    insert(&boma, 4)?;
+    boma.boma(["fork", "orders", "--as", "archived"])?.ok()?;
+    boma.boma(["restore", "orders", "--in-place", "--to-time", &between])?
+        .ok()?;
+    insert(&boma, 77)?;
+    boma.boma(["backup", "create", "orders"])?.ok()?;
+    let names = boma.boma(["get", "databases", "-o", "name"])?.ok()?;
+    let kept = names.lines().find_map(|line| {
+        let name = line.strip_prefix("database/")?;
+        name.starts_with("orders.restore-").then_some(name)
+    });
+    let kept = kept.with_context(|| names.clone())?;
+    // What was left: the same database, as it was before it went back.
+    let left = ["restore", kept, "--as", "left", "--to-time", &late];
+    boma.boma(left.into_iter().chain(["--timeline", "1"]))?
+        .ok()?;
+    assert_eq!(counted(&boma, "left")?, "3|3");
+    // What it is now has a line of its own, and only that.
+    let line = |number| ["restore", "orders", "--as", "right", "--timeline", number];
+    let refused = boma.boma(line("1"))?.code(1)?;
+    ensure!(
+        refused.contains("there is no timeline 1; there is 2"),
+        "{refused}"
+    );
+    boma.boma(line("2"))?.ok()?;
+    assert_eq!(counted(&boma, "right")?, "3|77");
+    assert_eq!(boma.boma(["plan", "m"])?.code, 0);
+    Ok(())
+}
+
+#[test]
+fn a_restore_in_place_and_a_server_of_manifests_do_not_get_into_each_others_way() -> Result<()> {
+    let (boma, between) = three_rows()?;
+    let before = environment(&boma)?;
+    let _serving = serve(&boma)?;
+    wait(|| {
+        ensure!(boma.boma(["events"])?.code == 0, "no events");
+        let plan = boma.boma(["plan", "m"])?;
+        ensure!(plan.code == 0, "{plan:?}");
+        Ok(())
+    })?;
+    for _ in 0..2 {
+        boma.boma(["restore", "orders", "--in-place", "--to-time", &between])?
+            .ok()?;
+        assert_eq!(count(&boma)?, "2|2");
+        // Manifests change meanwhile, as they do.
+        boma.write(
+            "other.yaml",
+            &database("other", "deletionProtection: false"),
+        )?;
+        wait(|| boma.boma(["psql", "other", "--", "-Atc", "select 1"])?.ok())?;
+        boma.boma(["restore", "orders", "--undo"])?.ok()?;
+        assert_eq!(count(&boma)?, "3|3");
+        assert_eq!(environment(&boma)?, before);
+        boma.boma(["restore", "orders", "--forget-old", "--confirm", "orders"])?
+            .ok()?;
+    }
+    wait(|| {
+        let plan = boma.boma(["plan", "m"])?;
+        ensure!(plan.code == 0, "{plan:?}");
+        Ok(())
+    })
 }

@@ -27,7 +27,15 @@ pub(crate) struct Installation {
 impl Installation {
     /// Makes the directories; nothing runs yet.
     pub(crate) fn new() -> Result<Self> {
-        let scratch = ScratchDir::new()?;
+        Self::within(ScratchDir::new()?)
+    }
+
+    /// The same on a disk: what is in memory counts as the server's own.
+    pub(crate) fn on_disk() -> Result<Self> {
+        Self::within(ScratchDir::on_disk()?)
+    }
+
+    fn within(scratch: ScratchDir) -> Result<Self> {
         fs::create_dir_all(scratch.path().join("m"))?;
         fs::create_dir_all(scratch.path().join("s"))?;
         let name = scratch

@@ -308,6 +308,9 @@ fn features(want: &Database) -> [(bool, Feature, &'static str, &'static str); 4]
 /// The major version of the backups that it is made from.
 pub(in crate::plan) fn restored_version(want: &Database, world: &Observed) -> Option<MajorVersion> {
     let restore = want.restore.as_ref()?;
+    if restore.put_away.is_some() {
+        return None;
+    }
     let source = world.databases.get(&restore.database)?;
     source.spec.as_ref().map(|spec| spec.version)
 }

@@ -114,6 +114,15 @@ pub(super) fn check(
     (world, now): (&Observed, Timestamp),
 ) -> Result<(), RestoreRefusal> {
     let database = || restore.database.clone();
+    if let RecoveryTarget::Time(time) = restore.target
+        && time > now
+    {
+        return Err(RestoreRefusal::InTheFuture { time });
+    }
+    // What is in a repository without a database, only who reads it can tell.
+    if restore.put_away.is_some() {
+        return Ok(());
+    }
     let source = world.databases.get(&restore.database);
     let source = source.ok_or_else(|| RestoreRefusal::Unknown(database()))?;
     let Some(spec) = &source.spec else {
@@ -131,11 +140,6 @@ pub(super) fn check(
             theirs,
             wanted,
         });
-    }
-    if let RecoveryTarget::Time(time) = restore.target
-        && time > now
-    {
-        return Err(RestoreRefusal::InTheFuture { time });
     }
     match &source.agent {
         AgentState::Answering(status) => match &status.backup {
