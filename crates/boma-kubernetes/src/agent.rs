@@ -69,6 +69,12 @@ pub enum AgentError {
     /// It answered that something is wrong.
     #[error(transparent)]
     Refused(Box<Problem>),
+    /// It does not know this installation's token.
+    #[error("the agent of {instance} does not know the token in its Secret yet")]
+    Stranger {
+        /// Which instance.
+        instance: String,
+    },
     /// It answered something else than what was asked for.
     #[error("the answer of the agent of {instance} could not be understood (status {status})")]
     Form {
@@ -90,6 +96,10 @@ impl IntoProblem for AgentError {
                 )
             }
             Self::Refused(problem) => (**problem).clone(),
+            Self::Stranger { .. } => of(Class::Transient, "agent-token").hint(
+                "The kubelet shows its pod a changed Secret within a minute or two; the database \
+                 serves meanwhile.",
+            ),
             Self::Form { .. } => of(Class::Internal, "agent-answer").hint(
                 "Agent and `boma` may be of different versions: delete the pod, and it starts \
                  with this one.",
@@ -268,6 +278,10 @@ async fn exchange(
     };
     if status.is_success() {
         return Ok((status, bytes));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let instance = at.instance();
+        return Err(AgentError::Stranger { instance });
     }
     match serde_json::from_slice::<Problem>(&bytes) {
         Ok(problem) => Err(AgentError::Refused(Box::new(problem))),

@@ -86,7 +86,12 @@ impl Cluster {
 
     /// Keeps the cache of one kind, for ever.
     async fn watch(&self, kind: Kind, ours: &str, is_whole: &Notify) {
-        let ours = watcher::Config::default().labels(ours);
+        let ours = if kind == Kind::Event {
+            // They bear no labels.
+            watcher::Config::default().fields("reason=FailedCreate")
+        } else {
+            watcher::Config::default().labels(ours)
+        };
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &kind.resource());
         let mut events = watcher(api, ours).default_backoff().boxed();
         while let Some(event) = events.next().await {
@@ -262,10 +267,16 @@ impl Cluster {
                 said(kind, &namespace, &name)
             )));
         match answer {
-            // One with finalizers, or whose pods end first, stays for a while: the watch tells.
-            Ok(either) if either.is_left() => Ok(()),
-            Ok(_gone) => {
-                self.cache(kind).remove(&namespace, &name);
+            // One with finalizers, or whose pods end first, stays for a while, and says that it ends.
+            Ok(either) => {
+                match either.left() {
+                    Some(ending) => {
+                        self.keep(kind, ending);
+                    }
+                    None => {
+                        self.cache(kind).remove(&namespace, &name);
+                    }
+                }
                 Ok(())
             }
             Err(error) if error.is_not_found() => {

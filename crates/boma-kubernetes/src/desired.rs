@@ -145,7 +145,8 @@ impl Desired {
             | Kind::Pod
             | Kind::Deployment
             | Kind::DaemonSet
-            | Kind::Job => Lists::Shared,
+            | Kind::Job
+            | Kind::Event => Lists::Shared,
         };
         metadata.deletion_timestamp.is_none()
             && applied == Some(&self.digest())

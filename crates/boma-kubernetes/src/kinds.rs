@@ -25,11 +25,13 @@ pub(crate) enum Kind {
     DaemonSet,
     /// A command of an application that runs to its end.
     Job,
+    /// What Kubernetes says of pods that it could not make; only read.
+    Event,
 }
 
 impl Kind {
     /// All of them; the number of each is its place.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Namespace,
         Self::Secret,
         Self::Service,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Deployment,
         Self::DaemonSet,
         Self::Job,
+        Self::Event,
     ];
 
     /// Its place in [`Kind::ALL`].
@@ -65,6 +68,7 @@ impl Kind {
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
             Self::DaemonSet => ("apps", "v1", "DaemonSet", "daemonsets"),
             Self::Job => ("batch", "v1", "Job", "jobs"),
+            Self::Event => ("", "v1", "Event", "events"),
         };
         let api_version = if group.is_empty() {
             version.to_owned()

@@ -459,6 +459,15 @@ impl Waiting {
         problem
             .causes
             .extend(status.problems.iter().map(Problem::to_string));
+        // What is known to help comes before where to look.
+        let mut hints: Vec<String> = Vec::new();
+        for hint in status.problems.iter().flat_map(|problem| &problem.hints) {
+            if !hints.contains(hint) {
+                hints.push(hint.clone());
+            }
+        }
+        hints.append(&mut problem.hints);
+        problem.hints = hints;
         problem
     }
 }

@@ -116,6 +116,9 @@ pub enum AgainReason {
     AgentSilent,
     /// The agent has accepted an older spec only.
     AgentBehind,
+    /// The agent has accepted a newer spec than the one that is stored: what was stored was lost,
+    /// or put back as it once was.
+    AgentAhead,
     /// The database was registered and never placed.
     NotPlaced,
 }
@@ -376,6 +379,7 @@ impl fmt::Display for AgainReason {
             Self::AgentAbsent => "start its agent, which does not run",
             Self::AgentSilent => "reach its agent, which does not answer",
             Self::AgentBehind => "hand the spec to its agent again",
+            Self::AgentAhead => "hand its agent a newer spec than it has: what was stored is older",
             Self::NotPlaced => "place it, which was begun and not ended",
         })
     }

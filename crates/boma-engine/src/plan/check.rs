@@ -9,6 +9,7 @@ use boma_instance::{InstanceId, Power};
 
 use super::action::{Action, PlannedVerifier, PutInstance, Step, StepId};
 use super::change::Change;
+use super::database;
 use super::draft::is_settled;
 use super::replacement::Stage;
 use super::{Plan, PlanView};
@@ -202,8 +203,10 @@ impl Check<'_> {
     fn put(&mut self, put: &PutInstance) {
         let key = &put.key;
         let seen = self.seen.databases.get(key);
+        let accepted = database::accepted(seen);
         let Some(old) = seen.and_then(|seen| seen.spec.as_ref()) else {
-            return self.must(put.spec.generation == 1, "the first generation is 1", key);
+            let is_next = put.spec.generation == accepted + 1;
+            return self.must(is_next, "the first generation is newer than any", key);
         };
         let new = &put.spec;
         let is_kept = new.resources.storage_bytes >= old.resources.storage_bytes;
@@ -219,7 +222,8 @@ impl Check<'_> {
             key,
         );
         let is_again = matches!(put.changes[..], [Change::Again(_)]);
-        let expected = old.generation + u64::from(!is_again);
+        let is_next = !is_again || accepted > old.generation;
+        let expected = old.generation.max(accepted) + u64::from(is_next);
         self.must(
             new.generation == expected,
             "a generation grows by one with a change",

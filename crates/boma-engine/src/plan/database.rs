@@ -189,7 +189,10 @@ pub(super) fn settle<'a>(
     let current = seen.and_then(|seen| seen.spec.as_ref());
     let changes = changes(draft.seen, seen, shape, &logins);
     let is_new = !matches!(changes.as_slice(), [] | [Change::Again(_)]);
-    let generation = current.map_or(0, |current| current.generation) + u64::from(is_new);
+    let stored = current.map_or(0, |current| current.generation);
+    // An agent refuses what is older than what it has, so what was lost is counted on from there.
+    let accepted = accepted(seen);
+    let generation = stored.max(accepted) + u64::from(is_new || accepted > stored);
     let put = (!changes.is_empty()).then(|| {
         needs.extend(stops_before(draft, key, &changes));
         let logins = logins.iter().map(|login| login.planned(key)).collect();
@@ -436,6 +439,14 @@ fn changes(
     changes
 }
 
+/// The generation that an agent has accepted; 0: nothing is known of any.
+pub(super) fn accepted(seen: Option<&ObservedDatabase>) -> u64 {
+    match seen.map(|seen| &seen.agent) {
+        Some(AgentState::Answering(status)) => status.accepted_generation,
+        Some(AgentState::Silent(_) | AgentState::Absent) | None => 0,
+    }
+}
+
 /// Why the same spec has to be handed over once more.
 fn again(seen: &ObservedDatabase, current: &InstanceSpec) -> Option<AgainReason> {
     match &seen.agent {
@@ -443,6 +454,9 @@ fn again(seen: &ObservedDatabase, current: &InstanceSpec) -> Option<AgainReason>
         AgentState::Silent(_) => Some(AgainReason::AgentSilent),
         AgentState::Answering(status) if status.accepted_generation < current.generation => {
             Some(AgainReason::AgentBehind)
+        }
+        AgentState::Answering(status) if status.accepted_generation > current.generation => {
+            Some(AgainReason::AgentAhead)
         }
         AgentState::Answering(_) if seen.listen.is_none() => Some(AgainReason::NotPlaced),
         AgentState::Answering(_) => None,

@@ -521,7 +521,15 @@ fn store_spec(
             generation: old.generation,
             ..spec.clone()
         };
-        let is_next = spec.generation == old.generation + 1 && as_before != *old;
+        let is_next = match &database.agent {
+            // What was lost is counted on from what the agent has.
+            Agent::Answering { accepted, .. } if accepted.generation > old.generation => {
+                spec.generation == accepted.generation + 1
+            }
+            Agent::Answering { .. } | Agent::Silent | Agent::Absent => {
+                spec.generation == old.generation + 1 && as_before != *old
+            }
+        };
         if spec != old && !is_next {
             let (from, to) = (old.generation, spec.generation);
             return Err(refused(format!(

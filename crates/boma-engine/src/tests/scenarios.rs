@@ -284,6 +284,8 @@ async fn happen(world: &World, words: &[&str]) -> String {
         ["exits", name] => exits(&mut platform.state(), name),
         ["agent-dies", name] => database(&mut platform.state(), name).agent = Agent::Absent,
         ["agent-hangs", name] => database(&mut platform.state(), name).agent = Agent::Silent,
+        ["spec-lost", name] => spec_lost(&mut platform.state(), name),
+        ["spec-put-back", name] => spec_put_back(&mut platform.state(), name),
         ["installs", version] => {
             let version = version.parse().unwrap();
             platform
@@ -345,6 +347,16 @@ async fn happen(world: &World, words: &[&str]) -> String {
 
 fn database<'s>(state: &'s mut State, name: &str) -> &'s mut crate::testing::SimulatedDatabase {
     state.databases.get_mut(&database_key(name)).unwrap()
+}
+
+fn spec_lost(state: &mut State, name: &str) {
+    let database = database(state, name);
+    (database.spec, database.listen) = (None, None);
+}
+
+fn spec_put_back(state: &mut State, name: &str) {
+    let spec = &mut database(state, name).spec;
+    spec.as_mut().unwrap().generation = 1;
 }
 
 fn hold(state: &mut State, name: &str, held: bool) {

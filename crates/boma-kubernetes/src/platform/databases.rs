@@ -51,7 +51,27 @@ impl Inner {
                 assignment,
             });
         }
+        found.extend(self.unrecorded());
         found
+    }
+
+    /// Databases whose record is gone and whose volume is there. The volume says whose it is; so
+    /// none is ever made in its place, and the record is written again with the next pass.
+    fn unrecorded(&self) -> Vec<Registered> {
+        let claims = self.cluster.all(Kind::VolumeClaim);
+        let lost = claims.iter().filter_map(|claim| {
+            let namespace = claim.namespace().unwrap_or_default();
+            let row = row_of(claim)?;
+            let name = names::database_record(&row.key);
+            let recorded = self.cluster.get(Kind::Secret, &namespace, &name);
+            let assignment = self.assignment(&namespace, &row.key);
+            recorded.is_none().then_some(Registered {
+                namespace,
+                row,
+                assignment,
+            })
+        });
+        lost.collect()
     }
 
     /// What an instance was told last.
@@ -70,8 +90,17 @@ impl Inner {
         secrets
     }
 
-    /// One registered database.
+    /// One registered database, whose record may be gone.
     pub(super) fn registered_as(&self, key: &DatabaseKey) -> Result<Registered, KubernetesError> {
+        self.recorded_as(key).or_else(|error| {
+            let lost = self.unrecorded();
+            let mut lost = lost.into_iter().filter(|one| one.row.key == *key);
+            lost.next().ok_or(error)
+        })
+    }
+
+    /// One database that is on record.
+    fn recorded_as(&self, key: &DatabaseKey) -> Result<Registered, KubernetesError> {
         let unknown = || KubernetesError::UnknownDatabase { key: key.clone() };
         let namespace = self.known_namespace(&key.project).ok_or_else(unknown)?;
         let name = names::database_record(key);
@@ -99,6 +128,13 @@ impl Inner {
     ) -> Result<(), KubernetesError> {
         let namespace = self.namespace(&key.project).await?;
         let place = self.database_place(&namespace, key);
+        let claim = names::instance(key);
+        let claim = self.cluster.get(Kind::VolumeClaim, &namespace, &claim);
+        let owner = claim.as_deref().and_then(row_of).map(|row| row.id);
+        if let Some(given) = owner.filter(|given| *given != id) {
+            let key = key.clone();
+            return Err(KubernetesError::OtherId { key, id, given });
+        }
         self.cluster
             .change(&place, |found: Option<DatabaseRow>| {
                 let Some(mut row) = found else {
@@ -166,7 +202,8 @@ impl Inner {
         key: &DatabaseKey,
         id: InstanceId,
     ) -> Result<(), KubernetesError> {
-        let one = match self.registered_as(key) {
+        // Strictly by its record: only that says that it is retired.
+        let one = match self.recorded_as(key) {
             Ok(one) => one,
             Err(KubernetesError::UnknownDatabase { .. }) => return Ok(()),
             Err(error) => return Err(error),
@@ -212,6 +249,29 @@ impl Inner {
             .change(&place, |_found: Option<DatabaseRow>| Ok(Change::Remove(())))
             .await
     }
+}
+
+/// What a volume claim says of its database. What a record would say besides is not known: so it
+/// is protected, and the days that it is kept are none, which no manifest says: whatever one says
+/// is recorded.
+fn row_of(claim: &DynamicObject) -> Option<DatabaseRow> {
+    if claim.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let key = claim.annotations().get(names::IDENTITY)?;
+    let id = claim.labels().get(names::INSTANCE_ID)?;
+    Some(DatabaseRow {
+        key: key.parse().ok()?,
+        id: InstanceId(id.parse().ok()?),
+        record: DatabaseRecord {
+            deletion_protection: true,
+            retention_days: 0,
+            beside: None,
+        },
+        life: Life::Active,
+        held: false,
+        purging: false,
+    })
 }
 
 /// Whether an object belongs to an instance.

@@ -186,6 +186,14 @@ impl Inner {
         let claim = self
             .cluster
             .get(Kind::VolumeClaim, namespace, &names::instance(key));
+        if pod.is_none() {
+            let name = names::instance(key);
+            let owner = self.cluster.get(Kind::StatefulSet, namespace, &name);
+            let events = self.cluster.all(Kind::Event);
+            if let Some(trouble) = owner.and_then(|owner| pods::not_made(&owner, &events)) {
+                return trouble;
+            }
+        }
         pods::trouble(pod.as_deref(), claim.as_deref())
     }
 }

@@ -1,5 +1,7 @@
 //! What a pod says about why its agent does not answer.
 
+use std::sync::Arc;
+
 use boma_instance::{InstanceId, InstanceStatus, Phase};
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
@@ -12,6 +14,9 @@ pub(crate) enum PodTrouble {
     /// There is no pod.
     #[error("the pod is not there yet")]
     NoPod,
+    /// It may not be made.
+    #[error("the pod could not be made: {0}")]
+    NotMade(String),
     /// No node takes it.
     #[error("no node takes the pod: {0}")]
     Unschedulable(String),
@@ -49,6 +54,15 @@ impl PodTrouble {
         match self {
             Self::NoPod => of(Class::Transient, "pod-missing")
                 .hint("`kubectl describe statefulset` shows what keeps it."),
+            Self::NotMade(why) if why.contains("exceeded quota") => {
+                of(Class::Transient, "quota-exceeded").hint(
+                    "Raise the ResourceQuota of the namespace, or ask for less in the manifest.",
+                )
+            }
+            Self::NotMade(_) => of(Class::Transient, "pod-refused").hint(
+                "An admission policy of this cluster does not take it; \
+                 `kubectl describe statefulset` shows what it says.",
+            ),
             Self::Unschedulable(_) => of(Class::Transient, "pod-unschedulable")
                 .hint("Add a node with room, or ask for less CPU and memory in the manifest."),
             Self::NoVolume(_) => of(Class::Config, "volume-missing").hint(
@@ -68,6 +82,16 @@ impl PodTrouble {
             }
         }
     }
+}
+
+/// Why Kubernetes could not make a pod of an object, by the newest of its events.
+pub(super) fn not_made(owner: &DynamicObject, events: &[Arc<DynamicObject>]) -> Option<PodTrouble> {
+    let uid = owner.metadata.uid.as_deref()?;
+    let own = events.iter().filter(|event| {
+        event.data["involvedObject"]["uid"] == uid && event.data["reason"] == "FailedCreate"
+    });
+    let newest = own.max_by_key(|event| text(&event.data["lastTimestamp"]))?;
+    Some(PodTrouble::NotMade(text(&newest.data["message"])))
 }
 
 /// What a pod says, as long as its agent does not.

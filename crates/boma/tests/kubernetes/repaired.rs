@@ -117,3 +117,76 @@ async fn the_server_outlives_its_agent_and_a_deleted_pod_loses_nothing() -> Resu
     cluster.apply()?;
     cluster.apply_again()
 }
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_record_that_is_lost_is_written_again_and_leads_to_the_same_data() -> Result<()> {
+    let cluster = Cluster::new()?;
+    cluster.database("accounts", "")?;
+    cluster.application("api", "accounts")?;
+    cluster.apply()?;
+    cluster.client("api", "accounts")?;
+    cluster.query("api", "create table t(i int); insert into t values (5)")?;
+    let volume = cluster.object("pvc", "accounts-1")?["spec"]["volumeName"].clone();
+    let lost: [&[&str]; 3] = [
+        &["accounts.database"],
+        &["accounts-1"],
+        &["accounts.database", "accounts-1"],
+    ];
+    for secrets in lost {
+        for secret in secrets {
+            cluster.kubectl(&["delete", "secret", secret])?;
+        }
+        // Until then its pod is shown the Secret that is gone.
+        eventually(PATIENCE, async || {
+            let said = cluster.apply().map_err(|error| error.to_string())?;
+            cluster
+                .apply_again()
+                .map_err(|error| format!("{said}: {error}"))
+        })
+        .await
+        .with_context(|| format!("{secrets:?} were lost"))?;
+        assert_eq!(cluster.answered("api", "select i from t").await?, "5");
+        cluster.object("secret", "accounts.database")?;
+    }
+    let now = cluster.object("pvc", "accounts-1")?["spec"]["volumeName"].clone();
+    assert_eq!(now, volume);
+    // Without a manifest, what is lost is protected: nothing is retired by mistake.
+    cluster.kubectl(&["delete", "secret", "accounts.database"])?;
+    cluster.remove("Application", "api")?;
+    cluster.remove("Database", "accounts")?;
+    cluster.write("Application", "idle", "{}")?;
+    let said = cluster
+        .boma(&["apply", "--patience", "180", "."])?
+        .code(1)?;
+    ensure!(said.contains("is protected against removal"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn storage_grows_while_the_server_runs() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let database = |size: &str| {
+        let spec = format!("{{cpuCount: 0.1, memory: 192Mi, storage: {{size: {size}}}}}");
+        cluster.write("Database", "accounts", &spec)
+    };
+    database("1Gi")?;
+    cluster.application("api", "accounts")?;
+    cluster.apply()?;
+    let pod = cluster.pod_uid("accounts")?;
+    cluster.client("api", "accounts")?;
+    let started = "select pg_postmaster_start_time()";
+    let before = cluster.query("api", started)?;
+    database("2Gi")?;
+    cluster.apply()?;
+    let claim = cluster.object("pvc", "accounts-1")?;
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "2Gi");
+    assert_eq!(cluster.pod_uid("accounts")?, pod);
+    assert_eq!(cluster.query("api", started)?, before);
+    cluster.apply_again()?;
+    database("1Gi")?;
+    let said = cluster.boma(&["apply", "."])?.code(1)?;
+    ensure!(said.contains("storage cannot shrink"), "{said}");
+    Ok(())
+}

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use boma_testkit::eventually;
 
 use crate::cluster::{Cluster, PATIENCE};
 
@@ -60,4 +61,84 @@ async fn commands_for_one_machine_say_so() -> Result<()> {
         "{said}"
     );
     Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn what_a_quota_does_not_allow_is_said_with_what_to_do() -> Result<()> {
+    let cluster = Cluster::new()?;
+    cluster.write("Application", "idle", "{}")?;
+    cluster.apply()?;
+    cluster.kubectl(&["create", "quota", "none", "--hard=persistentvolumeclaims=0"])?;
+    cluster.database("accounts", "")?;
+    let hint = "Raise the ResourceQuota";
+    // The quota's own controller has to have counted what there is.
+    eventually(PATIENCE, async || {
+        let said = cluster.boma(&["apply", "--patience", "3", "."]);
+        let said = said.map_err(|error| error.to_string())?;
+        let said = format!("{}{}", said.stdout, said.stderr);
+        if said.contains("exceeded quota") && said.contains(hint) {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    })
+    .await?;
+    // A quota of pods stops no write of Boma's: Kubernetes itself does not get further.
+    cluster.kubectl(&["create", "quota", "pods", "--hard=pods=0"])?;
+    eventually(PATIENCE, async || {
+        let quota = cluster.object("quota", "pods");
+        let quota = quota.map_err(|error| error.to_string())?;
+        let counted = &quota["status"]["used"]["pods"];
+        if counted == "0" {
+            Ok(())
+        } else {
+            Err(quota.to_string())
+        }
+    })
+    .await?;
+    cluster.kubectl(&["delete", "quota", "none"])?;
+    eventually(PATIENCE, async || {
+        let said = cluster.boma(&["apply", "--patience", "3", "."]);
+        let said = said.map_err(|error| error.to_string())?;
+        let said = format!("{}{}", said.stdout, said.stderr);
+        if said.contains("the pod could not be made") && said.contains(hint) {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    })
+    .await?;
+    let listed = cluster.boma(&["get", "accounts", "-o", "yaml"])?.code(0)?;
+    ensure!(listed.contains("exceeded quota"), "{listed}");
+    cluster.kubectl(&["delete", "quota", "pods"])?;
+    cluster.apply()?;
+    cluster.apply_again()
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_namespace_that_is_being_deleted_is_said_and_made_anew_when_it_is_gone() -> Result<()> {
+    let cluster = Cluster::new()?;
+    cluster.write("Application", "idle", "{}")?;
+    cluster.apply()?;
+    // Something keeps it: otherwise it would be gone before it is looked at.
+    cluster.kubectl(&["create", "configmap", "kept"])?;
+    let finalizers = |list: &str| {
+        let patch = format!("{{\"metadata\": {{\"finalizers\": [{list}]}}}}");
+        cluster.kubectl(&["patch", "configmap", "kept", "--type=merge", "-p", &patch])
+    };
+    finalizers("\"test.example/kept\"")?;
+    crate::cluster::kubectl(&["delete", "namespace", &cluster.namespace, "--wait=false"])?;
+    cluster.database("accounts", "")?;
+    let said = cluster.boma(&["apply", "--patience", "3", "."])?;
+    let said = format!("{}{}", said.stdout, said.stderr);
+    ensure!(said.contains("being terminated"), "{said}");
+    ensure!(said.contains("made anew"), "{said}");
+    finalizers("")?;
+    eventually(PATIENCE, async || {
+        cluster.apply().map_err(|error| error.to_string())
+    })
+    .await?;
+    cluster.apply_again()
 }

@@ -4,6 +4,35 @@ use uuid::Uuid;
 use super::*;
 use crate::kinds::Kind;
 
+#[test]
+fn what_could_not_be_made_is_said_by_the_newest_event() {
+    let mut owner = object(Kind::StatefulSet, json!({}));
+    owner.metadata.uid = Some("u1".into());
+    let event = |uid: &str, at: &str, message: &str| {
+        let data = json!({
+            "involvedObject": {"uid": uid},
+            "reason": "FailedCreate",
+            "lastTimestamp": at,
+            "message": message,
+        });
+        std::sync::Arc::new(object(Kind::Event, data))
+    };
+    let events = [
+        event("u1", "2026-11-21T10:00:00Z", "exceeded quota: small"),
+        event("u1", "2026-11-21T09:00:00Z", "violates PodSecurity"),
+        event("u2", "2026-11-21T11:00:00Z", "of another"),
+    ];
+    let problem = not_made(&owner, &events).unwrap().problem();
+    assert_eq!(problem.code.as_str(), "quota-exceeded");
+    let text = "the pod could not be made: exceeded quota: small";
+    assert_eq!(problem.to_string(), text);
+    assert!(problem.hints[0].starts_with("Raise the ResourceQuota"));
+    let problem = not_made(&owner, &events[1..]).unwrap().problem();
+    assert_eq!(problem.code.as_str(), "pod-refused");
+    assert!(problem.to_string().ends_with("violates PodSecurity"));
+    assert_eq!(not_made(&owner, &events[2..]), None);
+}
+
 fn object(kind: Kind, data: Value) -> DynamicObject {
     let object = DynamicObject::new("accounts-db-1-0", &kind.resource());
     DynamicObject { data, ..object }
