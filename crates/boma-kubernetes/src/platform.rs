@@ -35,6 +35,7 @@ use crate::agent::Agents;
 use crate::cluster::Cluster;
 use crate::config::{KubernetesConfig, Road};
 use crate::error::{KubernetesError, boxed};
+use crate::lease::{Leadership, Lease};
 use attend::Attendance;
 
 /// The platform of a Kubernetes cluster. Cheap to clone; all clones are one.
@@ -89,6 +90,18 @@ impl KubernetesPlatform {
     pub fn news(&self) -> (watch::Receiver<u64>, watch::Receiver<u64>) {
         let inner = &self.inner;
         (inner.cluster.news(), inner.attendance.news())
+    }
+
+    /// Waits until this process is the one of its installation that acts; `waiting` is told which
+    /// other one does, whenever that changes.
+    pub async fn lead(&self, waiting: impl Fn(&str)) -> Result<Leadership, KubernetesError> {
+        // The namespace that the Lease is in.
+        self.inner.installation().await?;
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_unset| "boma".to_owned());
+        let me = format!("{host}_{}", uuid::Uuid::new_v4());
+        let client = self.inner.cluster.client.clone();
+        let lease = Lease::new(client, &self.inner.config.namespace, me);
+        lease.take(waiting).await
     }
 
     /// Writes that the API server was asked for since this was opened.

@@ -175,6 +175,9 @@ pub(crate) enum Command {
     /// Look at the PostgreSQL installations of this machine
     #[command(subcommand)]
     Postgres(PostgresCommand),
+    /// Install Boma in a Kubernetes cluster
+    #[command(subcommand)]
+    Kubernetes(KubernetesCommand),
     /// Print the JSON Schema of manifests, for editors
     Schema,
     /// Print a completion script for a shell
@@ -663,6 +666,35 @@ pub(crate) struct PodArgs {
     /// Be the agent itself, and not the process that starts it
     #[arg(long)]
     pub(crate) inner: bool,
+}
+
+/// What can be done with Boma in a cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KubernetesCommand {
+    /// Run `boma serve` in the cluster that KUBECONFIG names, with this installation's `config.toml`
+    Install(ClusterInstallArgs),
+    /// Print what `install` would apply
+    Manifests(ClusterInstallArgs),
+    /// Take Boma out of the cluster; databases go on running, and their records stay
+    Uninstall,
+}
+
+/// Arguments of `kubernetes install` and `kubernetes manifests`.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterInstallArgs {
+    /// Address of a Git repository, or `configmap/NAME` for a ConfigMap in Boma's namespace whose
+    /// entries are manifests
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: String,
+    /// Branch of the repository
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) branch: String,
+    /// Directory in the repository that the manifests are in; all of it when left out
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) path: Option<String>,
+    /// How many pods; one acts, the others wait to take over
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=5))]
+    pub(crate) replicas: u32,
 }
 
 /// Arguments of `agent-install`.

@@ -64,6 +64,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         | Command::Stop(_)
         | Command::Start(_)
         | Command::Purge(_)
+        | Command::Kubernetes(_)
         | Command::Doctor => on_installation(cli.command, global, terminal),
     }
 }
@@ -106,6 +107,7 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         Command::Stop(args) => stop::stop(&args, global, terminal).await,
         Command::Start(args) => stop::start(&args, global, terminal).await,
         Command::Purge(args) => purge::run(&args, global, terminal).await,
+        Command::Kubernetes(command) => kubernetes::install(&command, global, terminal).await,
         Command::Doctor => doctor::run(global, terminal).await,
         // Each of these has its own way in `run`.
         Command::Init(_)

@@ -156,6 +156,16 @@ impl Configuration {
         }
     }
 
+    /// The file of a state directory as it is; empty where there is none.
+    pub(crate) fn text(state_dir: &Path) -> Result<String, ConfigurationError> {
+        let path = state_dir.join(FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(text),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            Err(source) => Err(ConfigurationError::Read { path, source }),
+        }
+    }
+
     /// How a Kubernetes cluster is used.
     pub(crate) fn kubernetes(&self) -> KubernetesConfig {
         let section = &self.kubernetes;

@@ -1,15 +1,23 @@
 //! Commands with `--platform kubernetes`: the same as on one machine, on another platform.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use boma_engine::platform::Platform;
+use boma_engine::source::GitLocation;
+use boma_kubernetes::{InstallOptions, InstalledSource, KubernetesConfig};
+use boma_problem::{Class, IntoProblem, Problem};
 use tokio::sync::Notify;
 
-use crate::cli::{ApplyArgs, GetArgs, Global, PlanArgs, PurgeArgs, ServeArgs};
+use crate::cli::{
+    ApplyArgs, ClusterInstallArgs, GetArgs, Global, KubernetesCommand, PlanArgs, PurgeArgs,
+    ServeArgs,
+};
 use crate::commands;
 use crate::commands::plan::asked;
-use crate::commands::serve::{Served, Source, serve_on};
+use crate::commands::serve::{Served, Source, asked_to_end, serve_on};
+use crate::configuration::Configuration;
 use crate::session::{ClusterSession, load, state_dir};
 use crate::terminal::{Exit, Result, Terminal};
 
@@ -50,6 +58,18 @@ pub(super) async fn apply(args: ApplyArgs, global: &Global, terminal: Terminal) 
 pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = ClusterSession::open(global).await?;
     let source = Source::of(args, &state_dir(global)?)?;
+    let waiting = |holder: &str| {
+        let line = format!("{holder} serves this cluster; this one waits to take over.");
+        terminal.status(&line);
+    };
+    // Both are cancel-safe: a Lease that is not waited for any more is taken by somebody else.
+    let mut leadership = tokio::select! {
+        taken = session.platform.lead(waiting) => taken.map_err(|error| error.problem())?,
+        ended = asked_to_end() => {
+            ended?;
+            return Ok(Exit::Ok);
+        }
+    };
     let (mut cluster, mut agents) = session.platform.news();
     let served = Served {
         platform: session.platform.clone(),
@@ -71,7 +91,101 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
             wake.notify_one();
         }
     };
-    serve_on(served, args, changes, terminal).await
+    tokio::select! {
+        exit = serve_on(served, args, changes, terminal) => {
+            leadership.release().await;
+            exit
+        }
+        // What was begun is finished by whoever has the Lease now: every step may be repeated.
+        () = leadership.lost() => Err(lost().into()),
+    }
+}
+
+fn lost() -> Problem {
+    let message = "another `boma serve` has taken over, or the API server is away";
+    Problem::new(Class::Transient, "lease-lost", message)
+        .hint("Start this one again: it waits until it is needed.")
+}
+
+/// Installs Boma in the cluster, or says how.
+pub(super) async fn install(
+    command: &KubernetesCommand,
+    global: &Global,
+    terminal: Terminal,
+) -> Result {
+    let state = state_dir(global)?;
+    let config = Configuration::read(&state).map_err(|error| error.problem())?;
+    let config = config.kubernetes();
+    match command {
+        KubernetesCommand::Manifests(args) => {
+            let mut text = String::new();
+            for object in options(args, config, &state)?.objects() {
+                let object = serde_saphyr::to_string(&object).map_err(std::io::Error::other)?;
+                text.push_str("---\n");
+                text.push_str(&object);
+            }
+            terminal.result(&text)?;
+        }
+        KubernetesCommand::Install(args) => {
+            let options = options(args, config, &state)?;
+            let written = boma_kubernetes::install(&options).await;
+            for object in written.map_err(|error| error.problem())? {
+                terminal.status(&format!("{object} is as it should be."));
+            }
+            let namespace = &options.namespace;
+            terminal.status(&format!(
+                "`kubectl -n {namespace} logs deployment/boma` shows what it does."
+            ));
+        }
+        KubernetesCommand::Uninstall => {
+            let deleted = boma_kubernetes::uninstall(&config.namespace).await;
+            for object in deleted.map_err(|error| error.problem())? {
+                terminal.status(&format!("{object} is deleted."));
+            }
+            terminal.status(&format!(
+                "Databases go on running. What Boma knows of them is in namespace {}: leave it \
+                 there.",
+                config.namespace
+            ));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn options(
+    args: &ClusterInstallArgs,
+    config: KubernetesConfig,
+    state: &Path,
+) -> Result<InstallOptions> {
+    let source = match args.source.strip_prefix("configmap/") {
+        Some(name) => InstalledSource::ConfigMap(name.to_owned()),
+        None if GitLocation::is_address(&args.source) => {
+            let path = Path::new(args.path.as_deref().unwrap_or_default());
+            GitLocation::new(&args.source, &args.branch, path).map_err(|error| error.problem())?;
+            let mut serve = vec![args.source.clone(), "--branch".into(), args.branch.clone()];
+            if let Some(path) = &args.path {
+                serve.extend(["--path".to_owned(), path.clone()]);
+            }
+            InstalledSource::Git(serve)
+        }
+        None => return Err(not_there(&args.source).into()),
+    };
+    Ok(InstallOptions {
+        namespace: config.namespace,
+        image: config.agent_image,
+        pull_secrets: config.pull_secrets,
+        replicas: args.replicas,
+        source,
+        config: Configuration::text(state).map_err(|error| error.problem())?,
+    })
+}
+
+fn not_there(source: &str) -> Problem {
+    let message = format!("a pod cannot read manifests in `{source}`");
+    Problem::new(Class::User, "source-not-in-cluster", message).hint(
+        "Name the address of a Git repository, or `configmap/NAME`: a ConfigMap whose entries are \
+         manifests.",
+    )
 }
 
 /// Lists databases and applications.
@@ -89,4 +203,48 @@ pub(super) async fn purge(args: &PurgeArgs, global: &Global, terminal: Terminal)
     let seen = session.platform.observe().await?;
     let (key, id) = commands::purge::chosen(args, &seen, terminal)?;
     commands::purge::purge_on(&*session.platform, &key, id, terminal).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_done_in_a_cluster_says_what_can() {
+        let lost = lost();
+        assert_eq!(lost.code.as_str(), "lease-lost");
+        assert!(
+            lost.to_string().starts_with("another `boma serve`"),
+            "{lost}"
+        );
+        assert!(lost.hints[0].starts_with("Start this one again"));
+        let args = |source: &str| ClusterInstallArgs {
+            source: source.to_owned(),
+            branch: "main".to_owned(),
+            path: Some("databases".to_owned()),
+            replicas: 1,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let options = |source: &str| {
+            let config = Configuration::read(dir.path()).unwrap().kubernetes();
+            options(&args(source), config, dir.path())
+        };
+        assert!(options("manifests").is_err());
+        let problem = not_there("manifests");
+        let text = "a pod cannot read manifests in `manifests`";
+        assert_eq!(problem.to_string(), text);
+        assert!(problem.hints[0].contains("configmap/NAME"));
+        let git = options("https://git.example/m.git").unwrap_or_else(|_| panic!("an address"));
+        let InstalledSource::Git(serve) = git.source else {
+            panic!("a repository is one")
+        };
+        let wanted = [
+            "https://git.example/m.git",
+            "--branch",
+            "main",
+            "--path",
+            "databases",
+        ];
+        assert_eq!(serve, wanted);
+    }
 }

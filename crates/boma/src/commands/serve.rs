@@ -117,7 +117,8 @@ where
     Ok(Exit::Ok)
 }
 
-async fn asked_to_end() -> Result<()> {
+/// Returns when the process is asked to end.
+pub(crate) async fn asked_to_end() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Both arms are cancel-safe: a signal that is not received is received by nobody else.

@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 pub(crate) struct Cluster {
     scratch: TempDir,
     /// Namespace of the installation.
-    home: String,
+    pub(crate) home: String,
     /// Namespace of its project.
     pub(crate) namespace: String,
     project: String,

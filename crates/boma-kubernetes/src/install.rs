@@ -1,0 +1,361 @@
+//! What runs Boma itself in a cluster: the objects, and writing and deleting them.
+
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::error::KubernetesError;
+use crate::names::{self, MANAGER};
+
+/// Name of most of the objects.
+const NAME: &str = "boma";
+/// ConfigMap with `config.toml`.
+const CONFIG: &str = "boma-config";
+/// Annotation of a role: what each of its rights is for.
+const REASONS: &str = "lowops.manifests/reasons";
+/// User and group that Boma runs as; no image has to know it.
+const USER: u32 = 65532;
+/// The state directory: nothing in there lasts longer than the pod.
+const STATE: &str = "/var/lib/boma";
+/// Where manifests of a ConfigMap are.
+const MANIFESTS: &str = "/manifests";
+
+/// What Boma may do, and why.
+struct Right {
+    group: &'static str,
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
+    why: &'static str,
+}
+
+/// In all namespaces: there is one for each project, and they come and go.
+const RIGHTS: [Right; 9] = [
+    Right {
+        group: "",
+        resources: &["namespaces"],
+        verbs: &["get", "list", "watch", "create", "patch"],
+        why: "one for each project; none is ever deleted",
+    },
+    Right {
+        group: "",
+        resources: &["secrets"],
+        verbs: &[
+            "get", "list", "watch", "create", "update", "patch", "delete",
+        ],
+        why: "records, what pods mount, what applications are given",
+    },
+    Right {
+        group: "",
+        resources: &["services", "persistentvolumeclaims"],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "the objects of a database; deleting is `boma purge`",
+    },
+    Right {
+        group: "apps",
+        resources: &["statefulsets", "deployments"],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "servers (deleting is `boma purge`), and applications: Boma's own and attached ones",
+    },
+    Right {
+        group: "apps",
+        resources: &["daemonsets"],
+        verbs: &["get", "list", "watch", "patch"],
+        why: "applications that Boma is attached to",
+    },
+    Right {
+        group: "networking.k8s.io",
+        resources: &["networkpolicies"],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "who may reach a database; deleting is `boma purge`",
+    },
+    Right {
+        group: "batch",
+        resources: &["jobs"],
+        verbs: &["get", "list", "watch", "create", "patch", "delete"],
+        why: "`preDeploy`",
+    },
+    Right {
+        group: "",
+        resources: &["pods"],
+        verbs: &["list", "watch"],
+        why: "what keeps them from running",
+    },
+    Right {
+        group: "",
+        resources: &["events"],
+        verbs: &["list", "watch"],
+        why: "why pods could not be made",
+    },
+];
+
+/// In Boma's own namespace.
+const OWN_RIGHTS: [Right; 1] = [Right {
+    group: "coordination.k8s.io",
+    resources: &["leases"],
+    verbs: &["get", "create", "update"],
+    why: "which of several `boma serve` acts",
+}];
+
+/// How Boma is installed.
+#[derive(Clone, Debug)]
+pub struct InstallOptions {
+    /// Its namespace.
+    pub namespace: String,
+    /// The image that holds this program.
+    pub image: String,
+    /// Secrets to pull it with, in its namespace.
+    pub pull_secrets: Vec<String>,
+    /// How many; one acts, the others wait.
+    pub replicas: u32,
+    /// Where the manifests come from.
+    pub source: InstalledSource,
+    /// `config.toml`, as it is.
+    pub config: String,
+}
+
+/// Where the manifests of an installed Boma come from.
+#[derive(Clone, Debug)]
+pub enum InstalledSource {
+    /// A Git repository: arguments of `boma serve`.
+    Git(Vec<String>),
+    /// Entries of a ConfigMap in Boma's namespace.
+    ConfigMap(String),
+}
+
+impl InstallOptions {
+    fn metadata(&self, name: &str) -> Value {
+        json!({"name": name, "namespace": self.namespace, "labels": labels()})
+    }
+
+    /// Objects without a namespace bear that of the installation: several share a cluster.
+    fn cluster_name(&self) -> String {
+        cluster_name(&self.namespace)
+    }
+
+    /// Every object, in the order in which they are applied.
+    pub fn objects(&self) -> Vec<Value> {
+        let account = json!([{
+            "kind": "ServiceAccount", "name": NAME, "namespace": self.namespace,
+        }]);
+        let rbac = "rbac.authorization.k8s.io/v1";
+        let role = |kind: &str, name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
+        let everywhere = self.cluster_name();
+        let mut own = labels();
+        own[names::INSTALLATION] = json!(self.namespace);
+        vec![
+            json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": self.namespace, "labels": own},
+            }),
+            json!({
+                "apiVersion": "v1", "kind": "ServiceAccount", "metadata": self.metadata(NAME),
+            }),
+            json!({
+                "apiVersion": rbac, "kind": "ClusterRole",
+                "metadata": {
+                    "name": everywhere, "labels": labels(),
+                    "annotations": {REASONS: reasons(&RIGHTS)},
+                },
+                "rules": rules(&RIGHTS),
+            }),
+            json!({
+                "apiVersion": rbac, "kind": "ClusterRoleBinding",
+                "metadata": {"name": everywhere, "labels": labels()},
+                "roleRef": role("ClusterRole", &everywhere), "subjects": account,
+            }),
+            json!({
+                "apiVersion": rbac, "kind": "Role", "metadata": self.metadata(NAME),
+                "rules": rules(&OWN_RIGHTS),
+            }),
+            json!({
+                "apiVersion": rbac, "kind": "RoleBinding", "metadata": self.metadata(NAME),
+                "roleRef": role("Role", NAME), "subjects": account,
+            }),
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": self.metadata(CONFIG),
+                "data": {"config.toml": self.config},
+            }),
+            self.deployment(),
+        ]
+    }
+
+    fn deployment(&self) -> Value {
+        let selector = json!({names::APP_NAME: NAME, "app.kubernetes.io/instance": self.namespace});
+        let mut pod_labels = labels();
+        pod_labels["app.kubernetes.io/instance"] = json!(self.namespace);
+        let pull_secrets = self.pull_secrets.iter();
+        let pull_secrets: Vec<Value> = pull_secrets.map(|name| json!({ "name": name })).collect();
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": self.metadata(NAME),
+            "spec": {
+                "replicas": self.replicas,
+                "revisionHistoryLimit": 2,
+                "selector": {"matchLabels": selector},
+                "template": {
+                    "metadata": {
+                        "labels": pod_labels,
+                        // Another configuration is another pod.
+                        "annotations": {
+                            "lowops.manifests/config": names::digest_of(self.config.as_bytes()),
+                        },
+                    },
+                    "spec": {
+                        "serviceAccountName": NAME,
+                        "imagePullSecrets": pull_secrets,
+                        "securityContext": {
+                            "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER,
+                            "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"},
+                        },
+                        "containers": [self.container()],
+                        "volumes": self.volumes(),
+                    },
+                },
+            },
+        })
+    }
+
+    fn container(&self) -> Value {
+        let mut arguments = vec![
+            "--verbose",
+            "--platform",
+            "kubernetes",
+            "--state-dir",
+            STATE,
+        ];
+        arguments.push("serve");
+        let mut mounts = vec![
+            json!({"name": "state", "mountPath": STATE}),
+            json!({
+                "name": "config", "mountPath": format!("{STATE}/config.toml"),
+                "subPath": "config.toml", "readOnly": true,
+            }),
+            json!({"name": "tmp", "mountPath": "/tmp"}),
+        ];
+        match &self.source {
+            InstalledSource::Git(more) => arguments.extend(more.iter().map(String::as_str)),
+            InstalledSource::ConfigMap(_) => {
+                arguments.push(MANIFESTS);
+                let mount = json!({"name": "manifests", "mountPath": MANIFESTS, "readOnly": true});
+                mounts.push(mount);
+            }
+        }
+        json!({
+            "name": NAME,
+            "image": self.image,
+            "imagePullPolicy": "IfNotPresent",
+            "args": arguments,
+            "resources": {
+                "requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"},
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": mounts,
+        })
+    }
+
+    fn volumes(&self) -> Vec<Value> {
+        let mut volumes = vec![
+            json!({"name": "state", "emptyDir": {}}),
+            json!({"name": "config", "configMap": {"name": CONFIG}}),
+            json!({"name": "tmp", "emptyDir": {}}),
+        ];
+        if let InstalledSource::ConfigMap(name) = &self.source {
+            volumes.push(json!({"name": "manifests", "configMap": {"name": name}}));
+        }
+        volumes
+    }
+}
+
+/// Applies every object; tells each, as `Kind name`.
+pub async fn install(options: &InstallOptions) -> Result<Vec<String>, KubernetesError> {
+    let client = client().await?;
+    let params = PatchParams::apply(MANAGER).force();
+    let mut written = Vec::new();
+    for object in options.objects() {
+        let (said, api, name) = place(&client, &object);
+        let answer = api.patch(&name, &params, &Patch::Apply(&object)).await;
+        answer.map_err(KubernetesError::api(format!("write {said}")))?;
+        written.push(said);
+    }
+    Ok(written)
+}
+
+/// Deletes what runs Boma, and nothing of what it has made: its namespace holds its records, and
+/// databases go on without it. Tells each object that was deleted.
+pub async fn uninstall(namespace: &str) -> Result<Vec<String>, KubernetesError> {
+    let client = client().await?;
+    let options = InstallOptions {
+        namespace: namespace.to_owned(),
+        image: String::new(),
+        pull_secrets: Vec::new(),
+        replicas: 0,
+        source: InstalledSource::Git(Vec::new()),
+        config: String::new(),
+    };
+    let mut deleted = Vec::new();
+    // What runs goes first: without its rights it could only complain.
+    for object in options.objects().iter().rev() {
+        if object["kind"] == "Namespace" {
+            continue;
+        }
+        let (said, api, name) = place(&client, object);
+        let found = api.get_opt(&name).await;
+        let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
+        let is_ours = |found: &DynamicObject| {
+            found.labels().get(names::APP_NAME).map(String::as_str) == Some(NAME)
+        };
+        if found.is_some_and(|found| is_ours(&found)) {
+            let gone = api.delete(&name, &DeleteParams::background()).await;
+            gone.map_err(KubernetesError::api(format!("delete {said}")))?;
+            deleted.push(said);
+        }
+    }
+    Ok(deleted)
+}
+
+async fn client() -> Result<Client, KubernetesError> {
+    Client::try_default()
+        .await
+        .map_err(|error| KubernetesError::Configuration(error.into()))
+}
+
+fn cluster_name(namespace: &str) -> String {
+    format!("boma:{namespace}")
+}
+
+fn labels() -> Value {
+    json!({names::APP_NAME: NAME, names::MANAGED_BY: MANAGER})
+}
+
+fn rules(rights: &[Right]) -> Vec<Value> {
+    let rule = |right: &Right| json!({"apiGroups": [right.group], "resources": right.resources, "verbs": right.verbs});
+    rights.iter().map(rule).collect()
+}
+
+/// For those who read the role in the cluster.
+fn reasons(rights: &[Right]) -> String {
+    let reason = |right: &Right| format!("{}: {}", right.resources.join(", "), right.why);
+    rights.iter().map(reason).collect::<Vec<_>>().join("\n")
+}
+
+/// What an object is called, and where it is written.
+fn place(client: &Client, object: &Value) -> (String, Api<DynamicObject>, String) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
+    let version = text(&object["apiVersion"]);
+    let (group, version) = version.split_once('/').unwrap_or(("", &version));
+    let gvk = GroupVersionKind::gvk(group, version, &kind);
+    let plural = format!("{}s", kind.to_lowercase());
+    let resource = ApiResource::from_gvk_with_plural(&gvk, &plural);
+    let api = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    (format!("{kind} {name}"), api, name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+use super::*;
+
+fn options(source: InstalledSource) -> InstallOptions {
+    InstallOptions {
+        namespace: "boma-system".into(),
+        image: "registry.example/boma:0.1.0".into(),
+        pull_secrets: vec!["registry".into()],
+        replicas: 2,
+        source,
+        config: "[kubernetes]\n".into(),
+    }
+}
+
+#[test]
+fn the_objects_of_an_installation() {
+    let objects = options(InstalledSource::ConfigMap("databases".into())).objects();
+    let texts = objects
+        .iter()
+        .map(|one| serde_saphyr::to_string(one).unwrap());
+    insta::assert_snapshot!("objects", texts.collect::<Vec<_>>().join("---\n"));
+    let git = ["https://git.example/m.git", "--branch", "main"].map(str::to_owned);
+    let git = options(InstalledSource::Git(git.to_vec())).deployment();
+    let container = &git["spec"]["template"]["spec"]["containers"][0];
+    let arguments = container["args"].to_string();
+    assert!(
+        arguments.ends_with("\"serve\",\"https://git.example/m.git\",\"--branch\",\"main\"]"),
+        "{arguments}"
+    );
+    assert!(!git.to_string().contains(MANIFESTS));
+}
+
+#[test]
+fn every_right_is_in_the_documentation_with_its_reason() {
+    let page = include_str!("../../../../docs/kubernetes.md");
+    for (rights, scope) in [
+        (&RIGHTS[..], ""),
+        (&OWN_RIGHTS[..], ", in Boma's namespace"),
+    ] {
+        for right in rights {
+            let (resources, verbs) = (right.resources.join(", "), right.verbs.join(", "));
+            let line = format!("| {resources}{scope} | {verbs} | {} |", right.why);
+            assert!(page.contains(&line), "{line}");
+        }
+    }
+    let lines = page.lines().filter(|line| line.contains("list, watch"));
+    assert_eq!(lines.count(), RIGHTS.len(), "a right that nobody has");
+}
+
+#[test]
+fn nobody_is_given_everything() {
+    let text = serde_json::to_string(&rules(&RIGHTS)).unwrap();
+    for much in ["*", "deletecollection", "escalate", "impersonate", "rbac"] {
+        assert!(!text.contains(much), "{much}");
+    }
+}

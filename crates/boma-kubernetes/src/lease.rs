@@ -1,0 +1,236 @@
+//! Which of several processes acts: the one that holds a Lease.
+//!
+//! It saves them from doing things twice; nothing hangs on it. Records are written by replacing
+//! the version that was read, so two that act at once get in each other's way, and no further.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::api::{Api, PostParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::error::KubernetesError;
+use crate::names::MANAGER;
+
+/// Name of the Lease.
+const NAME: &str = "boma";
+/// How long it holds without being renewed.
+const DURATION: Duration = Duration::from_secs(15);
+/// How often it is renewed.
+const RENEW: Duration = Duration::from_secs(5);
+/// After how long without success the holder takes it for lost: well before others do.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// How often those who wait look, and those who fail try again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Somebody's Lease, as it was seen. Clocks of two machines differ, so what counts is how long it
+/// has not changed here, and not the time that stands in it.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    spec: Value,
+    since: Instant,
+}
+
+/// What to do about a Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Decision {
+    /// Nobody has it.
+    Take,
+    /// It is this process's.
+    Renew,
+    /// This one has it, and may still be there.
+    Wait(String),
+}
+
+fn decide(spec: &Value, me: &str, seen: Option<&Seen>, now: Instant) -> Decision {
+    let holder = spec["holderIdentity"].as_str().unwrap_or_default();
+    if holder == me {
+        return Decision::Renew;
+    }
+    let is_over = seen.is_some_and(|seen| {
+        seen.spec == *spec && now.saturating_duration_since(seen.since) > DURATION
+    });
+    if holder.is_empty() || is_over {
+        Decision::Take
+    } else {
+        Decision::Wait(holder.to_owned())
+    }
+}
+
+/// A Lease that is held until this is dropped, or the Lease is lost.
+#[derive(Debug)]
+pub struct Leadership {
+    lost: watch::Receiver<bool>,
+    task: JoinHandle<()>,
+    lease: Lease,
+}
+
+impl Leadership {
+    /// Returns when the Lease is lost.
+    pub async fn lost(&mut self) {
+        // Without a sender nobody renews it, which is the same.
+        drop(self.lost.wait_for(|lost| *lost).await);
+    }
+
+    /// Lets go of it, so that another need not wait until it is over.
+    pub async fn release(self) {
+        self.task.abort();
+        if let Err(error) = self.lease.release().await {
+            tracing::warn!(%error, "the Lease ends by itself in a moment");
+        }
+    }
+}
+
+impl Drop for Leadership {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The Lease of an installation.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    api: Api<DynamicObject>,
+    me: String,
+}
+
+impl Lease {
+    pub(crate) fn new(client: kube::Client, namespace: &str, me: String) -> Self {
+        let gvk = GroupVersionKind::gvk("coordination.k8s.io", "v1", "Lease");
+        let resource = ApiResource::from_gvk_with_plural(&gvk, "leases");
+        let api = Api::namespaced_with(client, namespace, &resource);
+        Self { api, me }
+    }
+
+    /// Waits until it is this process's; `waiting` is told who has it, whenever that changes.
+    pub(crate) async fn take(self, waiting: impl Fn(&str)) -> Result<Leadership, KubernetesError> {
+        let mut seen: Option<Seen> = None;
+        let mut told = String::new();
+        loop {
+            let found = self.read().await?;
+            let spec = spec_of(found.as_ref());
+            match decide(&spec, &self.me, seen.as_ref(), Instant::now()) {
+                Decision::Take | Decision::Renew => {
+                    if self.write(found, &self.me).await? {
+                        return Ok(self.keep());
+                    }
+                }
+                Decision::Wait(holder) => {
+                    if holder != told {
+                        waiting(&holder);
+                        told = holder;
+                    }
+                }
+            }
+            if seen.as_ref().is_none_or(|seen| seen.spec != spec) {
+                let since = Instant::now();
+                seen = Some(Seen { spec, since });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn keep(self) -> Leadership {
+        let (end, lost) = watch::channel(false);
+        let lease = self.clone();
+        let task = tokio::spawn(async move {
+            let mut renewed = Instant::now();
+            let mut pause = RENEW;
+            loop {
+                tokio::time::sleep(pause).await;
+                pause = match self.renew().await {
+                    Ok(true) => {
+                        renewed = Instant::now();
+                        RENEW
+                    }
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "the Lease is not renewed");
+                        LOOK_AGAIN
+                    }
+                };
+                if renewed.elapsed() > GIVE_UP {
+                    break;
+                }
+            }
+            end.send_replace(true);
+        });
+        Leadership { lost, task, lease }
+    }
+
+    /// Whether it is still this process's, and will be for a while.
+    async fn renew(&self) -> Result<bool, KubernetesError> {
+        let found = self.read().await?;
+        if spec_of(found.as_ref())["holderIdentity"] != self.me.as_str() {
+            return Ok(false);
+        }
+        self.write(found, &self.me).await
+    }
+
+    async fn release(&self) -> Result<(), KubernetesError> {
+        let found = self.read().await?;
+        if spec_of(found.as_ref())["holderIdentity"] == self.me.as_str() {
+            self.write(found, "").await?;
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Option<DynamicObject>, KubernetesError> {
+        let found = self.api.get_opt(NAME).await;
+        found.map_err(KubernetesError::api(format!("read Lease {NAME}")))
+    }
+
+    /// Writes who has it, in place of what was read; tells whether nobody else was quicker.
+    async fn write(
+        &self,
+        found: Option<DynamicObject>,
+        holder: &str,
+    ) -> Result<bool, KubernetesError> {
+        let before = spec_of(found.as_ref());
+        let params = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let spec = renewed(&before, holder, Timestamp::now());
+        let answer = if let Some(mut lease) = found {
+            lease.data["spec"] = spec;
+            self.api.replace(NAME, &params, &lease).await
+        } else {
+            let gvk = GroupVersionKind::gvk("coordination.k8s.io", "v1", "Lease");
+            let resource = ApiResource::from_gvk_with_plural(&gvk, "leases");
+            let mut lease = DynamicObject::new(NAME, &resource);
+            lease.data = json!({ "spec": spec });
+            self.api.create(&params, &lease).await
+        };
+        match answer.map_err(KubernetesError::api(format!("write Lease {NAME}"))) {
+            Ok(_written) => Ok(true),
+            Err(error) if error.is_conflict() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn spec_of(lease: Option<&DynamicObject>) -> Value {
+    lease.map_or_else(|| json!({}), |lease| lease.data["spec"].clone())
+}
+
+/// What stands in a Lease from now on.
+fn renewed(before: &Value, holder: &str, now: Timestamp) -> Value {
+    // The API server wants six digits, no more and no fewer.
+    let now = json!(format!("{now:.6}"));
+    let is_same = before["holderIdentity"] == holder;
+    let times = before["leaseTransitions"].as_u64().unwrap_or(0);
+    json!({
+        "holderIdentity": holder,
+        "leaseDurationSeconds": DURATION.as_secs(),
+        "acquireTime": if is_same { before["acquireTime"].clone() } else { now.clone() },
+        "renewTime": now,
+        "leaseTransitions": times + u64::from(!is_same),
+    })
+}
+
+#[cfg(test)]
+mod tests;
