@@ -2,14 +2,14 @@
 //! to what an [`InstanceSpec`](boma_instance::InstanceSpec) says.
 //!
 //! ```text
-//!   Controls::open ──► observe_server() ─► SeenServer     version, settings that wait or are refused
-//!                 └──► observe(&spec)   ─► SeenDatabase   roles, privileges, objects, extensions
-//!                                              │  boma-agent plans (pure)
-//!                                              ▼
+//!   Controls::open ──► look(&spec) ─► SeenServer     version, settings that wait or are refused
+//!                 │              └──► SeenDatabase   roles, privileges, objects, extensions
+//!                 │                        │  boma-agent plans (pure)
+//!                 │                        ▼
 //!                 └──► act_all(&[AccessStep]) ◄── Vec<AccessStep>
 //! ```
 //!
-//! Nothing here decides: [`Controls::observe`] only reads, [`Controls::act`] is one match over
+//! Nothing here decides: [`Controls::look`] only reads, [`Controls::act`] is one match over
 //! steps that can each be repeated, and [`Controls::act_all`] puts steps into fewer transactions.
 //!
 //! # Guarantees

@@ -41,8 +41,7 @@ impl Inquiry {
     }
 
     async fn look(&mut self, spec: &InstanceSpec, pid: u32) -> Result<Up, SqlError> {
-        let server = self.0.observe_server().await?;
-        let database = self.0.observe(spec).await?;
+        let (server, database) = self.0.look(spec).await?;
         Ok(Up {
             pid,
             server,

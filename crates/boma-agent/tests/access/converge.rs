@@ -277,7 +277,7 @@ async fn die_after_each_step(
         let mut controls = server.controls();
         let steps = access::plan(
             &server.want.spec,
-            &controls.observe(&server.want.spec).await?,
+            &controls.look(&server.want.spec).await?.1,
         );
         for step in steps.iter().take(survived) {
             controls.act(step).await?;
@@ -309,7 +309,7 @@ async fn it_converges_wherever_it_dies() -> anyhow::Result<()> {
             let mut controls = server.controls();
             let steps = access::plan(
                 &server.want.spec,
-                &controls.observe(&server.want.spec).await?,
+                &controls.look(&server.want.spec).await?.1,
             );
             for step in steps.iter().take(survived) {
                 controls.act(step).await?;

@@ -152,14 +152,14 @@ impl Server {
         let mut taken = Vec::new();
         let mut controls = self.controls();
         for _pass in 0..8 {
-            let steps = access::plan(&self.want.spec, &controls.observe(&self.want.spec).await?);
+            let steps = access::plan(&self.want.spec, &controls.look(&self.want.spec).await?.1);
             if steps.is_empty() {
                 return Ok(taken);
             }
             controls.act_all(&steps).await?;
             taken.extend(steps);
         }
-        let seen = controls.observe(&self.want.spec).await?;
+        let seen = controls.look(&self.want.spec).await?.1;
         anyhow::bail!(
             "it does not settle: {:?}",
             access::plan(&self.want.spec, &seen)
@@ -168,7 +168,7 @@ impl Server {
 
     /// What there is now.
     pub(crate) async fn observe(&self) -> anyhow::Result<SeenDatabase> {
-        Ok(self.controls().observe(&self.want.spec).await?)
+        Ok(self.controls().look(&self.want.spec).await?.1)
     }
 
     /// Adds a login, its password its name.

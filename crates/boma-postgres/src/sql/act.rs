@@ -88,16 +88,14 @@ impl Controls {
     }
 }
 
-/// Making a role and marking it as Boma's is one transaction, so that none is forgotten.
-async fn make_role(
-    control: &Control,
-    role: &str,
-    statements: &mut Vec<String>,
-) -> Result<(), SqlError> {
-    if !roles::exists(control, role).await? {
-        statements.push(format!("CREATE ROLE {} NOLOGIN", identifier(role)));
-    }
-    Ok(())
+/// Making roles and marking them as Boma's is one transaction, so that none is forgotten. These
+/// are the statements that make those that are missing.
+async fn make_roles(control: &Control, roles: &[&str]) -> Result<Vec<String>, SqlError> {
+    let there = roles::existing(control, roles).await?;
+    let missing = roles.iter().filter(|role| !there.contains(**role));
+    Ok(missing
+        .map(|role| format!("CREATE ROLE {} NOLOGIN", identifier(role)))
+        .collect())
 }
 
 async fn set_groups(control: &Control, doing: &str, groups: &Groups) -> Result<(), SqlError> {
@@ -109,9 +107,8 @@ pub(super) async fn groups_statements(
     control: &Control,
     groups: &Groups,
 ) -> Result<Vec<String>, SqlError> {
-    let mut statements = Vec::new();
+    let mut statements = make_roles(control, &groups.names()).await?;
     for (group, comment) in groups.names().into_iter().zip(groups.comments()) {
-        make_role(control, group, &mut statements).await?;
         let name = identifier(group);
         let comment = literal(&comment);
         statements.push(format!("ALTER ROLE {name} NOLOGIN PASSWORD NULL {PLAIN}"));
@@ -214,8 +211,7 @@ pub(super) async fn login_statements(
     groups: &Groups,
     login: &LoginSpec,
 ) -> Result<Vec<String>, SqlError> {
-    let mut statements = Vec::new();
-    make_role(control, &login.role, &mut statements).await?;
+    let mut statements = make_roles(control, &[&login.role]).await?;
     let role = identifier(&login.role);
     let comment = literal(&login_comment(login));
     let group = identifier(groups.of_access(login.access));

@@ -183,19 +183,19 @@ impl Control {
             .options(session_options() + more_options)
             .connect(NoTls)
             .await?;
+        let can_time_out = connection
+            .parameter("server_version")
+            .is_some_and(has_transaction_timeout);
         // It ends with an error when the server goes away; whoever asks next is told then.
         let driver = tokio::spawn(async move { drop(connection.await) });
         let control = Self { client, driver };
         // An owner may also have set `role` for the sessions of the database, which no startup
         // option beats; and `transaction_timeout`, which older servers do not know.
-        control
-            .client
-            .batch_execute(
-                "SET SESSION AUTHORIZATION DEFAULT; SET ROLE NONE; \
-                 SELECT set_config(name, '0', false) FROM pg_settings \
-                 WHERE name = 'transaction_timeout'",
-            )
-            .await?;
+        let mut session = "SET SESSION AUTHORIZATION DEFAULT; SET ROLE NONE".to_owned();
+        if can_time_out {
+            session.push_str("; SET transaction_timeout = 0");
+        }
+        control.client.batch_execute(&session).await?;
         Ok(control)
     }
 
@@ -267,6 +267,15 @@ async fn within<T>(
             limit,
         }),
     }
+}
+
+/// Whether servers of this version (`17.2 (Debian 17.2-1)`, `18beta1`) know the setting
+/// `transaction_timeout`: 17 and newer do.
+fn has_transaction_timeout(version: &str) -> bool {
+    let end = version
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(version.len());
+    version[..end].parse().is_ok_and(|major: u32| major >= 17)
 }
 
 /// The settings as the `options` of a startup packet, where a backslash keeps a space.
@@ -363,6 +372,18 @@ impl Controls {
         self.cluster().await
     }
 
+    /// A connection for what concerns the whole cluster, and one to the instance's database where
+    /// that is there. Only one is opened when none is, and stands for both.
+    pub(super) async fn both(&mut self) -> Result<(&Control, Option<&Control>), SqlError> {
+        if self.database().await?.is_none() {
+            return Ok((self.cluster().await?, None));
+        }
+        let inside = self.database.as_ref();
+        let cluster = self.cluster.as_ref().filter(|one| !one.is_closed());
+        let outside = cluster.or(inside).expect("one should be open");
+        Ok((outside, inside))
+    }
+
     /// A connection that is open already, else one to whichever database there is.
     pub(super) async fn at_hand(&mut self) -> Result<&Control, SqlError> {
         let is_open =
@@ -392,4 +413,22 @@ fn is_absence(error: &ConnectError) -> bool {
         *code == SqlState::INVALID_CATALOG_NAME
             || *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_have_a_timeout_from_17_on() {
+        for (version, has) in [
+            ("15.18 (Debian 15.18-0+deb12u1)", false),
+            ("16beta1", false),
+            ("17.2", true),
+            ("18devel", true),
+            ("", false),
+        ] {
+            assert_eq!(has_transaction_timeout(version), has, "{version}");
+        }
+    }
 }

@@ -158,15 +158,14 @@ const OWNERS: &str = "
                      AND EXISTS (SELECT FROM pg_class c
                                  WHERE c.oid = s.objid AND c.relpersistence = 't')))";
 
-/// Looks at everything in the database but owners. Privileges are looked at where the groups that
-/// should have them exist.
+/// Looks at everything in the database, and who but the owner group owns something there. Where a
+/// group is missing, the privileges of all objects are wrong.
 pub(super) async fn see(
     control: &Control,
     want: &InstanceSpec,
     groups: &Groups,
-    groups_exist: bool,
-) -> Result<SeenObjects, SqlError> {
-    let (extensions, rest, default_privileges, superusers) = tokio::try_join!(
+) -> Result<(SeenObjects, Vec<String>), SqlError> {
+    let (extensions, rest, default_privileges, superusers, wrong_privileges, owners) = tokio::try_join!(
         control.rows("look at extensions", EXTENSIONS, &[]),
         control.rows("look at the schema public", PUBLIC_AND_LARGE_OBJECTS, &[]),
         see_default_privileges(control, groups),
@@ -176,16 +175,13 @@ pub(super) async fn see(
             SUPERUSERS,
             &[(&AT_A_TIME, Type::INT8)]
         ),
+        see_wrong_privileges(control, want, groups),
+        see_owners(control, groups),
     )?;
-    let wrong_privileges = if groups_exist {
-        see_wrong_privileges(control, want, groups).await?
-    } else {
-        Vec::new()
-    };
     let (public_owner, large_objects_open) = rest
         .first()
         .map_or((None, false), |row| (row.get(0), row.get(1)));
-    Ok(SeenObjects {
+    let objects = SeenObjects {
         public_owner,
         large_objects_open,
         extensions: extensions
@@ -195,11 +191,12 @@ pub(super) async fn see(
         default_privileges,
         wrong_privileges,
         superusers,
-    })
+    };
+    Ok((objects, owners))
 }
 
 /// Looks who but the owner group owns something in the database.
-pub(super) async fn owners(control: &Control, groups: &Groups) -> Result<Vec<String>, SqlError> {
+async fn see_owners(control: &Control, groups: &Groups) -> Result<Vec<String>, SqlError> {
     let parameters: &Parameters<'_> = &[(&groups.owner, Type::TEXT)];
     let rows = control.rows("look at owners", OWNERS, parameters).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())

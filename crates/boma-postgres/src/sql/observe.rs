@@ -9,7 +9,10 @@ use tokio_postgres::types::Type;
 use super::control::{Control, Controls, Parameters};
 use super::error::SqlError;
 use super::objects;
-use super::seen::{Password, Privilege, SeenDatabase, SeenMembership, SeenRole, TheDatabase};
+use super::seen::{
+    Password, Privilege, SeenDatabase, SeenMembership, SeenRole, SeenServer, TheDatabase,
+};
+use super::server;
 
 /// Roles but PostgreSQL's own (`pg_…`) and the bootstrap superuser, whose oid is always 10.
 const ROLES: &str = "
@@ -57,23 +60,43 @@ const ORPHANS: &str = "
       AND NOT EXISTS (SELECT FROM pg_authid r WHERE r.oid = a.usesysid)";
 
 impl Controls {
-    /// Looks at everything that a plan of access steps needs to know. Changes nothing.
-    pub async fn observe(&mut self, want: &InstanceSpec) -> Result<SeenDatabase, SqlError> {
-        let mut seen = see_cluster(self.any().await?, want).await?;
+    /// Looks at the server as [`Self::observe_server`] does, and at everything that a plan of access
+    /// steps needs to know. Changes nothing.
+    ///
+    /// With both connections open, what is in the database is looked at beside the rest: where
+    /// they are new, most of the time goes into filling their caches.
+    pub async fn look(
+        &mut self,
+        want: &InstanceSpec,
+    ) -> Result<(SeenServer, SeenDatabase), SqlError> {
         let groups = self.groups().clone();
-        if let Some(control) = self.database().await? {
-            let groups_exist = groups
-                .names()
-                .iter()
-                .all(|name| seen.roles.contains_key(*name));
-            seen.objects = Some(objects::see(control, want, &groups, groups_exist).await?);
-            for owner in objects::owners(control, &groups).await? {
+        let (outside, inside) = self.both().await?;
+        let see_inside = async {
+            match inside {
+                Some(control) => Ok(Some(objects::see(control, want, &groups).await?)),
+                None => Ok(None),
+            }
+        };
+        // Boxed: a dozen queries under way at once are too large for whoever waits for them.
+        let (server, mut seen, inside) = tokio::try_join!(
+            Box::pin(server::see(outside)),
+            Box::pin(see_cluster(outside, want)),
+            Box::pin(see_inside)
+        )?;
+        if let Some((mut objects, owners)) = inside {
+            let mut names = groups.names().into_iter();
+            if !names.all(|name| seen.roles.contains_key(name)) {
+                // Privileges are those of groups that are yet to be made.
+                objects.wrong_privileges.clear();
+            }
+            for owner in owners {
                 if let Some(role) = seen.roles.get_mut(&owner) {
                     role.owns_objects = true;
                 }
             }
+            seen.objects = Some(objects);
         }
-        Ok(seen)
+        Ok((server, seen))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ending connections and roles.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -41,14 +42,17 @@ const DATABASES_OF: &str = "
                          OR s.dbid = 0 AND s.classid = 'pg_database'::regclass
                             AND s.objid = d.oid))";
 
-/// Whether there is such a role.
-pub(super) async fn exists(control: &Control, role: &str) -> Result<bool, SqlError> {
-    let doing = format!("look for role {role:?}");
-    let query = "SELECT FROM pg_authid WHERE rolname = $1";
+/// Those of some roles that there are.
+pub(super) async fn existing(
+    control: &Control,
+    roles: &[&str],
+) -> Result<BTreeSet<String>, SqlError> {
+    let doing = format!("look for roles {roles:?}");
+    let query = "SELECT rolname::text FROM pg_authid WHERE rolname = ANY ($1)";
     let rows = control
-        .rows(&doing, query, &[(&role.to_owned(), Type::TEXT)])
+        .rows(&doing, query, &[(&roles, Type::TEXT_ARRAY)])
         .await?;
-    Ok(!rows.is_empty())
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Keeps a role from logging in and ends what it has open.
@@ -98,7 +102,7 @@ pub(super) async fn end_orphans(control: &Control) -> Result<(), SqlError> {
 pub(super) async fn drop_login(controls: &mut Controls, role: &str) -> Result<(), SqlError> {
     let groups = controls.groups().clone();
     let cluster = controls.cluster().await?;
-    if !exists(cluster, role).await? {
+    if existing(cluster, &[role]).await?.is_empty() {
         return Ok(());
     }
     lock(cluster, role).await?;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::control::Controls;
+use super::control::{Control, Controls};
 use super::error::SqlError;
 use super::seen::SeenServer;
 
@@ -33,40 +33,7 @@ impl Controls {
     /// What waits for a restart and what is refused is judged by the files as they are on disk now,
     /// whether or not they were reloaded since they were written.
     pub async fn observe_server(&mut self) -> Result<SeenServer, SqlError> {
-        let control = self.any().await?;
-        let doing = "look at the server";
-        let rows = control.rows(doing, SERVER, &[]).await?;
-        let row = rows.first().ok_or_else(|| SqlError::Empty {
-            doing: doing.to_owned(),
-        })?;
-        let files = control
-            .rows("look at the configuration files", FILES, &[])
-            .await?;
-        let settings = control.rows("look at settings", SETTINGS, &[]).await?;
-        let of = |pending: bool| {
-            settings
-                .iter()
-                .filter(|row| row.get::<_, bool>(1) == pending)
-                .map(|row| row.get::<_, String>(0))
-                .collect::<Vec<_>>()
-        };
-        let pending_restart = of(true);
-        let system_identifier: i64 = row.get(1);
-        let started_at: i64 = row.get(2);
-        Ok(SeenServer {
-            version: row.get(0),
-            system_identifier: system_identifier.cast_unsigned(),
-            started_at: Timestamp::from_millisecond(started_at).unwrap_or_default(),
-            in_recovery: row.get(3),
-            configuration: row.get(4),
-            refused: files
-                .iter()
-                .map(|row| (row.get(0), row.get(1)))
-                .filter(|(name, _): &(String, String)| !pending_restart.contains(name))
-                .collect(),
-            overridden: of(false),
-            pending_restart,
-        })
+        see(self.any().await?).await
     }
 
     /// Writes a checkpoint while queries go on, so that the one of a shutdown is short.
@@ -76,4 +43,41 @@ impl Controls {
             .statement("write a checkpoint", "CHECKPOINT")
             .await
     }
+}
+
+/// See [`Controls::observe_server`].
+pub(super) async fn see(control: &Control) -> Result<SeenServer, SqlError> {
+    let doing = "look at the server";
+    let rows = control.rows(doing, SERVER, &[]).await?;
+    let row = rows.first().ok_or_else(|| SqlError::Empty {
+        doing: doing.to_owned(),
+    })?;
+    let files = control
+        .rows("look at the configuration files", FILES, &[])
+        .await?;
+    let settings = control.rows("look at settings", SETTINGS, &[]).await?;
+    let of = |pending: bool| {
+        settings
+            .iter()
+            .filter(|row| row.get::<_, bool>(1) == pending)
+            .map(|row| row.get::<_, String>(0))
+            .collect::<Vec<_>>()
+    };
+    let pending_restart = of(true);
+    let system_identifier: i64 = row.get(1);
+    let started_at: i64 = row.get(2);
+    Ok(SeenServer {
+        version: row.get(0),
+        system_identifier: system_identifier.cast_unsigned(),
+        started_at: Timestamp::from_millisecond(started_at).unwrap_or_default(),
+        in_recovery: row.get(3),
+        configuration: row.get(4),
+        refused: files
+            .iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .filter(|(name, _): &(String, String)| !pending_restart.contains(name))
+            .collect(),
+        overridden: of(false),
+        pending_restart,
+    })
 }
