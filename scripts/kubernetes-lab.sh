@@ -87,7 +87,10 @@ case "${1:-}" in
       echo "kubernetes-lab: it is up already, and somebody else's" >&2
       exit 3
     }
-    "$lab/build.sh" >&2
+    "$lab/build.sh" >&2 || {
+      echo "kubernetes-lab: it could not be built; what it said is above" >&2
+      exit 3
+    }
     for tool in kubectl objcopy python3; do
       command -v "$tool" >/dev/null || {
         echo "kubernetes-lab: there is no $tool" >&2
@@ -95,7 +98,11 @@ case "${1:-}" in
       }
     done
     make_image
-    "$lab/up.sh" --node --fresh >&2
+    "$lab/up.sh" --node --fresh >&2 || {
+      "$lab/down.sh" >&2
+      echo "kubernetes-lab: it did not come up; what it said is above" >&2
+      exit 3
+    }
     make_volumes "$(date +%s)"
     say
     ;;
