@@ -103,6 +103,15 @@ impl LocalPlatform {
             .map(|build| build.bin_dir.clone())
     }
 
+    /// A number that changes with everything that another process records.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn changes(&self) -> Result<i64, PlatformError> {
+        let changes = self.inner.store.read(|state| state.changes());
+        changes.await.map_err(boxed)
+    }
+
     /// The delivered environment of an application, for `boma run` and `boma env`.
     pub async fn environment(
         &self,

@@ -356,6 +356,12 @@ pub(crate) struct EnvArgs {
 pub(crate) struct RunArgs {
     /// Name of the application
     pub(crate) application: String,
+    /// Wait until `boma serve` has made its databases, in place of saying that it is not there yet
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Seconds to wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "wait")]
+    pub(crate) patience: u64,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<std::ffi::OsString>,

@@ -282,7 +282,7 @@ pub(crate) fn find(seen: &Observed, text: &str) -> Result<Named> {
             .hint(format!("Say which one: {}.", names.join(", ")))
             .into())
         }
-        (None, _) => Err(unknown(seen, text, name)),
+        (None, _) => Err(unknown(seen, kind, name)),
     }
 }
 
@@ -293,7 +293,7 @@ fn spelt_out(named: &Named) -> String {
     }
 }
 
-fn unknown(seen: &Observed, text: &str, name: &str) -> crate::terminal::Failure {
+fn unknown(seen: &Observed, kind: Option<&str>, name: &str) -> crate::terminal::Failure {
     let known = seen
         .databases
         .keys()
@@ -306,7 +306,10 @@ fn unknown(seen: &Observed, text: &str, name: &str) -> crate::terminal::Failure 
     let problem = Problem::new(
         Class::User,
         "name-unknown",
-        format!("there is no database or application {text:?}"),
+        format!(
+            "there is no {} {name:?}",
+            kind.unwrap_or("database or application")
+        ),
     );
     match nearest {
         Some((_, known)) => problem.hint(format!("Did you mean `{known}`?")),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 const SPARES: usize = 2;
 
 /// How long something may take until it counts as broken.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One installation of Boma for a benchmark.
 pub(super) struct Boma {

@@ -27,6 +27,14 @@ pub struct RecordedEvent {
 }
 
 impl Access<'_> {
+    /// A number that changes when another connection has written anything (`PRAGMA data_version`).
+    pub(crate) fn changes(&self) -> Result<i64, StoreError> {
+        let version = self
+            .db
+            .pragma_query_value(None, "data_version", |row| row.get(0));
+        version.map_err(StoreError::sql("ask for changes"))
+    }
+
     /// Adds an event, or counts it.
     pub(crate) fn add_event(&self, event: &Event) -> Result<(), StoreError> {
         let doing = "add an event";

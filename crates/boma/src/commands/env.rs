@@ -2,15 +2,25 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use boma_engine::platform::{AuditEntry, Platform};
 use boma_instance::Secret;
+use boma_local::{ApplicationSecrets, LocalPlatform};
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::cli::{EnvArgs, EnvFormat, Global, RunArgs};
 use crate::session::{Need, Session, actor, find_application};
 use crate::terminal::{Exit, Failure, Result, Terminal, Tone};
+
+/// Codes of the problems of an application that a manifest may just have brought: it is in no
+/// record, or there without its environment.
+const NOT_YET: [&str; 2] = ["name-unknown", "application-unknown"];
+
+/// Between two looks whether anything was recorded, which costs next to nothing.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What stands in place of a value.
 const HIDDEN: &str = "********";
@@ -75,8 +85,10 @@ fn shell_quoted(value: &str) -> String {
 /// Becomes a command with the environment of an application, on top of the caller's.
 pub(crate) async fn run(args: &RunArgs, global: &Global) -> Result {
     let session = Session::open(global, Need::NoBuilds).await?;
-    let key = find_application(&session.platform.observe().await?, &args.application)?;
-    let environment = session.platform.environment(&key).await?;
+    let until = args
+        .wait
+        .then(|| Instant::now() + Duration::from_secs(args.patience));
+    let environment = environment(&session.platform, &args.application, until).await?;
     let Some((program, arguments)) = args.command.split_first() else {
         return Ok(Exit::Ok);
     };
@@ -86,6 +98,31 @@ pub(crate) async fn run(args: &RunArgs, global: &Global) -> Result {
         command.env(name, value.expose());
     }
     Err(not_run(program, &command.exec()))
+}
+
+/// The environment of an application; one that is not there yet is waited for.
+async fn environment(
+    platform: &LocalPlatform,
+    name: &str,
+    until: Option<Instant>,
+) -> Result<ApplicationSecrets> {
+    loop {
+        let seen = platform.changes().await?;
+        let found = match find_application(&platform.observe().await?, name) {
+            Ok(key) => platform.environment(&key).await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        match (found, until) {
+            (Err(Failure::Problem(problem)), Some(until))
+                if NOT_YET.contains(&problem.code.as_ref()) && Instant::now() < until =>
+            {
+                while platform.changes().await? == seen && Instant::now() < until {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+            (found, _) => return found,
+        }
+    }
 }
 
 /// Why a program does not run; `exec` returns only then.

@@ -51,6 +51,27 @@ fn a_reader_sees_what_a_writer_makes_later_and_can_write_nothing() -> Result<()>
 }
 
 #[test]
+fn a_command_waits_for_an_application_that_is_yet_to_be_made() -> Result<()> {
+    let boma = Installation::new()?;
+    let client = boma.client();
+    let ran = boma.boma(["run", "web", "--wait", "--patience", "0", "--", &client])?;
+    assert_eq!(ran.code, 1);
+    ensure!(
+        ran.stderr.contains("there is no application \"web\""),
+        "{}",
+        ran.stderr
+    );
+    let mut waiting = boma.command();
+    waiting.args(["run", "web", "--wait", "--", &client, "-Atqc", "select 1"]);
+    let waiting = waiting.stdout(Stdio::piped()).spawn()?;
+    boma.write("db.yaml", &database("orders", ""))?;
+    boma.write("web.yaml", &application("web", &[writes("orders")], ""))?;
+    boma.apply()?;
+    assert_eq!(waiting.wait_with_output()?.stdout, b"1\n");
+    Ok(())
+}
+
+#[test]
 fn two_writers_migrate_one_schema() -> Result<()> {
     let boma = shop()?;
     boma.write("jobs.yaml", &application("jobs", &[writes("orders")], ""))?;
