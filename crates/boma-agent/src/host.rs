@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use boma_instance::settings;
@@ -26,6 +24,7 @@ pub(crate) use self::programs::discover;
 use crate::backups::Places;
 use crate::ledger::{Ledger, store_all};
 use crate::plan::{ConfigFile, Data, FileName, Files, Observed, Paths, Server, Step};
+use crate::wal::End;
 use crate::{AgentConfig, LOG};
 
 /// Name of the data directory in the instance directory.
@@ -62,8 +61,8 @@ pub(crate) struct Host {
     /// Open while there is something to do.
     inquiry: Option<Inquiry>,
     storage: Option<boma_instance::StorageStatus>,
-    /// Whether recovery was told that the archive ends.
-    archive_ended: Arc<AtomicBool>,
+    /// Where recovery was told that the archive ends.
+    archive_ended: End,
 }
 
 impl Host {
@@ -79,12 +78,12 @@ impl Host {
             running: None,
             inquiry: None,
             storage: None,
-            archive_ended: Arc::default(),
+            archive_ended: End::default(),
         }
     }
 
-    /// Takes the flag that says whether recovery was told that the archive ends.
-    pub(crate) fn with_end(mut self, ended: Arc<AtomicBool>) -> Self {
+    /// Takes what says where recovery was told that the archive ends.
+    pub(crate) fn with_end(mut self, ended: End) -> Self {
         self.archive_ended = ended;
         self
     }
@@ -138,7 +137,7 @@ impl Host {
             files: self.read_files(),
             server,
             recovery: self.read_recovery(),
-            archive_ended: self.archive_ended.load(Ordering::Relaxed),
+            archive_ended: self.archive_ended.get(),
             storage: self.storage,
         }
     }

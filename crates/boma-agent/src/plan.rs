@@ -37,8 +37,8 @@ pub struct Observed {
     pub server: Server,
     /// What is to be recovered before the server is a database of its own; none: nothing.
     pub recovery: Option<Recovery>,
-    /// Whether recovery was told that the archive ends.
-    pub archive_ended: bool,
+    /// The segment of which recovery was told that the archive ends before it; none: it was not.
+    pub archive_ended: Option<String>,
     /// Storage; none: not measured.
     pub storage: Option<boma_instance::StorageStatus>,
 }
@@ -352,13 +352,13 @@ fn plan_up(
 
 /// What is to be done about a server that ended while it recovered.
 fn at_end_of_archive(seen: &Observed) -> Result<Option<Step>, Box<Problem>> {
-    let Some(recovery) = seen.recovery.as_ref().filter(|_| seen.archive_ended) else {
+    let (Some(recovery), Some(end)) = (&seen.recovery, &seen.archive_ended) else {
         return Ok(None);
     };
     match recovery.at_end_of_archive() {
         AtEnd::Done => Ok(None),
         AtEnd::Release => Ok(Some(Step::ReleaseTarget(Recovery {
-            released: true,
+            ends_before: Some(end.clone()),
             ..recovery.clone()
         }))),
         AtEnd::NotReached => Err(Box::new(not_reached())),

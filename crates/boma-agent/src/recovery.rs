@@ -30,10 +30,11 @@ pub struct Recovery {
     pub target: RecoveryTarget,
     /// Along which line of history.
     pub timeline: Timeline,
-    /// The archive ended before the target, so that nothing was committed between the two; what is
-    /// archived is all there is.
+    /// The archive ended before the target, so that nothing was committed between the two. It ended
+    /// with the segment before this one: what was archived since is of later than the target, and is
+    /// not replayed. None: the target was not passed by.
     #[serde(default)]
-    pub released: bool,
+    pub ends_before: Option<String>,
 }
 
 impl Recovery {
@@ -50,7 +51,7 @@ impl Recovery {
         line("recovery_target_action", "promote");
         line("hot_standby", "off");
         match &self.target {
-            _ if self.released => {}
+            _ if self.ends_before.is_some() => {}
             RecoveryTarget::Latest => {}
             RecoveryTarget::Time(time) => line("recovery_target_time", &as_postgresql_reads(*time)),
             RecoveryTarget::Lsn(lsn) => line("recovery_target_lsn", &lsn.to_string()),
@@ -58,6 +59,16 @@ impl Recovery {
             RecoveryTarget::Backup(_) => line("recovery_target", "immediate"),
         }
         text
+    }
+
+    /// Whether a segment is part of what is recovered, by its file name.
+    pub fn includes(&self, segment: &str) -> bool {
+        // The first eight digits are the timeline's; a segment has the same number in each.
+        let number = |name: &str| name.get(8..).map(str::to_owned);
+        match &self.ends_before {
+            Some(end) => number(segment) < number(end),
+            None => true,
+        }
     }
 
     /// Reads a file back; none: it says something else.
@@ -68,7 +79,7 @@ impl Recovery {
     /// What recovery does when the archive ended before the target.
     pub fn at_end_of_archive(&self) -> AtEnd {
         match &self.target {
-            _ if self.released => AtEnd::Done,
+            _ if self.ends_before.is_some() => AtEnd::Done,
             RecoveryTarget::Latest => AtEnd::Done,
             RecoveryTarget::Time(_) => AtEnd::Release,
             RecoveryTarget::Lsn(_) | RecoveryTarget::Name(_) | RecoveryTarget::Backup(_) => {
@@ -104,7 +115,7 @@ mod tests {
             database: "accounts_db".into(),
             target,
             timeline: Timeline(3),
-            released: false,
+            ends_before: None,
         }
     }
 
@@ -126,12 +137,32 @@ mod tests {
     fn a_released_target_is_not_asked_for() {
         let time = "2026-11-21T14:32:06Z".parse().unwrap();
         let released = Recovery {
-            released: true,
+            ends_before: Some("0000000100000000000000FF".into()),
             ..recovery(RecoveryTarget::Time(time))
         };
         let text = released.render("x");
         assert!(!text.contains("recovery_target_time ="), "{text}");
         assert_eq!(released.at_end_of_archive(), AtEnd::Done);
+    }
+
+    #[test]
+    fn what_is_archived_after_a_target_was_let_go_is_no_part_of_the_recovery() {
+        let time = "2026-11-21T14:32:06Z".parse().unwrap();
+        let whole = recovery(RecoveryTarget::Time(time));
+        let released = Recovery {
+            ends_before: Some("0000000300000000000000FF".into()),
+            ..whole.clone()
+        };
+        for (segment, is_part) in [
+            ("0000000300000000000000FE", true),
+            ("0000000200000000000000FE", true),
+            ("0000000300000000000000FF", false),
+            ("0000000200000000000000FF", false),
+            ("000000030000000100000000", false),
+        ] {
+            assert_eq!(released.includes(segment), is_part, "{segment}");
+            assert!(whole.includes(segment), "{segment}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The write-ahead log's part of the API: PostgreSQL hands files over here, and asks for them.
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -15,6 +15,28 @@ use boma_problem::{Class, IntoProblem as _, Problem};
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::recovery::{self, Recovery};
+
+/// The last segment that a recovering server asked for, where that was not in the archive; none: it
+/// was. That is how recovery learns that the archive ends, so a server that ends then has reached it.
+#[derive(Clone, Debug, Default)]
+pub struct End(Arc<Mutex<Option<String>>>);
+
+impl End {
+    /// The segment.
+    pub fn get(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Remembers another.
+    pub fn set(&self, segment: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = segment;
+    }
+}
+
 /// What carries the write-ahead log of this instance; none where it is not known yet, or not
 /// wanted.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +45,8 @@ pub struct Carriers {
     pub shipper: Option<Shipper>,
     /// Out of it.
     pub restorer: Option<Restorer>,
-    /// Whether the last segment that a recovering server asked for was not in the archive. That is
-    /// how recovery learns that the archive ends, so a server that ends then has reached it.
-    pub ended: Arc<AtomicBool>,
+    /// Where the archive ends for a server that recovers.
+    pub ended: End,
     /// A data directory that was restored from a base backup, whose server may replay from where
     /// `backup_label` says and from nowhere else; none: nothing is known of how it began.
     pub restored: Option<PathBuf>,
@@ -50,6 +71,30 @@ impl Carriers {
         Err(Problem::new(Class::Config, "backup-label-missing", text)
             .hint("Somebody removed it. Restore again, as a new database.")
             .into())
+    }
+
+    /// Whether a segment is part of what a restored server recovers. One whose target was let go at
+    /// the end of the archive is given nothing that was archived since: its source may still run,
+    /// and what it writes is of later than the target.
+    fn is_part(&self, segment: &str) -> Result<bool, Box<Problem>> {
+        let Some(data) = &self.restored else {
+            return Ok(true);
+        };
+        let path = data.join(recovery::FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let recovery = Recovery::parse(&text);
+                Ok(recovery.is_none_or(|recovery| recovery.includes(segment)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => {
+                let text = format!("read `{}`", path.display());
+                let mut problem = Problem::new(Class::Transient, "recovery-not-known", text)
+                    .hint("It says how far to recover; nothing is replayed before it can be read.");
+                problem.causes.push(error.to_string());
+                Err(problem.into())
+            }
+        }
     }
 }
 
@@ -85,15 +130,23 @@ async fn restore(
     Path(file): Path<String>,
     Query(target): Query<Target>,
 ) -> Response {
-    let (restorer, ended, start) = {
+    // History files are asked for to learn whether they are there.
+    let is_segment = !file.contains('.');
+    let (restorer, ended, part) = {
         let carriers = desk.borrow();
-        let start = carriers.check_start();
-        (carriers.restorer.clone(), carriers.ended.clone(), start)
+        let part = carriers.check_start().and_then(|()| {
+            let is_part = !is_segment || carriers.is_part(&file)?;
+            Ok(is_part)
+        });
+        (carriers.restorer.clone(), carriers.ended.clone(), part)
     };
-    if let Err(problem) = start {
-        tracing::error!(file, %problem, "a file of the write-ahead log is not given");
-        return refused(&problem);
-    }
+    let is_part = match part {
+        Ok(is_part) => is_part,
+        Err(problem) => {
+            tracing::error!(file, %problem, "a file of the write-ahead log is not given");
+            return refused(&problem);
+        }
+    };
     let Some(restorer) = restorer else {
         return refused(&not_set_up("restore"));
     };
@@ -101,12 +154,14 @@ async fn restore(
         let text = format!("`{}` is not an absolute path", target.to.display());
         return refused(&Problem::new(Class::User, "wal-name-invalid", text));
     }
-    // History files are asked for to learn whether they are there.
-    let is_segment = !file.contains('.');
-    let fetched = restorer.fetch(&file, &target.to).await;
+    let fetched = if is_part {
+        restorer.fetch(&file, &target.to).await
+    } else {
+        Ok(Fetched::NotThere)
+    };
     if is_segment {
-        let ends = matches!(fetched, Ok(Fetched::NotThere));
-        ended.store(ends, Ordering::Relaxed);
+        let is_end = matches!(fetched, Ok(Fetched::NotThere));
+        ended.set(is_end.then(|| file.clone()));
     }
     match fetched {
         Ok(Fetched::Written) => StatusCode::OK.into_response(),
@@ -132,6 +187,9 @@ fn not_set_up(what: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use boma_instance::backup::RecoveryTarget;
+    use boma_instance::wal::Timeline;
+
     use super::*;
 
     #[tokio::test]
@@ -150,6 +208,32 @@ mod tests {
         }
         let problem = not_set_up("archive");
         assert!(problem.message.contains("no repository to archive with"));
+    }
+
+    #[test]
+    fn a_server_whose_target_was_let_go_is_given_nothing_that_was_archived_since() {
+        let scratch = boma_testkit::ScratchDir::new().unwrap();
+        let carriers = Carriers {
+            restored: Some(scratch.path().to_owned()),
+            ..Carriers::default()
+        };
+        let (before, after) = ("0000000100000000000000A2", "0000000100000000000000A3");
+        assert!(carriers.is_part(after).unwrap(), "nothing is known of it");
+        let recovery = Recovery {
+            database: "orders".into(),
+            target: RecoveryTarget::Time(jiff::Timestamp::UNIX_EPOCH),
+            timeline: Timeline(1),
+            ends_before: Some(after.into()),
+        };
+        let path = scratch.path().join(recovery::FILE);
+        std::fs::write(&path, recovery.render("exec true")).unwrap();
+        assert!(carriers.is_part(before).unwrap());
+        assert!(!carriers.is_part(after).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let problem = carriers.is_part(before).unwrap_err();
+        assert_eq!(problem.code, "recovery-not-known");
+        assert!(problem.hints[0].contains("how far to recover"), "{problem}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub(super) async fn restore(
         database: manifest.server.database.clone(),
         target: origin.target.clone(),
         timeline: choice.timeline,
-        released: false,
+        ends_before: None,
     };
     let text = recovery.render(&places.restore_command);
     blocking(move || {

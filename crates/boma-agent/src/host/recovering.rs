@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::sync::atomic::Ordering;
 
 use boma_instance::{Assignment, settings};
 use boma_postgres::sql::{Socket, rename_database};
@@ -20,7 +19,7 @@ impl Host {
     pub(super) fn write_recovery(&self, recovery: &Recovery) -> Result<(), Failure> {
         let path = self.data.join(recovery::FILE);
         let text = recovery.render(&settings::restore_command(&self.paths().conf));
-        self.archive_ended.store(false, Ordering::Relaxed);
+        self.archive_ended.set(None);
         store(&path, text.as_bytes()).map_err(|source| not_written(&path, source))
     }
 

@@ -27,7 +27,7 @@ fn nothing() -> Observed {
         files: Files::default(),
         server: Server::Down,
         recovery: None,
-        archive_ended: false,
+        archive_ended: None,
         storage: None,
     }
 }
@@ -312,7 +312,7 @@ fn recovering(want: &Assignment, target: RecoveryTarget) -> Observed {
         database: "accounts_db".into(),
         target,
         timeline: Timeline(1),
-        released: false,
+        ends_before: None,
     };
     Observed {
         recovery: Some(recovery),
@@ -347,7 +347,7 @@ fn a_moment_after_the_last_commit_is_where_the_archive_ends() {
     let seen = recovering(&want, time);
     assert_eq!(words(&plan(&want, &seen, &paths())), ["start server"]);
     let ended = Observed {
-        archive_ended: true,
+        archive_ended: Some("000000010000000000000003".into()),
         ..seen
     };
     assert_eq!(
@@ -360,7 +360,7 @@ fn a_moment_after_the_last_commit_is_where_the_archive_ends() {
 fn a_restore_point_that_is_not_in_the_archive_is_told() {
     let want = restored();
     let ended = Observed {
-        archive_ended: true,
+        archive_ended: Some("000000010000000000000003".into()),
         ..recovering(&want, RecoveryTarget::Name("before".into()))
     };
     let plan = plan(&want, &ended, &paths());
