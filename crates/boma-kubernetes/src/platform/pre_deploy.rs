@@ -170,15 +170,11 @@ impl Inner {
         key: &ApplicationKey,
         run: &PreDeployRun,
     ) -> Result<(), KubernetesError> {
-        let place = self.application_place(namespace, key);
-        self.cluster
-            .change(&place, |found: Option<ApplicationRow>| {
-                let mut row =
-                    found.ok_or_else(|| KubernetesError::NoEnvironment { key: key.clone() })?;
-                row.pre_deploy = Some(run.clone());
-                Ok(Change::Write(row, ()))
-            })
-            .await
+        self.change_delivered(namespace, key, |row| {
+            row.pre_deploy = Some(run.clone());
+            Change::Write(row.clone(), ())
+        })
+        .await
     }
 
     /// Deletes a Job, and returns when it is gone: one of the same name is made next.

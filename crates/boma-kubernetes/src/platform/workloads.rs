@@ -113,16 +113,29 @@ impl Inner {
         key: &ApplicationKey,
         run: Option<&RunRow>,
     ) -> Result<(), KubernetesError> {
+        self.change_delivered(namespace, key, |row| {
+            if row.run.as_ref() == run {
+                return Change::Keep(());
+            }
+            row.run = run.cloned();
+            Change::Write(row.clone(), ())
+        })
+        .await
+    }
+
+    /// Changes what is recorded of an application that something was delivered to.
+    pub(super) async fn change_delivered(
+        &self,
+        namespace: &str,
+        key: &ApplicationKey,
+        change: impl Fn(&mut ApplicationRow) -> Change<ApplicationRow, ()> + Send + Sync,
+    ) -> Result<(), KubernetesError> {
         let place = self.application_place(namespace, key);
         self.cluster
             .change(&place, |found: Option<ApplicationRow>| {
                 let mut row =
                     found.ok_or_else(|| KubernetesError::NoEnvironment { key: key.clone() })?;
-                if row.run.as_ref() == run {
-                    return Ok(Change::Keep(()));
-                }
-                row.run = run.cloned();
-                Ok(Change::Write(row, ()))
+                Ok(change(&mut row))
             })
             .await
     }
