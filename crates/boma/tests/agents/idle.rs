@@ -15,17 +15,23 @@ use crate::node::{Node, World, wait};
 use crate::numbered::Writers;
 use crate::trouble::{catalog, expect_restorable, files};
 
-#[tokio::test]
-async fn the_end_of_the_window_moves_on_where_nobody_writes() -> Result<()> {
-    let world = World::new(MajorVersion::V17)?;
+/// A server that is backed up, and who writes to it. An archive interval of five minutes gives a
+/// proof in an hour; one of a second, in some seconds.
+async fn archived_each_second(world: &World) -> Result<(Node, Writers)> {
     let mut node = world.node("orders")?;
-    // An interval of five minutes gives a proof in an hour; one of a second, in some seconds.
     if let Some(backup) = &mut node.assignment.spec.backup {
         backup.archive_interval_seconds = 1;
     }
     node.bring_up().await?;
     node.first_backup().await?;
-    let mut writers = Writers::start(&node, 1).await?;
+    let writers = Writers::start(&node, 1).await?;
+    Ok((node, writers))
+}
+
+#[tokio::test]
+async fn the_end_of_the_window_moves_on_where_nobody_writes() -> Result<()> {
+    let world = World::new(MajorVersion::V17)?;
+    let (node, mut writers) = archived_each_second(&world).await?;
     writers.more(10).await?;
     let rows = writers.stop(&node).await?;
     node.archive().await?;
@@ -117,13 +123,7 @@ async fn said(node: &Node, reason: &str) -> Result<()> {
 #[tokio::test]
 async fn a_repository_that_is_away_keeps_no_server_from_stopping_for_good() -> Result<()> {
     let world = World::new(MajorVersion::V16)?;
-    let mut node = world.node("orders")?;
-    if let Some(backup) = &mut node.assignment.spec.backup {
-        backup.archive_interval_seconds = 1;
-    }
-    node.bring_up().await?;
-    node.first_backup().await?;
-    let mut writers = Writers::start(&node, 1).await?;
+    let (mut node, mut writers) = archived_each_second(&world).await?;
     writers.more(20).await?;
     let away = world.repository().with_extension("away");
     fs::rename(world.repository(), &away)?;

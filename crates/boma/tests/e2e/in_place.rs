@@ -27,6 +27,15 @@ fn phases(boma: &Installation) -> Result<String> {
     boma.boma(["get", "databases"])?.ok()
 }
 
+/// Waits until everything is as the manifests say.
+fn nothing_to_do(boma: &Installation) -> Result<()> {
+    wait(|| {
+        let plan = boma.boma(["plan", "m"])?;
+        ensure!(plan.code == 0, "{plan:?}");
+        Ok(())
+    })
+}
+
 /// Two rows, a moment, a third row; all of it backed up.
 fn three_rows() -> Result<(Installation, String)> {
     let boma = shop(MajorVersion::V17)?;
@@ -151,11 +160,7 @@ fn a_restore_in_place_that_is_killed_loses_nothing_and_comes_to_its_end() -> Res
             boma.boma(["restore", "orders", "--forget-old", "--confirm", "orders"])?
                 .ok()?;
         }
-        wait(|| {
-            let plan = boma.boma(["plan", "m"])?;
-            ensure!(plan.code == 0, "{plan:?}");
-            Ok(())
-        })?;
+        nothing_to_do(&boma)?;
     }
     Ok(())
 }
@@ -228,9 +233,5 @@ fn a_restore_in_place_and_a_server_of_manifests_do_not_get_into_each_others_way(
         boma.boma(["restore", "orders", "--forget-old", "--confirm", "orders"])?
             .ok()?;
     }
-    wait(|| {
-        let plan = boma.boma(["plan", "m"])?;
-        ensure!(plan.code == 0, "{plan:?}");
-        Ok(())
-    })
+    nothing_to_do(&boma)
 }

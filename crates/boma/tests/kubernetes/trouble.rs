@@ -63,6 +63,22 @@ async fn commands_for_one_machine_say_so() -> Result<()> {
     Ok(())
 }
 
+/// Applies until all of these are said.
+async fn apply_says(cluster: &Cluster, parts: [&str; 2]) -> Result<()> {
+    eventually(PATIENCE, async || {
+        let said = cluster.boma(&["apply", "--patience", "3", "."]);
+        let said = said.map_err(|error| error.to_string())?;
+        let said = format!("{}{}", said.stdout, said.stderr);
+        if parts.iter().all(|part| said.contains(part)) {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    })
+    .await?;
+    Ok(())
+}
+
 #[tokio::test]
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn what_a_quota_does_not_allow_is_said_with_what_to_do() -> Result<()> {
@@ -73,17 +89,7 @@ async fn what_a_quota_does_not_allow_is_said_with_what_to_do() -> Result<()> {
     cluster.database("accounts", "")?;
     let hint = "Raise the ResourceQuota";
     // The quota's own controller has to have counted what there is.
-    eventually(PATIENCE, async || {
-        let said = cluster.boma(&["apply", "--patience", "3", "."]);
-        let said = said.map_err(|error| error.to_string())?;
-        let said = format!("{}{}", said.stdout, said.stderr);
-        if said.contains("exceeded quota") && said.contains(hint) {
-            Ok(())
-        } else {
-            Err(said)
-        }
-    })
-    .await?;
+    apply_says(&cluster, ["exceeded quota", hint]).await?;
     // A quota of pods stops no write of Boma's: Kubernetes itself does not get further.
     cluster.kubectl(&["create", "quota", "pods", "--hard=pods=0"])?;
     eventually(PATIENCE, async || {
@@ -98,17 +104,7 @@ async fn what_a_quota_does_not_allow_is_said_with_what_to_do() -> Result<()> {
     })
     .await?;
     cluster.kubectl(&["delete", "quota", "none"])?;
-    eventually(PATIENCE, async || {
-        let said = cluster.boma(&["apply", "--patience", "3", "."]);
-        let said = said.map_err(|error| error.to_string())?;
-        let said = format!("{}{}", said.stdout, said.stderr);
-        if said.contains("the pod could not be made") && said.contains(hint) {
-            Ok(())
-        } else {
-            Err(said)
-        }
-    })
-    .await?;
+    apply_says(&cluster, ["the pod could not be made", hint]).await?;
     let listed = cluster.boma(&["get", "accounts", "-o", "yaml"])?.code(0)?;
     ensure!(listed.contains("exceeded quota"), "{listed}");
     cluster.kubectl(&["delete", "quota", "pods"])?;
