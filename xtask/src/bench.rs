@@ -70,11 +70,13 @@ const BENCHES: [Bench; 8] = [
 
 /// Measures what is named, or all, and prints it.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let names: Vec<&String> = arguments
+    let (options, names): (Vec<&String>, Vec<&String>) = arguments
         .iter()
-        .filter(|argument| !argument.starts_with("--"))
-        .collect();
+        .partition(|argument| argument.starts_with('-'));
+    if let Some(unknown) = options.iter().find(|option| **option != "--quick") {
+        bail!("no option `{unknown}`; there is: --quick");
+    }
+    let quick = !options.is_empty();
     let known: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("no benchmark `{unknown}`; there are: {}", known.join(", "));

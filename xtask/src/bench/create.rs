@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::Effort;
 use super::boma::{self, Boma};
 use super::by_hand::Programs;
+use super::machine;
 use super::samples::Samples;
 use super::scratch::Scratch;
 
@@ -26,6 +27,7 @@ pub(super) fn run(root: &Path, effort: Effort) -> Result<String> {
     let [mut by_hand, mut spare, mut template, mut first] = [const { Samples::new() }; 4];
     for round in 0..effort.rounds {
         let place = |who: &str| scratch.path().join(format!("{who}{round}"));
+        machine::settle()?;
         let (server, time) = programs.create(&place("hand"))?;
         by_hand.push(time);
         drop(server);
@@ -92,6 +94,7 @@ fn ahead(root: &Path, from: &Client, place: &Path, ahead: Ahead) -> Result<Durat
 
 /// Without a server: `boma apply` does it, and the query follows.
 fn applied(from: &Client, boma: &Boma, name: &str) -> Result<Duration> {
+    machine::settle()?;
     let start = Instant::now();
     write(boma, name)?;
     boma.time(&["apply"])?;
@@ -101,6 +104,7 @@ fn applied(from: &Client, boma: &Boma, name: &str) -> Result<Duration> {
 
 /// With a server, which sees the manifest by itself; the client waits for its connection string.
 fn served(from: &Client, boma: &Boma, name: &str) -> Result<Duration> {
+    machine::settle()?;
     let start = Instant::now();
     write(boma, name)?;
     query(from, boma, name)?;

@@ -35,6 +35,12 @@ pub(super) fn describe() -> Result<String> {
     ))
 }
 
+/// Has written what earlier turns left to be written, so that nobody waits for what another made:
+/// `syncfs`, with which Boma makes a copy durable, waits for all of the file system.
+pub(super) fn settle() -> Result<()> {
+    output("sync", &[]).map(drop)
+}
+
 /// The value of the first `name : value` line of a file in /proc.
 fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use boma_instance::MajorVersion;
 use boma_instance::backup::RecoveryTarget;
 use boma_postgres::server::PidFile;
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -197,6 +198,32 @@ async fn an_agent_killed_at_every_step_of_a_restore_takes_nothing_half_for_whole
         ensure!(left.is_none(), "{step:?} left {left:?}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn what_a_source_archives_after_a_target_was_let_go_is_not_replayed() -> Result<()> {
+    let world = World::new(MajorVersion::V17)?;
+    let mut source = world.node("orders")?;
+    source.bring_up().await?;
+    source.first_backup().await?;
+    let mut writers = Writers::start(&source, 1).await?;
+    writers.more(30).await?;
+    let last = writers.stop_unseen().await?;
+    // Nothing ends any more, neither by a commit nor otherwise, before this is archived.
+    let now = RecoveryTarget::Time(Timestamp::now());
+    source.archive().await?;
+    let mut node = world.restored("copy", &source, now)?;
+    let is_let_go = |dir: &Path| {
+        let recovery = fs::read_to_string(dir.join("data/boma.recovery.conf"));
+        recovery.is_ok_and(|text| text.contains("\"endsBefore\":\""))
+    };
+    restore_until(&mut node, "the target is let go".to_owned(), is_let_go).await?;
+    let mut writers = Writers::start(&source, last + 1).await?;
+    writers.more(30).await?;
+    writers.stop(&source).await?;
+    source.archive().await?;
+    node.bring_up().await?;
+    expect_rows(&node, last).await
 }
 
 /// A server with a table in a tablespace, and the place of that table in the data directory.
