@@ -722,6 +722,9 @@ pub(crate) struct PrepareArgs {
     /// How many spare clusters to keep
     #[arg(long)]
     pub(crate) count: usize,
+    /// Milliseconds to wait first
+    #[arg(long)]
+    pub(crate) after: u64,
     /// System user to become
     #[arg(long)]
     pub(crate) user: Option<String>,

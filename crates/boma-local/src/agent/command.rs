@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `boma agent`: serves one instance until it is told to end.
 ///
@@ -58,7 +59,7 @@ impl AgentCommand {
 /// `boma agent-prepare`: makes clusters ahead, then ends.
 ///
 /// ```text
-/// boma agent-prepare --store DIR --bin-dir DIR --count N [--user NAME]
+/// boma agent-prepare --store DIR --bin-dir DIR --count N --after MILLISECONDS [--user NAME]
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrepareCommand {
@@ -69,6 +70,8 @@ pub struct PrepareCommand {
     /// How many spare clusters there should be afterwards. None at all: only what they are copied
     /// from is made, and another process that is at it is waited for.
     pub count: u16,
+    /// How long it waits first.
+    pub after: Duration,
     /// System user to become; given when Boma runs as root.
     pub user: Option<String>,
 }
@@ -87,6 +90,8 @@ impl PrepareCommand {
             self.bin_dir.clone().into(),
             "--count".into(),
             self.count.to_string().into(),
+            "--after".into(),
+            self.after.as_millis().to_string().into(),
         ];
         push_user(&mut arguments, self.user.as_deref());
         arguments
@@ -128,6 +133,7 @@ mod tests {
             store: "/s/templates".into(),
             bin_dir: "/pg/bin".into(),
             count: 2,
+            after: Duration::from_secs(1),
             user: None,
         };
         let text: Vec<String> = prepare
@@ -137,7 +143,7 @@ mod tests {
             .collect();
         assert_eq!(
             text.join(" "),
-            "agent-prepare --store /s/templates --bin-dir /pg/bin --count 2"
+            "agent-prepare --store /s/templates --bin-dir /pg/bin --count 2 --after 1000"
         );
     }
 }

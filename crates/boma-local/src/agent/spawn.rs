@@ -375,6 +375,7 @@ mod tests {
             store: dir.path().to_owned(),
             bin_dir: "/pg/bin".into(),
             count: 2,
+            after: Duration::ZERO,
             user: None,
         };
         prepare(&launch.program, &command).unwrap();
@@ -384,7 +385,7 @@ mod tests {
         assert!(
             said.await
                 .unwrap()
-                .ends_with("--bin-dir /pg/bin --count 2\n")
+                .ends_with("--bin-dir /pg/bin --count 2 --after 0\n")
         );
     }
 }

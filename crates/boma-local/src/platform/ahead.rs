@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use boma_engine::platform::PlatformError;
 use boma_instance::MajorVersion;
@@ -12,6 +13,10 @@ use nix::unistd::Uid;
 use super::LocalPlatform;
 use super::error::boxed;
 use crate::agent::{self, PrepareCommand};
+
+/// How long after a database was made spare clusters are made: it has its application's first
+/// connections meanwhile, and they should not wait for CPU and disk.
+const SPARES_AFTER: Duration = Duration::from_secs(1);
 
 /// Versions whose template this process has tried to make.
 pub(super) type Tried = tokio::sync::Mutex<BTreeSet<MajorVersion>>;
@@ -31,7 +36,7 @@ impl LocalPlatform {
         if self.has_template(version) || !tried.insert(version) {
             return Ok(());
         }
-        let Some(command) = self.prepare_command(version, 0) else {
+        let Some(command) = self.prepare_command(version, 0, Duration::ZERO) else {
             return Ok(());
         };
         if let Err(error) = agent::prepare_and_wait(&self.inner.config.boma, &command).await {
@@ -64,7 +69,7 @@ impl LocalPlatform {
     }
 
     /// Starts the making of spare clusters for versions that instances were made of since the
-    /// last call. Returns at once; the work goes on by itself, at low priority.
+    /// last call. Returns at once; the work is done by itself a second later, at low priority.
     pub fn prepare_spares(&self) {
         let mut made = self
             .inner
@@ -101,7 +106,10 @@ impl LocalPlatform {
 
     fn prepare_spare(&self, version: MajorVersion) {
         let spares = self.inner.config.spares;
-        let Some(command) = self.prepare_command(version, spares).filter(|_| spares > 0) else {
+        let Some(command) = self
+            .prepare_command(version, spares, SPARES_AFTER)
+            .filter(|_| spares > 0)
+        else {
             return;
         };
         // Without spares the next database takes a little longer; nothing else is lost.
@@ -110,12 +118,18 @@ impl LocalPlatform {
         }
     }
 
-    fn prepare_command(&self, version: MajorVersion, count: u16) -> Option<PrepareCommand> {
+    fn prepare_command(
+        &self,
+        version: MajorVersion,
+        count: u16,
+        after: Duration,
+    ) -> Option<PrepareCommand> {
         let inner = &self.inner;
         Some(PrepareCommand {
             store: inner.layout.templates(),
             bin_dir: self.bin_dir(version)?,
             count,
+            after,
             user: Uid::effective().is_root().then(|| inner.user.name.clone()),
         })
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use boma_agent::pod::PodConfig;
 use boma_agent::{AgentConfig, enter, init};
@@ -90,12 +91,21 @@ pub(crate) fn install(args: &InstallArgs) -> Result {
     Ok(Exit::Ok)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing is waited for: the pause is what was asked for"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Makes spare clusters ahead, so that the next databases are there at once.
 pub(crate) fn prepare(args: PrepareArgs) -> Result {
     if let Some(user) = &args.user {
         enter::become_user(user).map_err(|error| error.problem())?;
     }
     enter::leave_session();
+    pause(Duration::from_millis(args.after));
     let found = Installations::discover(&SearchPaths::only([args.bin_dir.clone()]));
     let Some(installation) = found.newest() else {
         let message = format!(

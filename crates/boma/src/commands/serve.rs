@@ -5,7 +5,6 @@ mod source;
 mod webhook;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use boma_engine::catalog::Basis;
 use boma_engine::engine::{Engine, EngineState, Parts};
@@ -22,11 +21,6 @@ use crate::terminal::{Exit, Result, Terminal, Tone};
 pub(crate) use source::Source;
 use webhook::Webhook;
 
-/// How long after everything is as the manifests say spare clusters are made. A database that was
-/// just made has its application's first connections meanwhile, and they should not wait for CPU and
-/// disk.
-const SPARES_AFTER: Duration = Duration::from_secs(1);
-
 /// Keeps everything so as the manifests say, until stopped. What runs goes on running afterwards.
 pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::Builds).await?;
@@ -40,7 +34,7 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
         basis: session.basis(source.root()),
         source,
         place: format!("state in {}", state.display()),
-        converged: later(SPARES_AFTER, move || platform.prepare_spares()),
+        converged: Box::new(move || platform.prepare_spares()),
     };
     let changes = move |wake: Arc<Notify>| async move {
         loop {
@@ -49,20 +43,6 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
         }
     };
     serve_on(served, args, changes, terminal).await
-}
-
-/// Something that asks for `work` to be done a while later; asked meanwhile, it is done once.
-fn later(pause: Duration, work: impl Fn() + Send + 'static) -> Box<dyn Fn() + Send + Sync> {
-    let asked = Arc::new(Notify::new());
-    let ask = asked.clone();
-    tokio::spawn(async move {
-        loop {
-            asked.notified().await;
-            tokio::time::sleep(pause).await;
-            work();
-        }
-    });
-    Box::new(move || ask.notify_one())
 }
 
 /// What is served.
