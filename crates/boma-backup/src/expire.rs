@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use crate::catalog::{Cache, Catalog};
 use crate::format::label::Label;
 use crate::format::names::Prefix;
+use crate::lease::{self, Restoring};
 use crate::retention::choose::{Refusal, choose};
 use crate::retention::expiry::{Expiry, Held, Policy, Running, expiry};
 use crate::store::{Repository, StoreError};
@@ -55,6 +56,12 @@ pub async fn expire(
         let kept = kept(&catalog, &expiry);
         // What goes is replaced by what stays, which is asked for by name: a listing may be behind.
         if expiry.is_empty() || catalog.confirm(repository, cache, &kept).await? {
+            if !expiry.is_empty() && lease::is_held(repository, prefix).await? {
+                return Ok(Expired {
+                    held: Some(Held::Restoring),
+                    ..Expired::default()
+                });
+            }
             return carry_out(repository, &catalog, &expiry).await;
         }
     }
@@ -141,6 +148,9 @@ pub enum DeleteError {
         /// The one that was to be deleted.
         label: Label,
     },
+    /// Somebody reads it.
+    #[error(transparent)]
+    Restoring(#[from] Restoring),
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -156,6 +166,7 @@ impl IntoProblem for DeleteError {
                 )),
             Self::Last { .. } => Problem::from_error(Class::User, "backup-last", self)
                 .hint("Take another first: `boma backup create DATABASE`."),
+            Self::Restoring(restoring) => restoring.problem(),
             Self::Store(error) => error.problem(),
         }
     }
@@ -201,6 +212,9 @@ pub async fn delete(
         return Err(DeleteError::Last {
             label: label.clone(),
         });
+    }
+    if lease::is_held(repository, prefix).await? {
+        return Err(Restoring.into());
     }
     Ok(delete_backup(repository, prefix, label).await?)
 }

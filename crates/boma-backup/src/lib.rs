@@ -19,6 +19,7 @@ pub mod format;
 pub mod frames;
 pub mod holdings;
 pub mod known;
+pub mod lease;
 pub mod meter;
 pub mod owner;
 pub mod restore;

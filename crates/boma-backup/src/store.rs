@@ -21,7 +21,7 @@ use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{
-    MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -305,16 +305,24 @@ impl Repository {
         }
     }
 
+    /// When an object was written, by the store's clock, in whole seconds; none: it is not there.
+    pub async fn written_at(&self, name: &ObjectName) -> Result<Option<Timestamp>, StoreError> {
+        match self.store.head(&path(name.as_str())).await {
+            Ok(meta) => Ok(Some(written_at(&meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(StoreError::failed(Operation::Read, name.as_str(), source)),
+        }
+    }
+
     /// Lists all objects in a folder and the folders in it, sorted by name.
     pub async fn list(&self, folder: &str) -> Result<Vec<Listed>, StoreError> {
         let mut listed: Vec<_> = self
             .store
             .list(Some(&path(folder)))
             .map_ok(|meta| Listed {
+                written_at: written_at(&meta),
                 name: meta.location.to_string(),
                 bytes: meta.size,
-                written_at: Timestamp::from_second(meta.last_modified.timestamp())
-                    .unwrap_or(Timestamp::MIN),
             })
             .try_collect()
             .await
@@ -360,6 +368,10 @@ fn settle_file(file: &std::path::Path) -> io::Result<()> {
     File::open(file)?.sync_all()?;
     file.parent()
         .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+fn written_at(meta: &ObjectMeta) -> Timestamp {
+    Timestamp::from_second(meta.last_modified.timestamp()).unwrap_or(Timestamp::MIN)
 }
 
 fn path(name: &str) -> Path {

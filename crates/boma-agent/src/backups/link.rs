@@ -7,6 +7,7 @@ use boma_backup::expire;
 use boma_backup::format::label::Label;
 use boma_backup::format::names::Prefix;
 use boma_backup::known;
+use boma_backup::lease::Lease;
 use boma_backup::owner::WriterId;
 use boma_backup::retention::choose::Refusal;
 use boma_backup::store::Repository;
@@ -16,6 +17,7 @@ use boma_instance::backup::RepositoryAccess;
 use boma_problem::{Class, Problem};
 use tokio::sync::watch;
 
+use super::restore::hold;
 use super::{Places, Situation};
 use crate::host::{Failure, failure};
 use crate::wal::Carriers;
@@ -59,6 +61,8 @@ impl Link {
 struct Source {
     access: RepositoryAccess,
     prefix: Prefix,
+    /// Keeps the log from being deleted that is still to be replayed.
+    lease: Option<Lease>,
 }
 
 /// All of them.
@@ -90,7 +94,10 @@ impl Links {
         if situation.recovering {
             return self.follow_source(want, places).await;
         }
-        if self.source.take().is_some() {
+        if let Some(source) = self.source.take() {
+            if let Some(lease) = source.lease {
+                lease.end().await;
+            }
             self.carriers.send_modify(|carriers| {
                 (carriers.restorer, carriers.restored) = (None, None);
             });
@@ -120,6 +127,7 @@ impl Links {
         self.source = Some(Source {
             access: access.clone(),
             prefix,
+            lease: hold(&repository, prefix, want.spec.id).await,
         });
         Ok(())
     }

@@ -15,12 +15,14 @@ use std::path::Path;
 
 use boma_backup::find::find;
 use boma_backup::format::manifest::Manifest;
+use boma_backup::format::names::Prefix;
+use boma_backup::lease::Lease;
 use boma_backup::meter::Meter;
 use boma_backup::restore::{Layout, restore_files};
 use boma_backup::store::Repository;
-use boma_instance::Assignment;
+use boma_instance::{Assignment, InstanceId};
 use boma_postgres::cluster::{self, Beside, DataDirectory};
-use boma_problem::{Class, Problem};
+use boma_problem::{Class, IntoProblem as _, Problem};
 use nix::sys::statvfs::statvfs;
 
 use super::link::access;
@@ -59,6 +61,8 @@ pub(super) async fn restore(
         origin.timeline,
     );
     let (prefix, choice) = found.await.map_err(failure)?;
+    // Kept while files are read; recovery takes it over, under the same name.
+    let lease = hold(&repository, prefix, want.spec.id).await;
     let manifest = read_manifest(&repository, &prefix, &choice.label).await?;
     check(&want, &manifest, &places.dir)?;
 
@@ -75,6 +79,7 @@ pub(super) async fn restore(
     for warning in restored.warnings {
         tracing::warn!(problem = %warning, "restored, with a warning");
     }
+    drop(lease);
     let recovery = Recovery {
         // As it was called then; whoever wrote the manifest may know it by another name.
         database: manifest.server.database.clone(),
@@ -89,6 +94,20 @@ pub(super) async fn restore(
     })
     .await?;
     Ok(Done::Restored)
+}
+
+/// Keeps the backups that are restored from being deleted meanwhile, where that may be written.
+pub(super) async fn hold(repository: &Repository, prefix: Prefix, by: InstanceId) -> Option<Lease> {
+    match Lease::take(repository, prefix, by).await {
+        Ok(lease) => Some(lease),
+        Err(error) => {
+            tracing::warn!(
+                problem = %error.problem(),
+                "restoring without holding the backups: one that expires meanwhile fails it"
+            );
+            None
+        }
+    }
 }
 
 /// Runs what waits for the disk or for programs where it keeps nothing else waiting.

@@ -226,6 +226,26 @@ async fn a_store_that_fails_first_is_expired_when_it_answers() {
 }
 
 #[tokio::test]
+async fn nothing_expires_from_under_a_restore() {
+    let (fixture, made) = seven_days().await;
+    let (repository, mut cache) = (&fixture.repository, Cache::default());
+    let by = boma_instance::InstanceId(uuid::Uuid::from_u128(9));
+    let lease = lease::Lease::take(repository, PREFIX, by).await.unwrap();
+    let before = fixture.names().await.len();
+    let held = expire(repository, &PREFIX, &mut cache, policy(), None).await;
+    assert_eq!(held.unwrap().held, Some(Held::Restoring));
+    let newest = &made[6].label;
+    let problem = delete(repository, &PREFIX, &mut cache, newest, None).await;
+    let problem = problem.unwrap_err().problem();
+    assert_eq!(problem.code, "backups-being-restored");
+    // The clock is one more.
+    assert_eq!(fixture.names().await.len(), before + 1);
+    lease.end().await;
+    let expired = expire(repository, &PREFIX, &mut cache, policy(), None).await;
+    assert_eq!(expired.unwrap().backups.len(), 4);
+}
+
+#[tokio::test]
 async fn one_that_runs_keeps_its_objects() {
     let (fixture, _) = seven_days().await;
     let attempt = read(&fixture.repository).await.remains[0].label.clone();

@@ -51,6 +51,8 @@ pub enum Kind {
     Owner,
     /// The result of a drill.
     Drill,
+    /// A restore that goes on.
+    Lease,
 }
 
 impl Kind {
@@ -62,6 +64,7 @@ impl Kind {
             Self::Wal => 4,
             Self::Owner => 5,
             Self::Drill => 6,
+            Self::Lease => 7,
         }
     }
 }

@@ -91,6 +91,21 @@ impl Prefix {
         }
     }
 
+    /// What a restore for this instance holds the backups with.
+    pub fn lease(&self, by: InstanceId) -> ObjectName {
+        self.object(format_args!("lease/{by}"), Kind::Lease)
+    }
+
+    /// Written to learn what time it is by the store's clock.
+    pub fn clock(&self) -> ObjectName {
+        self.object(format_args!("lease/clock"), Kind::Lease)
+    }
+
+    /// Folder of the leases.
+    pub fn leases_folder(&self) -> String {
+        format!("{self}/lease")
+    }
+
     /// Folder of the write-ahead log.
     pub fn wal_folder(&self) -> String {
         format!("{self}/wal")

@@ -58,6 +58,8 @@ pub struct Expiry {
 pub enum Held {
     /// No backup is whole: whatever is there may be the last hope.
     NothingWhole,
+    /// Somebody restores from it.
+    Restoring,
     /// Nobody knows where a timeline came from, so nobody knows what it needs.
     UnknownHistory(Timeline),
 }
@@ -66,6 +68,7 @@ impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NothingWhole => f.write_str("no base backup is whole"),
+            Self::Restoring => f.write_str("somebody restores from it"),
             Self::UnknownHistory(timeline) => {
                 write!(f, "the history of timeline {timeline} is not known")
             }

@@ -2,6 +2,7 @@
 //! they do within a millisecond is seen, and ended, in the middle.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::node::{LONG, Node, World};
+use crate::node::{LONG, Node, World, wait};
 use crate::numbered::{Writers, expect_rows};
 use crate::trouble::{catalog, expect_cleared_up, files};
 
@@ -367,4 +368,79 @@ async fn an_agent_killed_at_every_deletion_of_an_expiry_keeps_what_is_needed() -
     ensure!(gone > 3, "it ended before {gone} files were gone");
     writers.more(5).await?;
     expect_cleared_up(&world, &node, writers).await
+}
+
+/// When an object was written, as a directory says it.
+fn age(path: &Path, by: Duration) -> Result<()> {
+    let file = fs::File::options().write(true).open(path)?;
+    let then = std::time::SystemTime::now()
+        .checked_sub(by)
+        .context("a time before now")?;
+    Ok(file.set_modified(then)?)
+}
+
+#[tokio::test]
+async fn what_a_restore_reads_stays_until_it_is_done_or_an_hour_after_it_was_killed() -> Result<()>
+{
+    let world = World::new(MajorVersion::V17)?;
+    let mut node = world.node("orders")?;
+    if let Some(backup) = &mut node.assignment.spec.backup {
+        backup.retention_days = 0;
+    }
+    node.bring_up().await?;
+    let oldest = node.first_backup().await?.label;
+    let has_oldest = async || -> Result<bool> {
+        let (_, _, catalog) = catalog(&world, &node).await?;
+        Ok(catalog
+            .backups
+            .iter()
+            .any(|one| one.label.as_str() == oldest))
+    };
+    let mut copy = half_restored(&world, &node, "PG_VERSION").await?;
+    let (_, prefix, _) = catalog(&world, &node).await?;
+    let leases = world.repository().join(prefix.leases_folder());
+    let lease = leases.join(copy.assignment.spec.id.to_string());
+    ensure!(lease.exists(), "{:?}", files(&leases));
+    for _ in 0..2 {
+        grow(&node).await?;
+        node.back_up().await?;
+        node.back_up().await?;
+    }
+    ensure!(has_oldest().await?, "it expired from under a restore");
+    // Nobody renews it, and by the clock of the repository an hour has passed.
+    age(&lease, Duration::from_hours(2))?;
+    grow(&node).await?;
+    node.back_up().await?;
+    ensure!(!has_oldest().await?, "it is held for ever");
+    ensure!(!lease.exists(), "it lapsed and is still there");
+    // The restore begins again with what there is now, and holds nothing when it is done.
+    copy.bring_up().await?;
+    wait(async || {
+        ensure!(!lease.exists(), "it is held still");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_may_only_read_restores_without_holding() -> Result<()> {
+    let world = World::new(MajorVersion::V17)?;
+    let mut source = world.node("orders")?;
+    source.bring_up().await?;
+    source.first_backup().await?;
+    let mut writers = Writers::start(&source, 1).await?;
+    writers.more(10).await?;
+    let last = writers.stop_unseen().await?;
+    source.archive().await?;
+    let (_, prefix, _) = catalog(&world, &source).await?;
+    let leases = world.repository().join(prefix.leases_folder());
+    fs::create_dir(&leases)?;
+    fs::set_permissions(&leases, fs::Permissions::from_mode(0o555))?;
+    let mut node = world.restored("copy", &source, RecoveryTarget::Latest)?;
+    node.bring_up().await?;
+    expect_rows(&node, last).await?;
+    ensure!(files(&leases).is_empty(), "{:?}", files(&leases));
+    let said = node.said();
+    ensure!(said.contains("without holding the backups"), "{said}");
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! `boma backup repository` and `boma backup forget`: what lies in a repository, also of databases
 //! that are gone.
 
+use boma_backup::find::prefixes;
 use boma_backup::holdings::{self, Holding};
+use boma_backup::lease::{self, Restoring};
 use boma_backup::store::Repository;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Observed;
@@ -127,6 +129,13 @@ pub(super) async fn forget(
     let Some(holding) = found.map_err(|error| error.problem())? else {
         return Err(nothing_there(instance, &args.repository).into());
     };
+    let prefixes = prefixes(&repository, instance).await;
+    for prefix in prefixes.map_err(|error| error.problem())? {
+        let held = lease::is_held(&repository, &prefix).await;
+        if held.map_err(|error| error.problem())? {
+            return Err(Restoring.problem().into());
+        }
+    }
     let name = holding.name();
     describe(&holding, &name, terminal);
     match &args.confirm {
