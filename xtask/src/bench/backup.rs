@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Effort;
 use super::by_hand::{Programs, Server};
+use super::machine;
 use super::samples::Samples;
 use super::scratch::Scratch;
 
@@ -103,7 +104,7 @@ impl Default for Measured {
 impl Measured {
     /// Runs and measures one turn, from a quiet disk to a durable end.
     fn turn<T>(&mut self, turn: impl FnOnce() -> Result<T>) -> Result<T> {
-        settle()?;
+        machine::settle()?;
         let (start, busy) = (Instant::now(), busy_seconds()?);
         let result = turn()?;
         self.times.push(start.elapsed());
@@ -327,12 +328,6 @@ fn program(root: &Path, scratch: &Path) -> Result<PathBuf> {
     let copy = scratch.join("repository");
     fs::copy(target.join("release/examples/repository"), &copy)?;
     Ok(copy)
-}
-
-fn settle() -> Result<()> {
-    let status = Command::new("sync").status()?;
-    ensure!(status.success(), "sync: {status}");
-    Ok(())
 }
 
 fn busy_seconds() -> Result<f64> {

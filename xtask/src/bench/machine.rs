@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// One line of Markdown: date, system, processors, memory, commit.
 pub(super) fn describe() -> Result<String> {
@@ -38,7 +38,9 @@ pub(super) fn describe() -> Result<String> {
 /// Has written what earlier turns left to be written, so that nobody waits for what another made:
 /// `syncfs`, with which Boma makes a copy durable, waits for all of the file system.
 pub(super) fn settle() -> Result<()> {
-    output("sync", &[]).map(drop)
+    let status = Command::new("sync").status().context("start sync")?;
+    ensure!(status.success(), "sync: {status}");
+    Ok(())
 }
 
 /// The value of the first `name : value` line of a file in /proc.

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Effort;
 use super::by_hand::{Programs, Server};
+use super::machine;
 use super::samples::Samples;
 use super::scratch::Scratch;
 
@@ -131,7 +132,7 @@ impl<'a> Contest<'a> {
     /// The time of a call for one file, with nothing behind it.
     fn one(&self, push: impl Fn(&str) -> Result<()>) -> Result<Duration> {
         let name = self.make_segment()?;
-        settle()?;
+        machine::settle()?;
         let start = Instant::now();
         push(&name)?;
         let took = start.elapsed();
@@ -144,7 +145,7 @@ impl<'a> Contest<'a> {
         let names = (0..WAITING)
             .map(|_| self.make_segment())
             .collect::<Result<Vec<_>>>()?;
-        settle()?;
+        machine::settle()?;
         let start = Instant::now();
         for name in &names {
             push(name)?;
@@ -300,12 +301,6 @@ fn await_socket(socket: &Path) -> Result<()> {
         );
         std::thread::park_timeout(Duration::from_millis(10));
     }
-    Ok(())
-}
-
-fn settle() -> Result<()> {
-    let status = Command::new("sync").status()?;
-    ensure!(status.success(), "sync: {status}");
     Ok(())
 }
 
