@@ -24,16 +24,14 @@ impl Samples {
 }
 
 /// `min / median / max` in seconds.
+/// Nothing at all where nothing was measured.
 impl fmt::Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = |time: Option<&Duration>| time.copied().unwrap_or_default().as_secs_f64();
-        write!(
-            f,
-            "{:.3} / {:.3} / {:.3}",
-            seconds(self.0.iter().min()),
-            self.median().as_secs_f64(),
-            seconds(self.0.iter().max())
-        )
+        let (Some(least), Some(most)) = (self.0.iter().min(), self.0.iter().max()) else {
+            return Ok(());
+        };
+        let [least, median, most] = [*least, self.median(), *most].map(|time| time.as_secs_f64());
+        write!(f, "{least:.3} / {median:.3} / {most:.3}")
     }
 }
 
