@@ -142,6 +142,12 @@ fn of_container(container: &Value) -> Option<PodTrouble> {
                 why: text(&waiting["message"]),
             })
         }
+        // The kubelet has not got a Secret or ConfigMap yet that is there: it tries again by itself.
+        "CreateContainerConfigError"
+            if text(&waiting["message"]).starts_with("failed to sync ") =>
+        {
+            Some(PodTrouble::Starting(text(&waiting["message"])))
+        }
         "CrashLoopBackOff"
         | "CreateContainerError"
         | "RunContainerError"

@@ -91,6 +91,21 @@ fn what_keeps_a_pod_is_said_with_what_to_do() {
             "the pod is starting: ",
             Class::Transient,
         ),
+        (
+            waiting(
+                "CreateContainerConfigError",
+                "failed to sync secret cache: timed out waiting for the condition",
+            ),
+            "pod-starting",
+            "the pod is starting: failed to sync secret cache: timed out waiting for the condition",
+            Class::Transient,
+        ),
+        (
+            waiting("CreateContainerConfigError", "secret \"x\" not found"),
+            "pod-crashes",
+            "container `postgres` of the pod ends again and again: secret \"x\" not found",
+            Class::Config,
+        ),
     ] {
         let problem = said(&status);
         assert_eq!((problem.code.as_str(), problem.class), (code, class));
