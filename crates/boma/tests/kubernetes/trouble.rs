@@ -63,22 +63,6 @@ async fn commands_for_one_machine_say_so() -> Result<()> {
     Ok(())
 }
 
-/// Applies until all of these are said.
-async fn apply_says(cluster: &Cluster, parts: [&str; 2]) -> Result<()> {
-    eventually(PATIENCE, async || {
-        let said = cluster.boma(&["apply", "--patience", "3", "."]);
-        let said = said.map_err(|error| error.to_string())?;
-        let said = format!("{}{}", said.stdout, said.stderr);
-        if parts.iter().all(|part| said.contains(part)) {
-            Ok(())
-        } else {
-            Err(said)
-        }
-    })
-    .await?;
-    Ok(())
-}
-
 #[tokio::test]
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn what_a_quota_does_not_allow_is_said_with_what_to_do() -> Result<()> {
@@ -110,6 +94,22 @@ async fn what_a_quota_does_not_allow_is_said_with_what_to_do() -> Result<()> {
     cluster.kubectl(&["delete", "quota", "pods"])?;
     cluster.apply()?;
     cluster.apply_again()
+}
+
+/// Applies until all of these are said.
+async fn apply_says(cluster: &Cluster, parts: [&str; 2]) -> Result<()> {
+    eventually(PATIENCE, async || {
+        let said = cluster.boma(&["apply", "--patience", "3", "."]);
+        let said = said.map_err(|error| error.to_string())?;
+        let said = format!("{}{}", said.stdout, said.stderr);
+        if parts.iter().all(|part| said.contains(part)) {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    })
+    .await?;
+    Ok(())
 }
 
 #[tokio::test]
