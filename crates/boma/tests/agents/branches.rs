@@ -65,9 +65,7 @@ struct Moment {
 #[tokio::test]
 async fn each_moment_of_both_lines_is_restored_after_the_server_went_back() -> Result<()> {
     let world = World::new(MajorVersion::V17)?;
-    let mut source = world.node("orders")?;
-    source.bring_up().await?;
-    source.first_backup().await?;
+    let mut source = world.backed_up("orders").await?;
     let one = write(&source, 1, FIRST).await?;
     go_back(&mut source, RecoveryTarget::Lsn(one[LEFT - 1].lsn)).await?;
     expect_rows(&source, LEFT.try_into()?).await?;

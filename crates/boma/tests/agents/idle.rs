@@ -74,9 +74,7 @@ async fn stop_server(data: &Path) -> Result<()> {
 #[tokio::test]
 async fn what_a_stopped_server_left_is_archived_to_the_last_row() -> Result<()> {
     let world = World::new(MajorVersion::V17)?;
-    let mut node = world.node("orders")?;
-    node.bring_up().await?;
-    node.first_backup().await?;
+    let mut node = world.backed_up("orders").await?;
     let mut writers = Writers::start(&node, 1).await?;
     writers.more(80).await?;
     node.kill_agent()?;

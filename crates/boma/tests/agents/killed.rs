@@ -162,9 +162,7 @@ async fn restore_until(
 #[tokio::test]
 async fn an_agent_killed_at_every_step_of_a_restore_takes_nothing_half_for_whole() -> Result<()> {
     let world = World::new(MajorVersion::V17)?;
-    let mut source = world.node("orders")?;
-    source.bring_up().await?;
-    source.first_backup().await?;
+    let source = world.backed_up("orders").await?;
     let mut writers = Writers::start(&source, 1).await?;
     writers.more(90).await?;
     source.back_up().await?;
@@ -204,9 +202,7 @@ async fn an_agent_killed_at_every_step_of_a_restore_takes_nothing_half_for_whole
 #[tokio::test]
 async fn what_a_source_archives_after_a_target_was_let_go_is_not_replayed() -> Result<()> {
     let world = World::new(MajorVersion::V17)?;
-    let mut source = world.node("orders")?;
-    source.bring_up().await?;
-    source.first_backup().await?;
+    let source = world.backed_up("orders").await?;
     let mut writers = Writers::start(&source, 1).await?;
     writers.more(30).await?;
     let last = writers.stop_unseen().await?;
@@ -229,9 +225,7 @@ async fn what_a_source_archives_after_a_target_was_let_go_is_not_replayed() -> R
 
 /// A server with a table in a tablespace, and the place of that table in the data directory.
 async fn with_tablespace(world: &World) -> Result<(Node, String)> {
-    let mut node = world.node("orders")?;
-    node.bring_up().await?;
-    node.first_backup().await?;
+    let node = world.backed_up("orders").await?;
     let outside = node.dir().join("outside");
     fs::create_dir(&outside)?;
     let client = node.connect().await?;
@@ -425,9 +419,7 @@ async fn what_a_restore_reads_stays_until_it_is_done_or_an_hour_after_it_was_kil
 #[tokio::test]
 async fn who_may_only_read_restores_without_holding() -> Result<()> {
     let world = World::new(MajorVersion::V17)?;
-    let mut source = world.node("orders")?;
-    source.bring_up().await?;
-    source.first_backup().await?;
+    let source = world.backed_up("orders").await?;
     let mut writers = Writers::start(&source, 1).await?;
     writers.more(10).await?;
     let last = writers.stop_unseen().await?;

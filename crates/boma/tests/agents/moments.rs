@@ -139,9 +139,7 @@ impl History {
 async fn just_what_was_committed_before_any_of_many_moments_is_there() -> Result<()> {
     let mut dice = Dice::new()?;
     let world = World::new(MajorVersion::V17)?;
-    let mut source = world.node("orders")?;
-    source.bring_up().await?;
-    source.first_backup().await?;
+    let source = world.backed_up("orders").await?;
 
     let mut writers = Writers::start(&source, 1).await?;
     for _ in 0..3 {

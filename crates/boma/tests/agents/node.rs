@@ -100,6 +100,14 @@ impl World {
         Ok(node)
     }
 
+    /// A server that runs and has its first backup.
+    pub(crate) async fn backed_up(&self, name: &str) -> Result<Node> {
+        let mut node = self.node(name)?;
+        node.bring_up().await?;
+        node.first_backup().await?;
+        Ok(node)
+    }
+
     /// A server that comes from the backups of another. Its agent does not run yet.
     pub(crate) fn restored(
         &self,

@@ -102,9 +102,7 @@ async fn back_up_until(node: &mut Node, backups: &Path, more: usize) -> Result<b
 async fn an_agent_killed_at_every_step_of_a_backup_leaves_whole_ones_and_the_next_one_clears_up()
 -> Result<()> {
     let world = World::new(MajorVersion::V17)?;
-    let mut node = world.node("orders")?;
-    node.bring_up().await?;
-    node.first_backup().await?;
+    let mut node = world.backed_up("orders").await?;
     let mut writers = Writers::start(&node, 1).await?;
     let (_, prefix, _) = catalog(&world, &node).await?;
     let backups = world.repository().join(prefix.backups_folder());
@@ -153,9 +151,7 @@ fn kill_archivers(node: &Node) -> usize {
 #[tokio::test]
 async fn agents_and_archive_commands_that_are_killed_under_load_lose_no_row() -> Result<()> {
     let world = World::new(MajorVersion::V15)?;
-    let mut node = world.node("orders")?;
-    node.bring_up().await?;
-    node.first_backup().await?;
+    let mut node = world.backed_up("orders").await?;
     let mut writers = Writers::start(&node, 1).await?;
     let (_, prefix, _) = catalog(&world, &node).await?;
     let log = world.repository().join(prefix.wal_folder());
@@ -194,9 +190,7 @@ async fn agents_and_archive_commands_that_are_killed_under_load_lose_no_row() ->
 async fn a_repository_that_was_away_with_the_agent_killed_meanwhile_has_everything_in_the_end()
 -> Result<()> {
     let world = World::new(MajorVersion::V17)?;
-    let mut node = world.node("orders")?;
-    node.bring_up().await?;
-    node.first_backup().await?;
+    let mut node = world.backed_up("orders").await?;
     let mut writers = Writers::start(&node, 1).await?;
     writers.more(70).await?;
     let away = world.repository().with_extension("away");
@@ -238,9 +232,7 @@ async fn a_repository_that_was_away_with_the_agent_killed_meanwhile_has_everythi
 #[tokio::test]
 async fn with_a_wrong_key_a_repository_is_neither_read_nor_written() -> Result<()> {
     let world = World::new(MajorVersion::V16)?;
-    let mut node = world.node("orders")?;
-    node.bring_up().await?;
-    node.first_backup().await?;
+    let node = world.backed_up("orders").await?;
     let before = files(&world.repository());
     let mut other = world.node("other")?;
     let mut copy = world.restored("copy", &node, RecoveryTarget::Latest)?;
