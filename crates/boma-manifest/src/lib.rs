@@ -13,6 +13,7 @@
 mod application;
 mod database;
 mod decode;
+pub mod edit;
 mod limits;
 mod manifest;
 mod metadata;

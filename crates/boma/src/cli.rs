@@ -2,6 +2,7 @@
 
 mod agents;
 mod backups;
+mod edits;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ pub(crate) use backups::{
     BackupCommand, BackupListArgs, DeleteBackupArgs, ForgetBackupsArgs, ForkArgs, KeyArgs,
     OneBackupArgs, RepositoryArgs, RestoreArgs, TargetArgs,
 };
+pub(crate) use edits::{AttachArgs, DetachArgs, EditArgs, FieldChange, SetArgs};
 
 /// Managed PostgreSQL from manifests in Git
 ///
@@ -139,6 +141,12 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Check manifests, without looking at anything that runs
     Validate(ValidateArgs),
+    /// Change fields of a manifest, and nothing else of its file
+    Set(SetArgs),
+    /// Give an application access to a database, in its manifest
+    Attach(AttachArgs),
+    /// Take an application's access to a database away, in its manifest
+    Detach(DetachArgs),
     /// Show what `apply` would do; exits with 4 when there is something to do
     Plan(PlanArgs),
     /// Make everything so as the manifests say

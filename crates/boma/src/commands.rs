@@ -6,6 +6,7 @@ mod backup;
 mod completions;
 mod describe;
 mod doctor;
+mod edit;
 mod env;
 mod events;
 mod get;
@@ -38,6 +39,9 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
     match cli.command {
         Command::Init(args) => init::run(&args, terminal),
         Command::Validate(args) => validate::run(&args, global, terminal),
+        Command::Set(args) => edit::set(&args, global, terminal),
+        Command::Attach(args) => edit::attach(&args, global, terminal),
+        Command::Detach(args) => edit::detach(&args, global, terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(args) => completions::run(&args, terminal),
         Command::Postgres(command) => postgres::run(&command, terminal),
@@ -112,6 +116,9 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         // Each of these has its own way in `run`.
         Command::Init(_)
         | Command::Validate(_)
+        | Command::Set(_)
+        | Command::Attach(_)
+        | Command::Detach(_)
         | Command::Schema
         | Command::Completions(_)
         | Command::Postgres(_)

@@ -13,7 +13,7 @@ use boma_instance::Secret;
 use boma_kubernetes::KubernetesPlatform;
 use boma_local::LocalPlatform;
 use boma_local::config::{Builds, LocalConfig, default_state_dir};
-use boma_manifest::Manifest;
+use boma_manifest::{Kind, Manifest};
 use boma_problem::{Class, IntoProblem, Problem};
 use nix::unistd::{User, geteuid};
 
@@ -248,23 +248,67 @@ impl Named {
     }
 }
 
+/// What can be named.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    databases: Vec<DatabaseKey>,
+    applications: Vec<ApplicationKey>,
+}
+
+impl From<&Observed> for Names {
+    fn from(seen: &Observed) -> Self {
+        Self {
+            databases: seen.databases.keys().cloned().collect(),
+            applications: seen.applications.keys().cloned().collect(),
+        }
+    }
+}
+
+impl<'m> FromIterator<&'m Manifest> for Names {
+    fn from_iter<I: IntoIterator<Item = &'m Manifest>>(manifests: I) -> Self {
+        let mut names = Self::default();
+        for manifest in manifests {
+            match named(manifest) {
+                Named::Database(key) => names.databases.push(key),
+                Named::Application(key) => names.applications.push(key),
+            }
+        }
+        names
+    }
+}
+
+/// What a manifest is about.
+pub(crate) fn named(manifest: &Manifest) -> Named {
+    let metadata = manifest.metadata();
+    let (project, name) = (metadata.project.to_string(), metadata.name.as_str());
+    match manifest.kind() {
+        Kind::Database => Named::Database(DatabaseKey::new(project, name)),
+        Kind::Application => Named::Application(ApplicationKey::new(project, name)),
+    }
+}
+
 /// Finds what a person named: `name`, `kind/name`, or `kind/` and the whole identity.
 pub(crate) fn find(seen: &Observed, text: &str) -> Result<Named> {
+    find_among(&seen.into(), text)
+}
+
+/// The same, among names.
+pub(crate) fn find_among(names: &Names, text: &str) -> Result<Named> {
     let (kind, name) = match text.split_once('/') {
         Some(("database" | "databases" | "db", name)) => (Some("database"), name),
         Some(("application" | "applications" | "app", name)) => (Some("application"), name),
         Some(_) | None => (None, text),
     };
     let is_it = |key_name: &str, whole: &str| key_name == name || whole == name;
-    let databases = seen
+    let databases = names
         .databases
-        .keys()
+        .iter()
         .filter(|key| kind != Some("application") && is_it(&key.name, &key.to_string()))
         .cloned()
         .map(Named::Database);
-    let applications = seen
+    let applications = names
         .applications
-        .keys()
+        .iter()
         .filter(|key| kind != Some("database") && is_it(&key.name, &key.to_string()))
         .cloned()
         .map(Named::Application);
@@ -282,7 +326,7 @@ pub(crate) fn find(seen: &Observed, text: &str) -> Result<Named> {
             .hint(format!("Say which one: {}.", names.join(", ")))
             .into())
         }
-        (None, _) => Err(unknown(seen, kind, name)),
+        (None, _) => Err(unknown(names, kind, name)),
     }
 }
 
@@ -293,12 +337,10 @@ fn spelt_out(named: &Named) -> String {
     }
 }
 
-fn unknown(seen: &Observed, kind: Option<&str>, name: &str) -> crate::terminal::Failure {
-    let known = seen
-        .databases
-        .keys()
-        .map(|key| key.name.to_string())
-        .chain(seen.applications.keys().map(|key| key.name.to_string()));
+fn unknown(names: &Names, kind: Option<&str>, name: &str) -> crate::terminal::Failure {
+    let databases = names.databases.iter().map(|key| key.name.to_string());
+    let applications = names.applications.iter().map(|key| key.name.to_string());
+    let known = databases.chain(applications);
     let nearest = known
         .map(|known| (strsim::jaro_winkler(&known, name), known))
         .filter(|(likeness, _)| *likeness > 0.8)
@@ -344,7 +386,7 @@ pub(crate) fn find_database(seen: &Observed, text: &str) -> Result<DatabaseKey> 
     }
 }
 
-fn with_kind(kind: &str, text: &str) -> String {
+pub(crate) fn with_kind(kind: &str, text: &str) -> String {
     let said = [
         "database",
         "databases",

@@ -1,6 +1,7 @@
 //! `boma validate`.
 
 use boma_engine::catalog::Basis;
+use boma_manifest::PlanTable;
 
 use crate::cli::{Global, ReportFormat, ValidateArgs};
 use crate::configuration::Configuration;
@@ -10,12 +11,8 @@ use crate::terminal::{Exit, Result, Terminal, Tone};
 /// Checks manifests against themselves and each other. Looks at nothing that runs, and needs no
 /// installation; the plans of one that is there count.
 pub(crate) fn run(args: &ValidateArgs, global: &Global, terminal: Terminal) -> Result {
-    let plans = match state_dir(global) {
-        Ok(dir) => Configuration::read(&dir).unwrap_or_default().plans(),
-        Err(_) => Configuration::default().plans(),
-    };
     let loaded = load(&args.source.source, |root| Basis {
-        plans,
+        plans: plans(global),
         root: Some(root.to_string_lossy().into_owned()),
     })?;
     match args.output {
@@ -47,6 +44,14 @@ pub(crate) fn run(args: &ValidateArgs, global: &Global, terminal: Terminal) -> R
         }
     }
     Ok(Exit::Ok)
+}
+
+/// The plans that manifests may name, also where there is no installation.
+pub(crate) fn plans(global: &Global) -> PlanTable {
+    match state_dir(global) {
+        Ok(dir) => Configuration::read(&dir).unwrap_or_default().plans(),
+        Err(_) => Configuration::default().plans(),
+    }
 }
 
 /// `1 database`, `2 databases`.

@@ -4,6 +4,7 @@ mod access;
 mod applications;
 mod backups;
 mod drill;
+mod edit;
 mod full_disk;
 mod git;
 mod in_place;

@@ -1,0 +1,123 @@
+//! `boma set`, `boma attach` and `boma detach`: manifests change and keep their comments; what they
+//! say then is what becomes of the servers.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::{Result, ensure};
+
+use crate::installation::Installation;
+use crate::manifests::{application, database, writes};
+
+const COMMENT: &str = "# Ask the owners before this changes.\n";
+
+/// Two databases, and an application that uses the first of them.
+fn world() -> Result<Installation> {
+    let boma = Installation::new()?;
+    boma.write(
+        "orders.yaml",
+        &(COMMENT.to_owned() + &database("orders", "")),
+    )?;
+    boma.write("stock.yaml", &database("stock", ""))?;
+    let web = application("web", &[writes("orders")], "");
+    boma.write("web.yaml", &(COMMENT.to_owned() + &web))?;
+    Ok(boma)
+}
+
+fn text(boma: &Installation, file: &str) -> Result<String> {
+    Ok(fs::read_to_string(boma.manifests().join(file))?)
+}
+
+#[test]
+fn manifests_that_a_command_changes_are_applied_and_keep_their_comments() -> Result<()> {
+    let boma = world()?;
+    let source = boma.manifests().to_string_lossy().into_owned();
+    let edit = |arguments: &[&str]| boma.boma([arguments, &["--source", &source]].concat());
+    boma.apply()?;
+
+    let file = boma.manifests().join("orders.yaml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640))?;
+    let shown = edit(&["set", "orders", "parameters.work_mem=8MB", "memory=384Mi"])?.ok()?;
+    ensure!(
+        shown.contains("-  memory: 256Mi\n+  memory: 384Mi\n"),
+        "{shown}"
+    );
+    ensure!(
+        shown.contains("+  parameters:\n+    work_mem: 8MB"),
+        "{shown}"
+    );
+    ensure!(text(&boma, "orders.yaml")?.starts_with(COMMENT));
+    ensure!(fs::metadata(&file)?.permissions().mode() & 0o777 == 0o640);
+
+    let attach = [
+        "attach",
+        "web",
+        "stock",
+        "--env",
+        "STOCK_URL",
+        "--read-only",
+    ];
+    let dry = [&attach[..], &["--dry-run"]].concat();
+    let before = text(&boma, "web.yaml")?;
+    edit(&dry)?.code(4)?;
+    ensure!(text(&boma, "web.yaml")? == before, "a dry run has written");
+    edit(&attach)?.ok()?;
+    boma.apply()?;
+    let said = boma.sql("web", "SHOW work_mem")?.ok()?;
+    ensure!(said.contains("8MB"), "{said}");
+    let given = boma.boma(["env", "web"])?.ok()?;
+    ensure!(given.contains("STOCK_URL"), "{given}");
+
+    edit(&["detach", "web", "stock"])?.ok()?;
+    edit(&["set", "orders", "parameters.work_mem-"])?.ok()?;
+    ensure!(
+        text(&boma, "web.yaml")? == before,
+        "{}",
+        text(&boma, "web.yaml")?
+    );
+    boma.apply()?;
+    let left = boma.boma(["env", "web"])?.ok()?;
+    ensure!(!left.contains("STOCK_URL"), "{left}");
+    Ok(())
+}
+
+#[test]
+fn what_would_be_wrong_is_shown_and_not_written() -> Result<()> {
+    let boma = world()?;
+    let source = boma.manifests().to_string_lossy().into_owned();
+    let edit = |arguments: &[&str]| boma.boma([arguments, &["--source", &source]].concat());
+    let before = (text(&boma, "orders.yaml")?, text(&boma, "web.yaml")?);
+    for (arguments, said) in [
+        (
+            &["set", "orders", "memory=lots"][..],
+            "error[invalid-quantity]",
+        ),
+        (
+            &["set", "orders", "memmory=1Gi"],
+            "`spec` has no field `memmory`",
+        ),
+        (&["set", "order", "memory=1Gi"], "Did you mean `orders`?"),
+        (
+            &["set", "orders", "storage=1Gi"],
+            "error[not-editable]: `spec.storage` is a mapping",
+        ),
+        (&["attach", "web", "orders"], "error[duplicate-"),
+        (&["attach", "web", "nothing", "--env", "X"], "nothing"),
+        (&["attach", "orders", "stock"], "there is no application"),
+        (&["detach", "web", "stock"], "It has access to `orders`."),
+        (
+            &["set", "orders", "parameters.work_mem-"],
+            "error[not-editable]: there is no `spec.parameters.work_mem`",
+        ),
+    ] {
+        let ran = edit(arguments)?;
+        let told = ran.stderr.clone();
+        ran.code(1)?;
+        ensure!(told.contains(said), "{arguments:?}: no {said:?} in {told}");
+    }
+    let after = (text(&boma, "orders.yaml")?, text(&boma, "web.yaml")?);
+    ensure!(before == after, "{after:?}");
+    let same = edit(&["set", "orders", "cpuCount=1"])?;
+    ensure!(same.stderr.contains("Nothing to change"), "{same:?}");
+    Ok(())
+}
