@@ -8,6 +8,7 @@ mod entry;
 mod git;
 mod parallel;
 mod problem;
+mod proposal;
 mod walk;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use git::{
     GitError, GitLocation, GitSource, LocationError, Repository, Revision, Tree, path_within,
 };
 pub use problem::SourceError;
+pub use proposal::{DifferenceLine, Mark, Proposal, WriteError};
 
 /// A file of a source, parsed.
 #[derive(Debug)]

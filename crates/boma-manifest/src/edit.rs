@@ -11,6 +11,7 @@
 //! What comes out was read back and compared, so that a style that nobody thought of here costs a
 //! refusal, and never a manifest that says something else.
 
+mod access;
 mod expected;
 mod stretch;
 mod written;
@@ -20,6 +21,7 @@ use std::fmt;
 use boma_problem::{Class, IntoProblem, Problem};
 
 use crate::syntax;
+pub use access::Attachment;
 pub use written::Written;
 
 /// One step of a path into a document.
@@ -29,6 +31,13 @@ pub enum Step {
     Field(String),
     /// An item of a list, counted from 0.
     Item(usize),
+}
+
+impl Step {
+    /// The path of a field: `["spec", "memory"]`.
+    pub fn fields<const N: usize>(names: [&str; N]) -> Vec<Self> {
+        names.map(|name| Self::Field(name.to_owned())).into()
+    }
 }
 
 /// A change of one document.
