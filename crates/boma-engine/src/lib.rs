@@ -30,6 +30,7 @@ pub mod source;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
 use boma_instance::{InstanceStatus, Phase};
 

@@ -19,7 +19,6 @@ mod recorded;
 mod session;
 mod table;
 mod terminal;
-mod words;
 
 use std::process::ExitCode;
 

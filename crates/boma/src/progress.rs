@@ -11,7 +11,7 @@ use boma_instance::backup::Work;
 use jiff::Timestamp;
 
 use crate::terminal::{Terminal, Tone, printable};
-use crate::words;
+use boma_engine::words;
 
 /// Nothing is written over before this: what is quick is not worth a flicker.
 const QUIET_AT_FIRST: Duration = Duration::from_millis(250);

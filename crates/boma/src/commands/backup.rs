@@ -19,7 +19,7 @@ use crate::cli::{BackupCommand, BackupListArgs, Global, KeyArgs, ListFormat};
 use crate::session::{Need, Session, find_database};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
-use crate::words::{bytes, progress, second, second_from};
+use boma_engine::words::{bytes, progress, second, second_from};
 
 pub(crate) use self::repository::open;
 

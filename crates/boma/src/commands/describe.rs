@@ -16,7 +16,7 @@ use crate::cli::{DescribeArgs, Global};
 use crate::commands::get::Inventory;
 use crate::session::{Named, Need, Session, find};
 use crate::terminal::{Exit, Result, Terminal, Tone, printable};
-use crate::words::{self, bytes};
+use boma_engine::words::{self, bytes};
 
 /// Shows everything about a database or an application.
 pub(crate) async fn run(args: &DescribeArgs, global: &Global, terminal: Terminal) -> Result {

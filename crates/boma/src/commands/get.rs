@@ -17,7 +17,7 @@ use crate::commands::plan::new_id;
 use crate::session::{Loaded, Named, Need, Session, find, load, root_of};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
-use crate::words::bytes;
+use boma_engine::words::bytes;
 
 /// What is there, with what its manifests say where they can be read.
 pub(crate) struct Inventory {

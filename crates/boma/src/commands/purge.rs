@@ -16,7 +16,7 @@ use crate::cli::{Global, PurgeArgs};
 use crate::commands::backup::open;
 use crate::session::{Need, Session, actor, find_database};
 use crate::terminal::{Exit, Failure, Result, Terminal, Tone};
-use crate::words::{bytes, second};
+use boma_engine::words::{bytes, second};
 
 /// How long another process may be at work before this gives up.
 const PATIENCE: Duration = Duration::from_secs(30);

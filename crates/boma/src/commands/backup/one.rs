@@ -17,7 +17,7 @@ use crate::commands::purge::confirm;
 use crate::commands::repository::Backups;
 use crate::session::{Session, actor, find_database};
 use crate::terminal::{Exit, Result, Terminal, Tone};
-use crate::words::{bytes, second};
+use boma_engine::words::{bytes, second};
 
 /// A base backup, for other programs.
 #[derive(Serialize)]

@@ -18,7 +18,7 @@ use crate::commands::purge::{confirm, is_name};
 use crate::session::{Session, actor};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal, Tone};
-use crate::words::{bytes, second, second_from};
+use boma_engine::words::{bytes, second, second_from};
 
 /// What one instance has there, for other programs.
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use boma_problem::{Class, IntoProblem as _, Problem};
 use crate::commands::repository::Backups;
 use crate::session::{Session, find_database};
 use crate::terminal::{Exit, Result, Terminal};
-use crate::words::bytes;
+use boma_engine::words::bytes;
 
 /// Reads the repository from here: it needs no agent, and costs the server nothing.
 pub(super) async fn verify(session: &Session, name: &str, terminal: Terminal) -> Result {

@@ -4,7 +4,7 @@ use boma_instance::backup::{Progress, Work};
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 /// Bytes with as many digits as matter: `412 KiB`, `1.5 MiB`, `93 MiB`.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -24,12 +24,12 @@ pub(crate) fn bytes(bytes: u64) -> String {
 }
 
 /// A moment to the second, in UTC: what was before it stays before it.
-pub(crate) fn second(at: Timestamp) -> String {
+pub fn second(at: Timestamp) -> String {
     format!("{at:.0}")
 }
 
 /// The first whole second that is not before a moment.
-pub(crate) fn second_from(at: Timestamp) -> String {
+pub fn second_from(at: Timestamp) -> String {
     let up = TimestampRound::new()
         .smallest(Unit::Second)
         .mode(RoundMode::Ceil);
@@ -37,7 +37,7 @@ pub(crate) fn second_from(at: Timestamp) -> String {
 }
 
 /// How far long work is: bytes, and the time that is left when it goes on like this.
-pub(crate) fn progress(progress: &Progress, now: Timestamp) -> String {
+pub fn progress(progress: &Progress, now: Timestamp) -> String {
     let what = match progress.work {
         Work::Backup => "base backup",
         Work::Restore => "restore",
