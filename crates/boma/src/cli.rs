@@ -153,6 +153,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Keep everything so as the manifests say, until stopped
     Serve(ServeArgs),
+    /// Print a link that opens the dashboard of `boma serve`
+    Dashboard,
     /// List databases and applications
     Get(GetArgs),
     /// Show everything about a database or an application
@@ -301,6 +303,10 @@ pub(crate) struct ServeArgs {
     /// Seconds between two looks at the repository, a tenth more or less
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) poll: u64,
+    /// Where the dashboard is: an address of this machine, or `off` [default: 127.0.0.1:9480 and, where that is
+    /// taken, another port; off on Kubernetes]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dashboard: Option<DashboardAt>,
     /// Be told of pushes at `/hooks/git` on this address [default: 127.0.0.1:9470]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9470", requires = "webhook_secret")]
     pub(crate) webhook: Option<std::net::SocketAddr>,
@@ -310,6 +316,28 @@ pub(crate) struct ServeArgs {
     /// Take these manifests in place of those of another directory that were applied before
     #[arg(long)]
     pub(crate) change_source: bool,
+}
+
+/// Where the dashboard is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DashboardAt {
+    /// Nowhere.
+    Off,
+    /// At this address.
+    Address(std::net::SocketAddr),
+}
+
+impl std::str::FromStr for DashboardAt {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text.parse().map(Self::Address).map_err(
+                |_error| "write an address with its port, such as 127.0.0.1:9480, or `off`",
+            ),
+        }
+    }
 }
 
 /// Arguments of `get`.

@@ -4,6 +4,7 @@ mod agent;
 mod apply;
 mod backup;
 mod completions;
+mod dashboard;
 mod describe;
 mod doctor;
 mod edit;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         Command::Detach(args) => edit::detach(&args, global, terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(args) => completions::run(&args, terminal),
+        Command::Dashboard => dashboard::run(global, terminal),
         Command::Postgres(command) => postgres::run(&command, terminal),
         Command::Agent(args) => agent::run(args),
         Command::AgentPrepare(args) => agent::prepare(args),
@@ -121,6 +123,7 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         | Command::Detach(_)
         | Command::Schema
         | Command::Completions(_)
+        | Command::Dashboard
         | Command::Postgres(_)
         | Command::Agent(_)
         | Command::AgentPrepare(_)

@@ -68,7 +68,7 @@ const LAYERS: [Layer; 13] = [
     ),
     layer(
         "boma-web",
-        MayUse::These(&["boma-engine", "boma-manifest"]),
+        MayUse::These(&["boma-engine", "boma-manifest", "boma-instance"]),
         false,
     ),
     layer("boma", MayUse::All, false),

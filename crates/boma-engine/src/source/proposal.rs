@@ -122,6 +122,15 @@ impl Proposal {
         }
     }
 
+    /// Another text for a file that was read.
+    pub fn replacing(former: SourceFile, text: String) -> Self {
+        Self {
+            name: former.name.clone(),
+            former: Some(former),
+            text,
+        }
+    }
+
     /// Changes of one manifest. Nothing else in its file becomes another.
     ///
     /// # Errors
@@ -136,11 +145,7 @@ impl Proposal {
             text = done
                 .map_err(|error| Box::new(error.problem().at(origin.place(&change.to_string()))))?;
         }
-        Ok(Self {
-            name: file.name.clone(),
-            former: Some(file.clone()),
-            text,
-        })
+        Ok(Self::replacing(file.clone(), text))
     }
 
     /// The file's path within the source.

@@ -45,6 +45,16 @@ impl Written {
         }
     }
 
+    /// As a document of its own.
+    pub fn document(&self) -> String {
+        match self {
+            Self::Fields(fields) if !fields.is_empty() => block(fields, 0),
+            Self::Flag(_) | Self::Number(_) | Self::Text(_) | Self::List(_) | Self::Fields(_) => {
+                format!("{}\n", self.flow(Quotes::Needed))
+            }
+        }
+    }
+
     /// On one line.
     pub(super) fn flow(&self, quotes: Quotes) -> String {
         let all = |parts: Vec<String>| parts.join(", ");

@@ -75,6 +75,7 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
         platform: session.platform.clone(),
         basis: session.basis(source.root()),
         source,
+        dashboard: None,
         place: "state in the cluster".to_owned(),
         converged: Box::new(|| {}),
     };

@@ -1,6 +1,8 @@
 //! `boma serve`.
 
+mod dashboard;
 mod directory;
+mod operations;
 mod source;
 mod webhook;
 
@@ -18,6 +20,9 @@ use crate::cli::{Global, ServeArgs};
 use crate::commands::plan::new_id;
 use crate::session::{Need, Session};
 use crate::terminal::{Exit, Result, Terminal, Tone};
+pub(crate) use dashboard::DashboardOf;
+use dashboard::{Dashboard, Shown};
+use operations::LocalOperations;
 pub(crate) use source::Source;
 use webhook::Webhook;
 
@@ -29,10 +34,15 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
     let serving = session.platform.serve().await?;
     session.platform.prepare_spares_in_use().await?;
     let platform = session.platform.clone();
+    let operations = LocalOperations::new(session.platform.clone());
     let served = Served {
         platform: session.platform.clone(),
         basis: session.basis(source.root()),
         source,
+        dashboard: Some(DashboardOf {
+            operations: Arc::new(operations),
+            state: state.to_owned(),
+        }),
         place: format!("state in {}", state.display()),
         converged: Box::new(move || platform.prepare_spares()),
     };
@@ -53,6 +63,8 @@ pub(crate) struct Served<P> {
     pub(crate) basis: Basis,
     /// Where they come from.
     pub(crate) source: Source,
+    /// What a dashboard needs besides; none: there is none for this platform.
+    pub(crate) dashboard: Option<DashboardOf>,
     /// Where the state is, for people.
     pub(crate) place: String,
     /// Done whenever everything is as the manifests say.
@@ -75,20 +87,23 @@ where
         platform,
         basis,
         source,
+        dashboard,
         place,
         converged,
     } = served;
-    let name = source.name();
+    let name: Arc<str> = Arc::from(source.name());
+    let dashboard = Dashboard::open(args, dashboard).await?;
     let webhook = Webhook::open(args, source.told(), terminal).await?;
     let (loaded, snapshots) = watch::channel(None);
+    let writing = source.writing();
     let reading = tokio::spawn(source.follow(loaded));
     let parts = Parts {
         platform,
         around: Session::surroundings("serve"),
         ids: Box::new(new_id),
-        basis,
-        source_name: Arc::from(name.as_str()),
-        source: snapshots,
+        basis: basis.clone(),
+        source_name: name.clone(),
+        source: snapshots.clone(),
     };
     let (engine, handle) = Engine::new(parts);
     if args.change_source {
@@ -103,6 +118,19 @@ where
         terminal.status(&format!("Pushes are told at {}.", webhook.url()));
         tokio::spawn(webhook.serve())
     });
+    let showing = match dashboard {
+        Some(dashboard) => {
+            let shown = Shown {
+                engine: handle.clone(),
+                snapshots,
+                basis: Arc::new(basis),
+                source_name: name,
+                writing,
+            };
+            Some(dashboard.start(shown, terminal)?)
+        }
+        None => None,
+    };
     let telling = tokio::spawn(tell(handle.state(), converged, terminal));
     let running = tokio::spawn(engine.run(stopped));
     asked_to_end().await?;
@@ -113,6 +141,7 @@ where
     for task in [reading, waking, telling].into_iter().chain(hearing) {
         task.abort();
     }
+    drop(showing);
     ended.map_err(|error| Problem::from_error(Class::Internal, "engine-panicked", &error))?;
     Ok(Exit::Ok)
 }

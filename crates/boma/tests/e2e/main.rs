@@ -3,6 +3,7 @@
 mod access;
 mod applications;
 mod backups;
+mod dashboard;
 mod drill;
 mod edit;
 mod full_disk;

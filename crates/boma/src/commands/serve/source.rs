@@ -7,6 +7,7 @@ use std::time::Duration;
 use boma_engine::retry;
 use boma_engine::source::{GitLocation, GitSource, Snapshot};
 use boma_problem::{IntoProblem, Problem};
+use boma_web::Writing;
 use tokio::sync::{Notify, watch};
 
 use super::directory;
@@ -64,6 +65,17 @@ impl Source {
         match self {
             Self::Directory(root) => root.to_string_lossy().into_owned(),
             Self::Repository { source, .. } => source.location().to_string(),
+        }
+    }
+
+    /// Where the dashboard writes changes of manifests.
+    pub(super) fn writing(&self) -> Writing {
+        match self {
+            Self::Directory(root) => Writing::Directory(root.clone()),
+            Self::Repository { source, .. } => Writing::Elsewhere(format!(
+                "These manifests come from {}. Commit the change there, and it is applied.",
+                source.location()
+            )),
         }
     }
 

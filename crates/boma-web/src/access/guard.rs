@@ -1,0 +1,111 @@
+//! What every request passes first.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+
+use crate::failure::Failure;
+use crate::site::Site;
+
+/// Scripts, styles and requests of this server only; nothing within a page runs.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const RESOURCES: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Lets nobody in without a session, and nothing be sent by another site.
+pub(crate) async fn guard(
+    State(site): State<Arc<Site>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match admit(&site, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (OPENER, "same-origin"),
+        (RESOURCES, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn admit(site: &Site, request: &mut Request) -> Result<(), Failure> {
+    // A page elsewhere can have its own name lead to this address; its requests carry that name.
+    if !is_host(site, request.headers()) {
+        return Err(Failure::WrongHost);
+    }
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads && !is_own(request.headers()) {
+        return Err(Failure::Forged);
+    }
+    let path = request.uri().path();
+    let is_open = path.starts_with("/assets/") || matches!(path, "/sign-in" | "/healthz");
+    if is_open {
+        return Ok(());
+    }
+    let cookie = cookie(request.headers(), &site.cookie_name());
+    let session = cookie.and_then(|cookie| site.access.session(cookie, Timestamp::now()));
+    let session = session.ok_or(Failure::SignedOut)?;
+    request.extensions_mut().insert(session);
+    Ok(())
+}
+
+fn is_host(site: &Site, headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.is_some_and(|host| site.hosts.iter().any(|known| known == host))
+}
+
+/// Whether what changes something was sent by a page of this server. Browsers say so; other programs
+/// say nothing, and they have no cookie that somebody else could make them send.
+fn is_own(headers: &HeaderMap) -> bool {
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let is_same_site = text(&SITE).is_none_or(|site| matches!(site, "same-origin" | "none"));
+    let host = text(&HOST).unwrap_or_default();
+    let is_same_origin =
+        text(&ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
+    is_same_site && is_same_origin
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let lines = headers.get_all(COOKIE).iter();
+    let mut pairs = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(key, _)| *key == name)?;
+    Some(value)
+}
+
+impl Failure {
+    /// The status that a refusal at the door has.
+    pub(crate) fn at_the_door(&self) -> Option<StatusCode> {
+        match self {
+            Self::WrongHost => Some(StatusCode::MISDIRECTED_REQUEST),
+            Self::Forged => Some(StatusCode::FORBIDDEN),
+            Self::SignedOut => Some(StatusCode::UNAUTHORIZED),
+            Self::NotThere(_) | Self::Problem(_) | Self::Broken(_) => None,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The dashboard: pages for people, on a running engine.
+//!
+//! ```text
+//!   browser ─► guard (host, session, origin) ─► page ◄── EngineState, measured, never asked for twice
+//!                                          └─► form ─► Proposal ─► difference and plan, shown
+//!                                                        └─ confirmed ─► file of the source ─► engine
+//! ```
+//!
+//! There are no rules of business here: what is wrong with a change, and what it would do, the engine
+//! says, in the words in which the command line says it. Nothing is changed but manifests and what a
+//! person asks the platform for ([`Operations`]); no secret is in a page, except where somebody asked
+//! for that one secret, which is recorded.
+
+mod access;
+mod assets;
+mod failure;
+mod fields;
+mod operations;
+mod pages;
+mod plans;
+mod serve;
+mod site;
+mod world;
+
+pub use access::{LinkKey, SigningKey};
+pub use operations::{Happened, Operations};
+pub use site::{Parts, Site, Writing};

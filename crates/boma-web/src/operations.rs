@@ -1,0 +1,54 @@
+//! What a person asks a platform for, apart from manifests.
+
+use async_trait::async_trait;
+use boma_engine::catalog::Subject;
+use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use boma_engine::platform::{AuditEntry, Event};
+use boma_instance::Secret;
+use boma_problem::Problem;
+use jiff::Timestamp;
+
+/// An event, and when it happened for the last time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// What, and when for the first time.
+    pub event: Event,
+    /// When for the last time.
+    pub last: Timestamp,
+    /// How often.
+    pub count: u32,
+}
+
+/// What a person asks a platform for, apart from manifests. What changes something is recorded in the
+/// audit trail, by the platform or by whoever implements this.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// The newest events, newest first; of one resource, or of all.
+    async fn events(
+        &self,
+        subject: Option<&Subject>,
+        limit: u32,
+    ) -> Result<Vec<Happened>, Box<Problem>>;
+
+    /// The newest entries of the audit trail, newest first.
+    async fn audit_trail(&self, limit: u32) -> Result<Vec<AuditEntry>, Box<Problem>>;
+
+    /// Asks for another password of a grant.
+    async fn rotate(&self, grant: &GrantKey) -> Result<(), Box<Problem>>;
+
+    /// Stops a database or an application until it is released; or releases it.
+    async fn hold(&self, subject: &Subject, held: bool) -> Result<(), Box<Problem>>;
+
+    /// Begins a base backup; what becomes of it is an event.
+    async fn back_up(&self, database: &DatabaseKey) -> Result<(), Box<Problem>>;
+
+    /// The value of one variable of an application: the one secret that somebody asked to see.
+    async fn reveal(
+        &self,
+        application: &ApplicationKey,
+        variable: &str,
+    ) -> Result<Secret<String>, Box<Problem>>;
+
+    /// Records that a manifest was changed in the dashboard.
+    async fn wrote(&self, file: &str) -> Result<(), Box<Problem>>;
+}

@@ -1,0 +1,23 @@
+//! Pages, rendered whole on the server; they are readable without scripts.
+
+mod activity;
+mod application;
+mod change;
+mod create;
+mod database;
+mod layout;
+mod overview;
+mod parts;
+mod session;
+mod stream;
+
+pub(crate) use activity::{audit, events, plan};
+pub(crate) use application::{application, attach, detach, reveal, rotate};
+pub(crate) use change::{edit, write};
+pub(crate) use create::{new, new_database, propose_database};
+pub(crate) use database::{back_up, database, hold, restore};
+pub(crate) use layout::alone;
+pub(crate) use overview::overview;
+pub(crate) use parts::problem_card;
+pub(crate) use session::{sign_in, sign_out};
+pub(crate) use stream::stream;

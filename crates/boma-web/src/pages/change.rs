@@ -1,0 +1,256 @@
+//! A change of a manifest: shown with what it would do, then written.
+//!
+//! ```text
+//!   form ─► Proposal ─► page: difference, plan, problems ─► the same text and what it was made of
+//!                                                              └─► judged again, written, shown
+//! ```
+//!
+//! Nothing is kept between the two on the server. The second request carries the whole text, and a
+//! digest of the file that it was made of: of two people who change one file, the second is told.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use boma_engine::plan::{self, Asked, Plan};
+use boma_engine::source::{Proposal, Snapshot, WriteError};
+use boma_manifest::SourceFile;
+use boma_problem::{Class, Problem};
+use jiff::Timestamp;
+use maud::{Markup, html};
+use ring::digest::{SHA256, digest};
+
+use super::layout::{Place, page, secret};
+use super::parts::{difference, plan_text, problems};
+use crate::access::Session;
+use crate::failure::Failure;
+use crate::fields::Fields;
+use crate::site::{Site, Writing};
+
+/// What a person is asked to agree to.
+pub(crate) struct Question<'q> {
+    /// What is changed, for the page's title.
+    pub(crate) title: &'q str,
+    /// What the button says.
+    pub(crate) yes: &'q str,
+    /// Where to go afterwards, or when it is not wanted.
+    pub(crate) back: &'q str,
+}
+
+/// Shows what a change would write and do.
+pub(crate) fn ask(
+    site: &Site,
+    session: &Session,
+    proposal: &Proposal,
+    question: &Question<'_>,
+) -> Markup {
+    let judged = Judged::of(site, proposal);
+    let content = html! {
+        h1 { (question.title) }
+        @if proposal.is_empty() {
+            p { "Nothing changes: the manifest says so already." }
+        } @else {
+            h2 { "What is written to " code { (proposal.name()) } }
+            (difference(proposal))
+        }
+        (problems(&judged.problems))
+        @if let Some(plan) = &judged.plan {
+            h2 { "What is done then" }
+            (plan_text(plan))
+        }
+        (decision(site, session, (proposal, &judged), question))
+    };
+    page(site, session, (question.title, Place::New), &content)
+}
+
+fn decision(
+    site: &Site,
+    session: &Session,
+    (proposal, judged): (&Proposal, &Judged),
+    question: &Question<'_>,
+) -> Markup {
+    let back = html! { a class="button" href=(question.back) { "Back" } };
+    if proposal.is_empty() || judged.plan.is_none() {
+        return html! { p class="actions" { (back) } };
+    }
+    match &site.writing {
+        Writing::Directory(_) => html! {
+            form method="post" action="/changes" class="actions" {
+                (secret(session))
+                input type="hidden" name="file" value=(proposal.name());
+                input type="hidden" name="former" value=(mark(proposal.former()));
+                input type="hidden" name="text" value=(proposal.text());
+                input type="hidden" name="back" value=(question.back);
+                button class="primary" { (question.yes) }
+                (back)
+            }
+        },
+        Writing::Elsewhere(instead) => html! {
+            p class="hint" { (instead) }
+            details { summary { "The whole file" } pre tabindex="0" { (proposal.text()) } }
+            p class="actions" { (back) }
+        },
+    }
+}
+
+/// What a change comes to.
+struct Judged {
+    problems: Vec<Problem>,
+    /// None: the manifests have errors then, and nothing would be done.
+    plan: Option<Plan>,
+}
+
+impl Judged {
+    fn of(site: &Site, proposal: &Proposal) -> Self {
+        let (catalog, problems) = proposal.judge(&site.snapshot(), &site.basis);
+        if problems.iter().any(Problem::is_error) {
+            return Self {
+                problems,
+                plan: None,
+            };
+        }
+        let asked = Asked {
+            source: Some(site.source_name.clone()),
+            ..Asked::default()
+        };
+        let (state, mut ids) = (site.state(), site.ids);
+        let now = Timestamp::now();
+        let plan = plan::plan(&catalog, &state.observed, &asked, now, &mut ids);
+        Self {
+            problems,
+            plan: Some(plan),
+        }
+    }
+}
+
+/// What tells a text from others; of no file, nothing.
+fn mark(bytes: Option<&[u8]>) -> String {
+    let hash = bytes.map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes)));
+    hash.unwrap_or_default()
+}
+
+/// Line ends as manifests have them: browsers send others.
+fn with_plain_ends(text: &str) -> String {
+    text.replace("\r\n", "\n")
+}
+
+/// The text of a form for a file: that of the source, if it still is the one that the form was made of.
+fn proposed(snapshot: &Snapshot, fields: &Fields) -> Result<Proposal, Failure> {
+    let (name, former) = (fields.get("file"), fields.get("former"));
+    let text = with_plain_ends(fields.raw("text"));
+    let found = snapshot.files.iter();
+    let mut found = found.filter(|file| *file.source.name == *name);
+    match found.next() {
+        None if former.is_empty() => Ok(Proposal::new_file(name, text)),
+        Some(file) if mark(Some(&file.source.bytes)) == former => {
+            let source: &SourceFile = &file.source;
+            Ok(Proposal::replacing(source.clone(), text))
+        }
+        Some(_) | None => Err(Failure::of(&WriteError::Changed(name.into()))),
+    }
+}
+
+/// Shows what another text of a manifest's file would do.
+pub(crate) async fn edit(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    fields: Fields,
+) -> Result<Markup, Failure> {
+    let proposal = proposed(&site.snapshot(), &fields)?;
+    let question = Question {
+        title: "Change the manifest",
+        yes: "Write it",
+        back: way_back(&fields),
+    };
+    Ok(ask(&site, &session, &proposal, &question))
+}
+
+/// Writes what was shown.
+pub(crate) async fn write(
+    State(site): State<Arc<Site>>,
+    fields: Fields,
+) -> Result<Response, Failure> {
+    let Writing::Directory(root) = &site.writing else {
+        return Err(not_writable().into());
+    };
+    let proposal = proposed(&site.snapshot(), &fields)?;
+    let judged = Judged::of(&site, &proposal);
+    if let Some(error) = judged.problems.into_iter().find(Problem::is_error) {
+        return Err(error.into());
+    }
+    let name = proposal.name().clone();
+    let root = root.clone();
+    let written = tokio::task::spawn_blocking(move || proposal.write(&root)).await;
+    let written =
+        written.map_err(|error| Problem::from_error(Class::Internal, "not-written", &error))?;
+    written.map_err(|error| Failure::of(&error))?;
+    site.operations.wrote(&name).await?;
+    Ok(Redirect::to(way_back(&fields)).into_response())
+}
+
+/// A path of this server, whatever the form says.
+fn way_back(fields: &Fields) -> &str {
+    let back = fields.get("back");
+    let is_path = back.starts_with('/') && !back.starts_with("//") && !back.contains('\\');
+    if is_path { back } else { "/" }
+}
+
+fn not_writable() -> Problem {
+    Problem::new(
+        Class::User,
+        "source-not-writable",
+        "the manifests come from where this dashboard does not write",
+    )
+    .hint("Change the file where it comes from; the page of the resource names it.")
+}
+
+/// A manifest as it is written, to be changed by hand.
+pub(crate) fn editor(session: &Session, file: &SourceFile, back: &str) -> Markup {
+    let text = String::from_utf8_lossy(&file.bytes);
+    let rows = text.lines().count().clamp(8, 40);
+    html! {
+        details {
+            summary { "Change the file" }
+            form method="post" action="/edit" {
+                (secret(session))
+                input type="hidden" name="file" value=(file.name);
+                input type="hidden" name="former" value=(mark(Some(&file.bytes)));
+                input type="hidden" name="back" value=(back);
+                label for="text" { "What " code { (file.name) } " says" }
+                textarea id="text" name="text" rows=(rows) spellcheck="false" { "\n" (text) }
+                p class="actions" { button { "See what that would do" } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_back_stays_on_this_server() {
+        for (sent, back) in [
+            ("/databases/a", "/databases/a"),
+            ("", "/"),
+            ("//elsewhere", "/"),
+            ("https://elsewhere", "/"),
+            ("/\\elsewhere", "/"),
+        ] {
+            let query = form_urlencoded::Serializer::new(String::new())
+                .append_pair("back", sent)
+                .finish();
+            assert_eq!(way_back(&Fields::of_query(&query)), back, "{sent}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_written_it_is_said_what_to_do() {
+        let problem = not_writable();
+        assert!(problem.to_string().contains("does not write"), "{problem}");
+        assert!(problem.hints[0].contains("where it comes from"));
+    }
+}

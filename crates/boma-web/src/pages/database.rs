@@ -1,0 +1,385 @@
+//! A database: how to reach it, who may, what was measured, what can be restored.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::Redirect;
+use boma_engine::catalog::Subject;
+use boma_engine::computed::DatabaseComputed;
+use boma_engine::keys::DatabaseKey;
+use boma_engine::observed::AgentState;
+use boma_engine::source::Proposal;
+use boma_engine::words;
+use boma_instance::backup::{BackupKind, BackupSummary};
+use boma_instance::{Access, InstanceStatus};
+use boma_manifest::edit::{Change, Step, Written};
+use boma_manifest::{Database, Manifest, ResourceName};
+use boma_problem::IntoProblem as _;
+use maud::{Markup, html};
+
+use super::change::{Question, ask, editor};
+use super::layout::{Place, live, page, secret};
+use super::parts::{
+    application_path, badge, conditions, database_path, facts, happened, moment, or_unknown,
+    problems,
+};
+use crate::access::Session;
+use crate::failure::Failure;
+use crate::fields::Fields;
+use crate::site::Site;
+use crate::world::{Health, World, is_database};
+
+/// Events of one page.
+const LIMIT: u32 = 20;
+
+/// Base backups that are listed, the newest first.
+const BACKUPS: usize = 30;
+
+/// The database that a path or a form names, if there is one.
+fn known(world: &World, text: &str) -> Result<DatabaseKey, Failure> {
+    let key = text.parse().ok();
+    let found = key.filter(|key| world.databases().contains(key));
+    found.ok_or_else(|| Failure::NotThere("database of that name".to_owned()))
+}
+
+/// Shows a database.
+pub(crate) async fn database(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    Path(key): Path<String>,
+) -> Result<Markup, Failure> {
+    let world = World::new(site.state());
+    let snapshot = site.snapshot();
+    let is_it = |key: &DatabaseKey, manifest: &&Manifest| is_database(manifest, key);
+    let key = match known(&world, &key) {
+        Ok(key) => key,
+        // It was written a moment ago, and the engine has not looked yet.
+        Err(failure) => {
+            let key = key.parse().map_err(|_none| failure)?;
+            let manifest = snapshot.manifests().find(|one| is_it(&key, one));
+            return match manifest {
+                Some(_) => Ok(soon(&site, &session, &key)),
+                None => Err(Failure::NotThere("database of that name".to_owned())),
+            };
+        }
+    };
+    let events = site.operations.events(Some(&(&key).into()), LIMIT).await?;
+    let one = world.database(&key);
+    let status = status(&world, &key);
+    let manifest = snapshot.manifests().find(|one| is_it(&key, one));
+    let path = database_path(&key);
+    let content = html! {
+        (live(&html! {
+            (heading(&key, &one))
+            (problems(&one.problems))
+            section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one, status)) }
+            (connection(&key, &one))
+            (access(&one, status))
+            section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status)) }
+        }))
+        (actions(&session, &key, &one))
+        (restore_form(&session, &key, &one))
+        @if let Some(manifest) = manifest {
+            section class="card" aria-labelledby="manifest" {
+                h2 id="manifest" { "Manifest" }
+                (written_at(manifest))
+                (editor(&session, manifest.origin().file(), &path))
+            }
+        }
+        section class="card" aria-labelledby="events" { h2 id="events" { "Events" } (happened(&events)) }
+    };
+    Ok(page(
+        &site,
+        &session,
+        (&key.name, Place::Overview),
+        &content,
+    ))
+}
+
+/// A database whose manifest the engine has not read yet.
+fn soon(site: &Site, session: &Session, key: &DatabaseKey) -> Markup {
+    let content = live(&html! {
+        h1 { (key.name) " " (badge(Health::Busy, "Pending")) }
+        p { "Its manifest is written; the server is being made." }
+    });
+    page(site, session, (&key.name, Place::Overview), &content)
+}
+
+fn heading(key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
+    html! {
+        p class="crumbs" { a href="/" { "Overview" } " › " (key.project) }
+        h1 { (key.name) " " (badge(Health::of_database(one), &one.phase.to_string())) }
+    }
+}
+
+fn status<'w>(world: &'w World, key: &DatabaseKey) -> Option<&'w InstanceStatus> {
+    match &world.state.observed.databases.get(key)?.agent {
+        AgentState::Answering(status) => Some(status),
+        AgentState::Silent(_) | AgentState::Absent => None,
+    }
+}
+
+fn glance(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
+    let storage = status.and_then(|status| status.storage);
+    let used = storage.map(|storage| {
+        let (used, size) = (storage.used_bytes, storage.size_bytes);
+        html! {
+            meter min="0" max=(size) high=(size / 5 * 4) value=(used) { } " "
+            (words::bytes(used)) " of " (words::bytes(size))
+        }
+    });
+    html! {
+        (facts(&[
+            ("PostgreSQL", or_unknown(one.version.as_deref())),
+            ("Storage", or_unknown(used)),
+            ("Measured", or_unknown(one.observed_at.map(moment))),
+        ]))
+        (conditions(&one.conditions))
+    }
+}
+
+/// How to connect, without ever showing a password.
+fn connection(key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
+    let first = one.access.first();
+    html! {
+        section class="card" aria-labelledby="connection" {
+            h2 id="connection" { "Connection" }
+            (facts(&[
+                ("Host", or_unknown(one.host.as_deref())),
+                ("Port", or_unknown(one.port)),
+                ("Database", html! { (one.database_name) }),
+            ]))
+            @match first {
+                Some(grantee) => {
+                    p { "An application that is attached finds the whole connection string in its environment. To try it:" }
+                    pre tabindex="0" { code {
+                        "boma psql " (key.name) " --as " (grantee.application.name) "\n"
+                        "boma run " (grantee.application.name) " -- npx prisma migrate deploy\n"
+                        "boma run " (grantee.application.name) " -- python manage.py migrate"
+                    } }
+                }
+                None => p { "Nobody can connect yet: attach an application, on that application's page." },
+            }
+        }
+    }
+}
+
+fn access(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
+    let connections = |roles: &[String]| -> Option<u32> {
+        let logins = status?.logins.iter();
+        Some(
+            logins
+                .filter(|one| roles.contains(&one.role))
+                .map(|one| one.connections)
+                .sum(),
+        )
+    };
+    html! {
+        section class="card" aria-labelledby="access" {
+            h2 id="access" { "Access" }
+            @if one.access.is_empty() {
+                p class="muted" { "No application may use it." }
+            } @else {
+                table {
+                    thead { tr { th scope="col" { "Application" } th scope="col" { "May" } th scope="col" { "As" } th scope="col" { "Connections" } } }
+                    tbody {
+                        @for grantee in &one.access {
+                            tr {
+                                th scope="row" {
+                                    a href=(application_path(&grantee.application)) { (grantee.application.name) }
+                                    @if grantee.other_project { span class="muted" { " of " (grantee.application.project) } }
+                                }
+                                td { (may(grantee.access)) }
+                                td { (grantee.roles.join(", ")) }
+                                td { (or_unknown(connections(&grantee.roles))) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What an access allows.
+pub(super) fn may(access: Access) -> &'static str {
+    match access {
+        Access::ReadOnly => "read",
+        Access::ReadWrite => "read and write",
+    }
+}
+
+fn backups(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
+    let list = status.and_then(|status| status.backup.as_ref());
+    let list = list.map_or(&[][..], |backup| &backup.backups);
+    let running = one.backup_running.as_ref().zip(one.observed_at);
+    html! {
+        @match (one.recoverable_from, one.recoverable_until) {
+            (Some(from), Some(until)) => p {
+                "Any moment from " (moment(from)) " until " (moment(until)) " can be restored."
+            },
+            _ => p class="muted" { "It is not known that anything can be restored." },
+        }
+        @if let Some((running, now)) = running { p role="status" { (words::progress(running, now)) } }
+        (facts(&[
+            ("Last backup", or_unknown(one.last_backup.map(moment))),
+            ("Proved by a restore", or_unknown(one.last_verified_restore.map(moment))),
+            ("Waiting to be archived", or_unknown(one.archive_waiting_bytes.map(words::bytes))),
+        ]))
+        @if !list.is_empty() { (backup_table(list)) }
+    }
+}
+
+fn backup_table(list: &[BackupSummary]) -> Markup {
+    html! {
+        details {
+            summary { @if list.len() == 1 { "1 base backup" } @else { (list.len()) " base backups" } }
+            table {
+                thead { tr { th scope="col" { "Backup" } th scope="col" { "Kind" } th scope="col" { "Ended" } th scope="col" { "Data" } th scope="col" { "Stored" } } }
+                tbody {
+                    @for backup in list.iter().rev().take(BACKUPS) {
+                        tr {
+                            th scope="row" { code { (backup.label) } }
+                            td { @match backup.kind { BackupKind::Full => "full", BackupKind::Incremental => "incremental" } }
+                            td { (moment(backup.stopped_at)) }
+                            td { (words::bytes(backup.data_bytes)) }
+                            td { (words::bytes(backup.stored_bytes)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
+    let is_held = Health::of_database(one) == Health::Off;
+    let (word, held) = if is_held {
+        ("Start", "")
+    } else {
+        ("Stop", "yes")
+    };
+    html! {
+        div class="actions" {
+            form method="post" action="/back-up" {
+                (secret(session))
+                input type="hidden" name="database" value=(key);
+                button { "Back up now" }
+            }
+            form method="post" action="/hold" {
+                (secret(session))
+                input type="hidden" name="database" value=(key);
+                input type="hidden" name="held" value=(held);
+                button { (word) }
+            }
+        }
+    }
+}
+
+fn restore_form(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
+    let Some(until) = one.recoverable_until else {
+        return html! {};
+    };
+    html! {
+        section class="card" aria-labelledby="restore" {
+            h2 id="restore" { "Restore or fork" }
+            p { "A new database, as this one was at a moment. This one is not touched." }
+            form method="post" action="/restore" class="form" {
+                (secret(session))
+                input type="hidden" name="database" value=(key);
+                div {
+                    label for="moment" { "Moment" }
+                    input id="moment" name="moment" required value=(words::second(until)) aria-describedby="moment-help";
+                    p id="moment-help" class="help" { "With its zone: Z is UTC, +01:00 an hour ahead of it." }
+                }
+                div {
+                    label for="new-name" { "Name of the new database" }
+                    input id="new-name" name="name" required maxlength="40" value={ (key.name) "-restored" };
+                }
+                p class="actions" { button { "See what that would do" } }
+            }
+        }
+    }
+}
+
+/// Where a manifest is written.
+pub(super) fn written_at(manifest: &Manifest) -> Markup {
+    let place = manifest.origin().place("metadata.name");
+    html! { p { "It is written in " code { (place.file) ":" (place.line) } "." } }
+}
+
+/// Shows what a new database as of a moment would be.
+pub(crate) async fn restore(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    fields: Fields,
+) -> Result<Markup, Failure> {
+    let world = World::new(site.state());
+    let key = known(&world, fields.get("database"))?;
+    let snapshot = site.snapshot();
+    let mut manifests = snapshot.manifests();
+    let manifest = manifests.find(|one| is_database(one, &key));
+    let Some(Manifest::Database(database)) = manifest else {
+        return Err(Failure::NotThere("manifest of that database".to_owned()));
+    };
+    let proposal = restored(database, fields.get("name"), fields.get("moment"))?;
+    let back = format!("/databases/{}/{}", key.project, fields.get("name"));
+    let question = Question {
+        title: "Restore to a new database",
+        yes: "Restore it",
+        back: &back,
+    };
+    Ok(ask(&site, &session, &proposal, &question))
+}
+
+/// A copy of a database's manifest under another name, made from the first one's backups.
+fn restored(database: &Database, name: &str, moment: &str) -> Result<Proposal, Failure> {
+    let name = ResourceName::new(name).map_err(|error| Failure::from(error.problem()))?;
+    let mut copy = database.clone();
+    copy.metadata.name = name.clone();
+    copy.spec.deletion_protection = Some(false);
+    copy.spec.bootstrap = None;
+    let text = Manifest::Database(copy).to_yaml();
+    let file = std::path::Path::new(&*database.origin.file().name).to_owned();
+    let file = file.with_file_name(format!("{name}.yaml"));
+    let from = Written::fields([
+        (
+            "database",
+            Written::Text(database.metadata.name.to_string()),
+        ),
+        ("targetTime", Written::Text(moment.to_owned())),
+    ]);
+    let change = Change::Set(Step::fields(["spec", "bootstrap", "restore"]), from);
+    let text = boma_manifest::edit::edit(&text, 0, &change).map_err(|error| Failure::of(&error))?;
+    Ok(Proposal::new_file(file.to_string_lossy(), text))
+}
+
+/// Begins a base backup.
+pub(crate) async fn back_up(
+    State(site): State<Arc<Site>>,
+    fields: Fields,
+) -> Result<Redirect, Failure> {
+    let key = known(&World::new(site.state()), fields.get("database"))?;
+    site.operations.back_up(&key).await?;
+    Ok(Redirect::to(&database_path(&key)))
+}
+
+/// Stops a database or an application, or lets it run again.
+pub(crate) async fn hold(
+    State(site): State<Arc<Site>>,
+    fields: Fields,
+) -> Result<Redirect, Failure> {
+    let world = World::new(site.state());
+    let (subject, path) = if fields.get("application").is_empty() {
+        let key = known(&world, fields.get("database"))?;
+        (Subject::from(&key), database_path(&key))
+    } else {
+        let key = super::application::known(&world, fields.get("application"))?;
+        (Subject::from(&key), application_path(&key))
+    };
+    site.operations
+        .hold(&subject, fields.is_ticked("held"))
+        .await?;
+    Ok(Redirect::to(&path))
+}

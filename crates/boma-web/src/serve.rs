@@ -1,0 +1,53 @@
+//! Connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::site::Site;
+
+/// Connections at a time; more wait to be accepted. Each open page has one for its stream.
+const CONNECTIONS: usize = 2048;
+
+/// How long until the head of a request has come whole.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A pause after the system refused a connection: it is out of something.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Site {
+    /// Answers until it is dropped.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let service = TowerToHyperService::new(self.routes());
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else {
+                return;
+            };
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "accept a connection");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let service = service.clone();
+            tokio::spawn(async move {
+                let served = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_PATIENCE)
+                    .serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = served.await {
+                    tracing::debug!(%error, "a connection to the dashboard ended early");
+                }
+                drop(place);
+            });
+        }
+    }
+}

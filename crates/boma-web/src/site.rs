@@ -1,0 +1,130 @@
+//! What all requests share, and which path leads where.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use boma_engine::catalog::Basis;
+use boma_engine::engine::{EngineHandle, EngineState};
+use boma_engine::source::Snapshot;
+use boma_instance::InstanceId;
+use tokio::sync::watch;
+
+use crate::access::{Access, SigningKey, guard};
+use crate::failure::Failure;
+use crate::operations::Operations;
+use crate::{assets, pages};
+
+/// Where changes of manifests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// Into the files of this directory.
+    Directory(PathBuf),
+    /// Nowhere: what a person has to do in its place.
+    Elsewhere(String),
+}
+
+/// What a dashboard is made of.
+pub struct Parts {
+    /// What keeps everything as the manifests say.
+    pub engine: EngineHandle,
+    /// What the source holds.
+    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// What manifests are read against.
+    pub basis: Arc<Basis>,
+    /// Where manifests come from, as it is remembered.
+    pub source_name: Arc<str>,
+    /// Where changes of manifests go.
+    pub writing: Writing,
+    /// What a person asks the platform for.
+    pub operations: Arc<dyn Operations>,
+    /// Where new instances get their ids from, for plans that are only shown.
+    pub ids: fn() -> InstanceId,
+    /// What sessions are signed with.
+    pub key: SigningKey,
+    /// What tells this run of the server from others.
+    pub run: String,
+}
+
+/// What all requests share.
+pub struct Site {
+    pub(crate) engine: EngineHandle,
+    pub(crate) snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    pub(crate) basis: Arc<Basis>,
+    pub(crate) source_name: Arc<str>,
+    pub(crate) writing: Writing,
+    pub(crate) operations: Arc<dyn Operations>,
+    pub(crate) ids: fn() -> InstanceId,
+    pub(crate) access: Access,
+    /// Names that this server is known by.
+    pub(crate) hosts: Vec<String>,
+    port: u16,
+}
+
+impl Site {
+    /// A dashboard that is reached at an address.
+    pub fn new(parts: Parts, at: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            engine: parts.engine,
+            snapshots: parts.snapshots,
+            basis: parts.basis,
+            source_name: parts.source_name,
+            writing: parts.writing,
+            operations: parts.operations,
+            ids: parts.ids,
+            access: Access::new(parts.key, &parts.run),
+            hosts: vec![at.to_string(), format!("localhost:{}", at.port())],
+            port: at.port(),
+        })
+    }
+
+    /// Cookies are shared by all ports of a host; two installations are not to sign each other out.
+    pub(crate) fn cookie_name(&self) -> String {
+        format!("boma-{}", self.port)
+    }
+
+    /// What the engine knows now.
+    pub(crate) fn state(&self) -> Arc<EngineState> {
+        self.engine.state().borrow().clone()
+    }
+
+    /// What the source holds now.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshots.borrow().clone().unwrap_or_default()
+    }
+
+    pub(crate) fn routes(self: Arc<Self>) -> Router {
+        Router::new()
+            .route("/", get(pages::overview))
+            .route("/databases/{*key}", get(pages::database))
+            .route("/applications/{*key}", get(pages::application))
+            .route("/new", get(pages::new))
+            .route(
+                "/new/database",
+                get(pages::new_database).post(pages::propose_database),
+            )
+            .route("/attach", post(pages::attach))
+            .route("/detach", post(pages::detach))
+            .route("/edit", post(pages::edit))
+            .route("/restore", post(pages::restore))
+            .route("/changes", post(pages::write))
+            .route("/rotate", post(pages::rotate))
+            .route("/back-up", post(pages::back_up))
+            .route("/hold", post(pages::hold))
+            .route("/reveal", post(pages::reveal))
+            .route("/plan", get(pages::plan))
+            .route("/events", get(pages::events))
+            .route("/audit", get(pages::audit))
+            .route("/stream", get(pages::stream))
+            .route("/sign-in", get(pages::sign_in))
+            .route("/sign-out", post(pages::sign_out))
+            .route("/healthz", get(async || "well\n"))
+            .route("/assets/{name}", get(assets::asset))
+            .fallback(async || Failure::NotThere("page of that name".to_owned()))
+            .layer(from_fn_with_state(self.clone(), guard))
+            .with_state(self)
+    }
+}

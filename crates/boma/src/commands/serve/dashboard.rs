@@ -1,0 +1,176 @@
+//! The dashboard of `boma serve`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use boma_engine::catalog::Basis;
+use boma_engine::engine::EngineHandle;
+use boma_engine::source::Snapshot;
+use boma_problem::{Class, Problem};
+use boma_web::{Operations, Parts, Site, Writing};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cli::{DashboardAt, ServeArgs};
+use crate::commands::dashboard::{self, Served};
+use crate::commands::plan::new_id;
+use crate::terminal::{Result, Terminal};
+
+/// Where it is when nobody says where.
+const USUAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9480);
+
+/// What a dashboard needs of its platform.
+pub(crate) struct DashboardOf {
+    /// What a person asks the platform for.
+    pub(crate) operations: Arc<dyn Operations>,
+    /// Where its key is kept.
+    pub(crate) state: PathBuf,
+}
+
+/// What is shown.
+pub(super) struct Shown {
+    pub(super) engine: EngineHandle,
+    pub(super) snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    pub(super) basis: Arc<Basis>,
+    pub(super) source_name: Arc<str>,
+    pub(super) writing: Writing,
+}
+
+/// An open port.
+pub(super) struct Dashboard {
+    listener: TcpListener,
+    served: Served,
+    of: DashboardOf,
+}
+
+impl Dashboard {
+    /// Opens the port that was asked for; none: there is to be no dashboard.
+    pub(super) async fn open(args: &ServeArgs, of: Option<DashboardOf>) -> Result<Option<Self>> {
+        let (of, address) = match (of, args.dashboard) {
+            (_, Some(DashboardAt::Off)) | (None, None) => return Ok(None),
+            (Some(of), Some(DashboardAt::Address(address))) => (of, Some(address)),
+            (Some(of), None) => (of, None),
+            (None, Some(DashboardAt::Address(_))) => {
+                let message = "there is no dashboard for Kubernetes yet";
+                return Err(Problem::new(Class::User, "dashboard-not-there", message)
+                    .hint("Leave `--dashboard` out; `boma get --platform kubernetes` lists what there is.")
+                    .into());
+            }
+        };
+        let listener = listen(address).await?;
+        let served = Served {
+            at: listener.local_addr()?,
+            run: uuid::Uuid::new_v4().to_string(),
+        };
+        Ok(Some(Self {
+            listener,
+            served,
+            of,
+        }))
+    }
+
+    /// Shows, until what it answers with is dropped.
+    pub(super) fn start(self, shown: Shown, terminal: Terminal) -> Result<Showing> {
+        let Self {
+            listener,
+            served,
+            of,
+        } = self;
+        let key = dashboard::key(&of.state)?;
+        let link = served.link(&key)?;
+        let parts = Parts {
+            engine: shown.engine,
+            snapshots: shown.snapshots,
+            basis: shown.basis,
+            source_name: shown.source_name,
+            writing: shown.writing,
+            operations: of.operations,
+            ids: new_id,
+            key,
+            run: served.run.clone(),
+        };
+        served.write(&of.state)?;
+        let site = Site::new(parts, served.at);
+        terminal.status(&format!(
+            "Dashboard, by a link that works once (`boma dashboard` prints another): {link}"
+        ));
+        Ok(Showing {
+            task: tokio::spawn(site.serve(listener)),
+            state: of.state,
+        })
+    }
+}
+
+/// A dashboard that is shown until this is dropped.
+pub(super) struct Showing {
+    task: JoinHandle<()>,
+    state: PathBuf,
+}
+
+impl Drop for Showing {
+    fn drop(&mut self) {
+        self.task.abort();
+        Served::forget(&self.state);
+    }
+}
+
+/// Listens where a person said, or where it usually is, or where there is room.
+async fn listen(address: Option<SocketAddr>) -> Result<TcpListener> {
+    let Some(address) = address else {
+        return match TcpListener::bind(USUAL).await {
+            Ok(listener) => Ok(listener),
+            Err(_taken) => Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?),
+        };
+    };
+    if !address.ip().is_loopback() {
+        let message = format!("{address} can be reached from other machines");
+        return Err(Problem::new(Class::User, "dashboard-not-loopback", message)
+            .hint("Name a loopback address, such as 127.0.0.1:9480; `ssh -L 9480:127.0.0.1:9480 HOST` brings it to another machine.")
+            .into());
+    }
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| {
+        Problem {
+            causes: vec![error.to_string()],
+            ..Problem::new(
+                Class::Config,
+                "dashboard-not-open",
+                format!("open the dashboard on {address}"),
+            )
+            .hint("Name another address with `--dashboard`, or `--dashboard off`.")
+        }
+        .into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[tokio::test]
+    async fn where_there_is_no_dashboard_it_is_said() {
+        let typed = ["boma", "serve", "--dashboard", "127.0.0.1:0"];
+        let Command::Serve(args) = Cli::parse_from(typed).command else {
+            panic!("`serve` was typed");
+        };
+        let refused = Dashboard::open(&args, None).await;
+        let Err(crate::terminal::Failure::Problem(problem)) = refused else {
+            panic!("it is refused");
+        };
+        assert_eq!(problem.code, "dashboard-not-there");
+        assert!(problem.to_string().contains("no dashboard for Kubernetes"));
+        let Command::Serve(args) = Cli::parse_from(["boma", "serve"]).command else {
+            panic!("`serve` was typed");
+        };
+        assert!(
+            Dashboard::open(&args, None)
+                .await
+                .is_ok_and(|none| none.is_none())
+        );
+    }
+}
