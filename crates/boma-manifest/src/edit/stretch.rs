@@ -36,6 +36,8 @@ impl Stretch {
 struct Found<'n, 't> {
     key: Option<&'n Node<'t>>,
     node: &'n Node<'t>,
+    /// Whether it stands within brackets, where there are no blocks.
+    in_line: bool,
 }
 
 struct Text<'s> {
@@ -49,12 +51,14 @@ pub(super) fn of(text: &str, root: &Node<'_>, change: &Change) -> Result<Stretch
     let mut found = Found {
         key: None,
         node: root,
+        in_line: false,
     };
     for (depth, step) in path.iter().enumerate() {
         if matches!(found.node.value, Value::Shared(_)) {
             return Err(EditError::Shared(shown(&path[..depth])));
         }
-        let Some(next) = below(found.node, step) else {
+        let in_line = found.in_line || text.is_flow(found.node);
+        let Some(next) = below(found.node, step, in_line) else {
             return text.add(found, &path[depth..]);
         };
         if depth + 1 == path.len() && matches!(change, Change::Remove(_)) {
@@ -73,7 +77,7 @@ pub(super) fn of(text: &str, root: &Node<'_>, change: &Change) -> Result<Stretch
     }
 }
 
-fn below<'n, 't>(node: &'n Node<'t>, step: &Step) -> Option<Found<'n, 't>> {
+fn below<'n, 't>(node: &'n Node<'t>, step: &Step, in_line: bool) -> Option<Found<'n, 't>> {
     match step {
         Step::Field(name) => {
             let mut entries = node.entries().iter();
@@ -81,11 +85,13 @@ fn below<'n, 't>(node: &'n Node<'t>, step: &Step) -> Option<Found<'n, 't>> {
             Some(Found {
                 key: Some(key),
                 node,
+                in_line,
             })
         }
         Step::Item(index) => Some(Found {
             key: None,
             node: node.items().get(*index)?,
+            in_line,
         }),
     }
 }
@@ -126,7 +132,7 @@ impl Text<'_> {
                 Step::Item(_) => return Err(EditError::Missing(shown(self.change.path()))),
             }
         }
-        if at.node.is_null() {
+        if at.node.is_null() || self.is_empty(at) {
             for name in names.into_iter().rev() {
                 value = Written::Fields(vec![(name.clone(), value)]);
             }
@@ -164,23 +170,36 @@ impl Text<'_> {
             Written::List(items) => items.is_empty(),
             Written::Fields(fields) => fields.is_empty(),
         };
-        if is_simple || self.indent(key).is_none() {
+        let indent = self.indent(key).filter(|_| !at.in_line && !is_simple);
+        let Some(indent) = indent else {
             return Ok(Stretch {
                 start: colon,
                 end,
                 new: format!(" {}", value.flow(self.quotes(key))),
             });
-        }
-        if is_written {
-            return Err(self.style());
-        }
-        let indent = self.indent(key).unwrap_or_default();
+        };
         let lines = value.field("", indent);
         let lines = lines.split_once('\n').map_or("", |(_, rest)| rest);
-        Ok(self.after(colon, lines))
+        // A comment behind what was there stays behind the name.
+        let line_end = self.line_end(end);
+        let rest = self.text[end..line_end].trim_end_matches(['\n', '\r']);
+        Ok(Stretch {
+            start: colon,
+            end: line_end,
+            new: format!("{rest}\n{lines}"),
+        })
+    }
+
+    /// Whether something is `{}` or `[]`, and stands where lines of its own can take its place.
+    fn is_empty(&self, found: Found<'_, '_>) -> bool {
+        let is_empty = found.node.entries().is_empty() && found.node.items().is_empty();
+        is_empty && self.is_flow(found.node) && !found.in_line && found.key.is_some()
     }
 
     fn append(&self, to: Found<'_, '_>, value: &Written) -> Result<Stretch, EditError> {
+        if self.is_empty(to) {
+            return self.fill(to, &Written::List(vec![value.clone()]));
+        }
         let items = to.node.items();
         if self.is_flow(to.node) {
             let last = items.last().map(|item| (item, item));
