@@ -6,6 +6,7 @@
 mod directory;
 mod entry;
 mod git;
+mod new_manifest;
 mod parallel;
 mod problem;
 mod proposal;
@@ -18,8 +19,10 @@ use boma_problem::Problem;
 
 pub use directory::DirectorySource;
 pub use git::{
-    GitError, GitLocation, GitSource, LocationError, Repository, Revision, Tree, path_within,
+    CommitError, Committed, GitError, GitLocation, GitSource, GitWriter, LocationError, Note, Onto,
+    Repository, Revision, Tree, path_within,
 };
+pub use new_manifest::NewManifest;
 pub use problem::SourceError;
 pub use proposal::{DifferenceLine, Mark, Proposal, WriteError};
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   browser ─► guard (host, session, origin) ─► page ◄── EngineState, measured, never asked for twice
 //!                                          └─► form ─► Proposal ─► difference and plan, shown
-//!                                                        └─ confirmed ─► file of the source ─► engine
+//!                                       └─ confirmed ─► file, or commit, of the source ─► engine
 //! ```
 //!
 //! There are no rules of business here: what is wrong with a change, and what it would do, the engine
@@ -24,4 +24,4 @@ mod world;
 
 pub use access::{LinkKey, SigningKey};
 pub use operations::{Happened, Operations};
-pub use site::{Parts, Site, Writing};
+pub use site::{Parts, Repository, Site, Writing};

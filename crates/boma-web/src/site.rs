@@ -9,9 +9,9 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use boma_engine::catalog::Basis;
 use boma_engine::engine::{EngineHandle, EngineState};
-use boma_engine::source::Snapshot;
+use boma_engine::source::{GitWriter, Note, Snapshot};
 use boma_instance::InstanceId;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, Notify, watch};
 
 use crate::access::{Access, SigningKey, guard};
 use crate::failure::Failure;
@@ -19,12 +19,35 @@ use crate::operations::Operations;
 use crate::{assets, pages};
 
 /// Where changes of manifests go.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Writing {
     /// Into the files of this directory.
     Directory(PathBuf),
-    /// Nowhere: what a person has to do in its place.
-    Elsewhere(String),
+    /// Into this repository.
+    Repository(Repository),
+}
+
+/// A repository that changes of manifests are committed to.
+pub struct Repository {
+    /// What commits; one at a time.
+    pub writer: Mutex<GitWriter>,
+    /// The branch that is applied.
+    pub branch: String,
+    /// What says that it was pushed to.
+    pub told: Arc<Notify>,
+    /// The name of the person whose commits they are.
+    pub name: String,
+    /// That person's address.
+    pub email: String,
+}
+
+impl Repository {
+    pub(crate) fn note(&self, message: &str) -> Note {
+        Note {
+            name: self.name.clone(),
+            email: self.email.clone(),
+            message: message.to_owned(),
+        }
+    }
 }
 
 /// What a dashboard is made of.

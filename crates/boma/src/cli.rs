@@ -13,7 +13,9 @@ pub(crate) use backups::{
     BackupCommand, BackupListArgs, DeleteBackupArgs, ForgetBackupsArgs, ForkArgs, KeyArgs,
     OneBackupArgs, RepositoryArgs, RestoreArgs, TargetArgs,
 };
-pub(crate) use edits::{AttachArgs, DetachArgs, EditArgs, FieldChange, SetArgs};
+pub(crate) use edits::{
+    AttachArgs, CreateArgs, DetachArgs, EditArgs, FieldChange, NewKind, SetArgs,
+};
 
 /// Managed PostgreSQL from manifests in Git
 ///
@@ -141,6 +143,8 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Check manifests, without looking at anything that runs
     Validate(ValidateArgs),
+    /// Write the manifest of a new database or application
+    Create(CreateArgs),
     /// Change fields of a manifest, and nothing else of its file
     Set(SetArgs),
     /// Give an application access to a database, in its manifest

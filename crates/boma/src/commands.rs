@@ -40,9 +40,6 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
     match cli.command {
         Command::Init(args) => init::run(&args, terminal),
         Command::Validate(args) => validate::run(&args, global, terminal),
-        Command::Set(args) => edit::set(&args, global, terminal),
-        Command::Attach(args) => edit::attach(&args, global, terminal),
-        Command::Detach(args) => edit::detach(&args, global, terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(args) => completions::run(&args, terminal),
         Command::Dashboard => dashboard::run(global, terminal),
@@ -51,7 +48,11 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         Command::AgentPrepare(args) => agent::prepare(args),
         Command::AgentPod(args) => agent::pod(&args),
         Command::AgentInstall(args) => agent::install(&args),
-        Command::Plan(_)
+        Command::Create(_)
+        | Command::Set(_)
+        | Command::Attach(_)
+        | Command::Detach(_)
+        | Command::Plan(_)
         | Command::Apply(_)
         | Command::Serve(_)
         | Command::Get(_)
@@ -75,7 +76,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
     }
 }
 
-/// Runs a command that needs an installation, and so the asynchronous runtime.
+/// Runs a command that waits for something else: an installation, a repository.
 fn on_installation(command: Command, global: &Global, terminal: Terminal) -> Result {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -88,6 +89,10 @@ fn on_installation(command: Command, global: &Global, terminal: Terminal) -> Res
 async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Result {
     let there = global.platform == PlatformName::Kubernetes;
     match command {
+        Command::Create(args) => edit::create(&args, global, terminal).await,
+        Command::Set(args) => edit::set(&args, global, terminal).await,
+        Command::Attach(args) => edit::attach(&args, global, terminal).await,
+        Command::Detach(args) => edit::detach(&args, global, terminal).await,
         Command::Plan(args) if args.base.is_some() => plan::merge(&args, global, terminal).await,
         Command::Plan(args) if there => kubernetes::plan(&args, global, terminal).await,
         Command::Apply(args) if there => kubernetes::apply(args, global, terminal).await,
@@ -118,9 +123,6 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         // Each of these has its own way in `run`.
         Command::Init(_)
         | Command::Validate(_)
-        | Command::Set(_)
-        | Command::Attach(_)
-        | Command::Detach(_)
         | Command::Schema
         | Command::Completions(_)
         | Command::Dashboard

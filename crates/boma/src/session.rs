@@ -8,7 +8,7 @@ use boma_engine::act::Surroundings;
 use boma_engine::catalog::{Basis, Catalog};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Observed;
-use boma_engine::source::{DirectorySource, GitLocation};
+use boma_engine::source::{DirectorySource, GitLocation, Note};
 use boma_instance::Secret;
 use boma_kubernetes::KubernetesPlatform;
 use boma_local::LocalPlatform;
@@ -153,6 +153,23 @@ pub(crate) fn actor(command: &str) -> String {
         Ok(behind) if !behind.is_empty() => format!("{behind} as {user}, boma {command}"),
         Ok(_) | Err(_) => format!("{user}, boma {command}"),
     }
+}
+
+/// Who commits, where git does not know: the system user, the one behind sudo, at this host.
+pub(crate) async fn committer(message: String) -> Note {
+    let behind = std::env::var("SUDO_USER")
+        .ok()
+        .filter(|user| !user.is_empty());
+    let user = || {
+        User::from_uid(geteuid())
+            .ok()
+            .flatten()
+            .map(|user| user.name)
+    };
+    let name = behind.or_else(user).unwrap_or_else(|| "boma".to_owned());
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let email = format!("{name}@{}", host.to_string_lossy());
+    Note::of(message, (name, email)).await
 }
 
 /// The program that agents are started with: this one, also after an upgrade has replaced its file.

@@ -16,6 +16,7 @@ mod location;
 mod problem;
 mod program;
 mod repository;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use location::{GitLocation, LocationError, path_within};
 pub use problem::GitError;
 use program::Git;
 pub use repository::{Repository, Tree};
+pub use writer::{CommitError, Committed, GitWriter, Note, Onto};
 
 use super::{DirectorySource, Snapshot};
 
@@ -114,7 +116,7 @@ impl GitSource {
         {
             self.begin_anew()?;
         }
-        self.fetch(&git).await?;
+        fetch(&self.location, &self.place).await?;
         let fetched = revision(&git, &self.location).await?;
         if self.revision.as_ref() == Some(&fetched) {
             return Ok(None);
@@ -124,7 +126,7 @@ impl GitSource {
             // Whatever an interrupted run or another program has left there is not worth a thought.
             Err(_damaged) => {
                 self.begin_anew()?;
-                self.fetch(&git).await?;
+                fetch(&self.location, &self.place).await?;
                 self.put_in_place(&git).await?
             }
         };
@@ -142,27 +144,6 @@ impl GitSource {
         snapshot.revision = Some(fetched.clone());
         self.revision = Some(fetched);
         Ok(Some(snapshot))
-    }
-
-    async fn fetch(&self, git: &Git) -> Result<(), GitError> {
-        if !self.place.exists() {
-            std::fs::create_dir_all(&self.place).map_err(|source| self.unwritable(source))?;
-            git.run(&["init", "--quiet"], PATIENCE).await?;
-        }
-        let what = format!("+refs/heads/{}:{FETCHED}", self.location.branch);
-        let fetch = [
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-recurse-submodules",
-            "--no-write-fetch-head",
-            "--depth=1",
-            "--",
-            &self.location.url,
-            &what,
-        ];
-        let fetched = git.run(&fetch, FETCH_PATIENCE).await;
-        fetched.map(drop).map_err(|error| error.of(&self.location))
     }
 
     /// Makes the files those of the fetched commit; answers with those that differ from the commit
@@ -194,17 +175,40 @@ impl GitSource {
         self.files = DirectorySource::new(self.location.below(&self.place));
         match std::fs::remove_dir_all(&self.place) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(self.unwritable(source))
+                Err(unwritable(&self.place, source))
             }
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
 
-    fn unwritable(&self, source: std::io::Error) -> GitError {
-        GitError::Unwritable {
-            place: self.place.clone(),
-            source,
-        }
+/// Fetches the branch into a repository at `place`, which is made where there is none.
+async fn fetch(location: &GitLocation, place: &Path) -> Result<(), GitError> {
+    let git = Git::at(place);
+    if !place.exists() {
+        std::fs::create_dir_all(place).map_err(|source| unwritable(place, source))?;
+        git.run(&["init", "--quiet"], PATIENCE).await?;
+    }
+    let what = format!("+refs/heads/{}:{FETCHED}", location.branch);
+    let fetch = [
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--no-recurse-submodules",
+        "--no-write-fetch-head",
+        "--depth=1",
+        "--",
+        &location.url,
+        &what,
+    ];
+    let fetched = git.run(&fetch, FETCH_PATIENCE).await;
+    fetched.map(drop).map_err(|error| error.of(location))
+}
+
+fn unwritable(place: &Path, source: std::io::Error) -> GitError {
+    GitError::Unwritable {
+        place: place.to_owned(),
+        source,
     }
 }
 

@@ -19,7 +19,7 @@ use boma_manifest::{Manifest, SourceFile, parse_file};
 use boma_problem::{Class, IntoProblem, Problem};
 use similar::{ChangeTag, TextDiff};
 
-use super::Snapshot;
+use super::{File, Snapshot};
 use crate::catalog::{Basis, Catalog};
 
 /// Lines shown around those that change.
@@ -77,6 +77,9 @@ pub enum WriteError {
     /// There is a file of this name already.
     #[error("there is a file `{0}` already")]
     Exists(Arc<str>),
+    /// It is a link to another file.
+    #[error("`{0}` is a link")]
+    Link(Arc<str>),
     /// It would not be a manifest within the source.
     #[error("`{0}` is no place for a manifest in the source")]
     Outside(Arc<str>),
@@ -99,6 +102,10 @@ impl IntoProblem for WriteError {
                 "Nothing was written. Look at what it says now, and make the change again.",
             ),
             Self::Exists(_) => ("manifest-exists", "Nothing was written. Take another name."),
+            Self::Link(_) => (
+                "manifest-is-link",
+                "Nothing was written. Change the file that it leads to.",
+            ),
             Self::Outside(_) => (
                 "manifest-outside",
                 "Nothing was written. Name a `.yaml` file below the directory of the manifests.",
@@ -200,8 +207,11 @@ impl Proposal {
     pub fn judge(&self, snapshot: &Snapshot, basis: &Arc<Basis>) -> (Catalog, Vec<Problem>) {
         let proposed = parse_file(&SourceFile::new(self.name.clone(), self.text.as_bytes()));
         let proposed = Arc::new(proposed);
-        let others = snapshot.files.iter();
-        let others = others.filter(|file| file.source.name != self.name);
+        let is_it = |file: &&Arc<File>| file.source.name == self.name;
+        let there = snapshot.files.iter().find(is_it);
+        let there = there.filter(|_| self.former.is_none());
+        let there = there.map(|_| WriteError::Exists(self.name.clone()).problem());
+        let others = snapshot.files.iter().filter(|file| !is_it(file));
         let mut files: Vec<_> = others
             .map(|file| (&*file.source.name, &file.parsed))
             .chain([(&*self.name, &proposed)])
@@ -211,7 +221,10 @@ impl Proposal {
         let (catalog, between) = Catalog::build(parsed.iter().copied(), basis);
         let of_files = parsed.iter().flat_map(|file| &file.problems);
         let problems = snapshot.problems.iter().chain(of_files).cloned();
-        (catalog, problems.chain(between).collect())
+        (
+            catalog,
+            there.into_iter().chain(problems).chain(between).collect(),
+        )
     }
 
     /// Writes the file into the directory of a source. Its owner and its rights stay.
@@ -240,14 +253,20 @@ impl Proposal {
         Ok(target)
     }
 
-    fn write_new(&self, root: &Path) -> Result<PathBuf, WriteError> {
-        let outside = || WriteError::Outside(self.name.clone());
+    /// Whether a new file of this name is read as a manifest, and within the source.
+    pub(super) fn check_new_name(&self) -> Result<(), WriteError> {
         let relative = Path::new(&*self.name);
         let is_plain = |part: Component<'_>| matches!(part, Component::Normal(name) if !name.to_string_lossy().starts_with('.'));
         let is_manifest = relative.extension().is_some_and(|end| end == "yaml");
-        if !is_manifest || !relative.components().all(is_plain) {
-            return Err(outside());
+        if is_manifest && relative.components().all(is_plain) {
+            return Ok(());
         }
+        Err(WriteError::Outside(self.name.clone()))
+    }
+
+    fn write_new(&self, root: &Path) -> Result<PathBuf, WriteError> {
+        self.check_new_name()?;
+        let relative = Path::new(&*self.name);
         let path = root.join(relative);
         let refused = |source: io::Error| {
             if source.kind() == io::ErrorKind::AlreadyExists {
@@ -264,7 +283,7 @@ impl Proposal {
         let root = fs::canonicalize(root).map_err(refused)?;
         let directory = fs::canonicalize(directory).map_err(refused)?;
         if !directory.starts_with(&root) {
-            return Err(outside());
+            return Err(WriteError::Outside(self.name.clone()));
         }
         let file = written(&directory, &self.text).map_err(refused)?;
         let readable = fs::Permissions::from_mode(0o644);

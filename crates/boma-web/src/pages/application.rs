@@ -286,7 +286,8 @@ pub(crate) async fn attach(
         read_only: fields.is_ticked("read-only"),
     };
     let change = Change::from(attachment);
-    let question = ("Attach database", "Attach it");
+    let about = format!("{}: attach {}", key.name, database.name);
+    let question = ("Attach database", "Attach it", &*about);
     change_of(&site, &session, &key, |_| Some(change), question)
 }
 
@@ -305,7 +306,8 @@ pub(crate) async fn detach(
             .position(|grant| *grant.env_var.as_str() == *variable)
             .map(Change::detachment)
     };
-    let question = ("Detach database", "Detach it");
+    let about = format!("{}: detach {variable}", key.name);
+    let question = ("Detach database", "Detach it", &*about);
     change_of(&site, &session, &key, index, question)
 }
 
@@ -314,7 +316,7 @@ fn change_of(
     session: &Session,
     key: &ApplicationKey,
     change: impl FnOnce(&Application) -> Option<Change>,
-    (title, yes): (&str, &str),
+    (title, yes, about): (&str, &str, &str),
 ) -> Result<Markup, Failure> {
     let snapshot = site.snapshot();
     let (manifest, application) = manifest_of(&snapshot, key)
@@ -326,6 +328,7 @@ fn change_of(
         title,
         yes,
         back: &application_path(key),
+        about,
     };
     Ok(ask(site, session, &proposal, &question))
 }

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use boma_engine::plan::{self, Asked, Plan};
-use boma_engine::source::{Proposal, Snapshot, WriteError};
+use boma_engine::source::{Committed, Onto, Proposal, Snapshot, WriteError};
 use boma_manifest::SourceFile;
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
@@ -28,7 +28,7 @@ use super::parts::{difference, plan_text, problems};
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
-use crate::site::{Site, Writing};
+use crate::site::{Repository, Site, Writing};
 
 /// What a person is asked to agree to.
 pub(crate) struct Question<'q> {
@@ -38,6 +38,8 @@ pub(crate) struct Question<'q> {
     pub(crate) yes: &'q str,
     /// Where to go afterwards, or when it is not wanted.
     pub(crate) back: &'q str,
+    /// What a commit of it says.
+    pub(crate) about: &'q str,
 }
 
 /// Shows what a change would write and do.
@@ -76,23 +78,31 @@ fn decision(
     if proposal.is_empty() || judged.plan.is_none() {
         return html! { p class="actions" { (back) } };
     }
-    match &site.writing {
-        Writing::Directory(_) => html! {
-            form method="post" action="/changes" class="actions" {
-                (secret(session))
-                input type="hidden" name="file" value=(proposal.name());
-                input type="hidden" name="former" value=(mark(proposal.former()));
-                input type="hidden" name="text" value=(proposal.text());
-                input type="hidden" name="back" value=(question.back);
-                button class="primary" { (question.yes) }
-                (back)
+    html! {
+        form method="post" action="/changes" {
+            (secret(session))
+            input type="hidden" name="file" value=(proposal.name());
+            input type="hidden" name="former" value=(mark(proposal.former()));
+            input type="hidden" name="text" value=(proposal.text());
+            input type="hidden" name="back" value=(question.back);
+            @if let Writing::Repository(repository) = &site.writing {
+                (commit(repository, question))
             }
-        },
-        Writing::Elsewhere(instead) => html! {
-            p class="hint" { (instead) }
-            details { summary { "The whole file" } pre tabindex="0" { (proposal.text()) } }
-            p class="actions" { (back) }
-        },
+            p class="actions" { button class="primary" { (question.yes) } (back) }
+        }
+    }
+}
+
+/// What is asked about a commit.
+fn commit(repository: &Repository, question: &Question<'_>) -> Markup {
+    html! {
+        fieldset {
+            legend { "Commit by " (repository.name) }
+            label for="about" { "Message" }
+            input id="about" name="about" required value=(question.about);
+            label { input type="radio" name="onto" value="branch" checked; "To " code { (repository.branch) } ": it is applied" }
+            label { input type="radio" name="onto" value="review"; "To a new branch, for review" }
+        }
     }
 }
 
@@ -164,6 +174,7 @@ pub(crate) async fn edit(
         title: "Change the manifest",
         yes: "Write it",
         back: way_back(&fields),
+        about: &format!("Change {}", proposal.name()),
     };
     Ok(ask(&site, &session, &proposal, &question))
 }
@@ -171,24 +182,73 @@ pub(crate) async fn edit(
 /// Writes what was shown.
 pub(crate) async fn write(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     fields: Fields,
 ) -> Result<Response, Failure> {
-    let Writing::Directory(root) = &site.writing else {
-        return Err(not_writable().into());
-    };
     let proposal = proposed(&site.snapshot(), &fields)?;
     let judged = Judged::of(&site, &proposal);
     if let Some(error) = judged.problems.into_iter().find(Problem::is_error) {
         return Err(error.into());
     }
+    let back = way_back(&fields);
     let name = proposal.name().clone();
-    let root = root.clone();
-    let written = tokio::task::spawn_blocking(move || proposal.write(&root)).await;
-    let written =
-        written.map_err(|error| Problem::from_error(Class::Internal, "not-written", &error))?;
-    written.map_err(|error| Failure::of(&error))?;
-    site.operations.wrote(&name).await?;
-    Ok(Redirect::to(way_back(&fields)).into_response())
+    match &site.writing {
+        Writing::Directory(root) => {
+            let root = root.clone();
+            let written = tokio::task::spawn_blocking(move || proposal.write(&root)).await;
+            let written = written
+                .map_err(|error| Problem::from_error(Class::Internal, "not-written", &error))?;
+            written.map_err(|error| Failure::of(&error))?;
+            site.operations.wrote(&name).await?;
+        }
+        Writing::Repository(repository) => {
+            let onto = match fields.get("onto") {
+                "review" => Onto::Review(branch_of(fields.get("about"), Timestamp::now())),
+                _ => Onto::Branch,
+            };
+            let note = repository.note(match fields.get("about") {
+                "" => &name,
+                about => about,
+            });
+            let written = repository.writer.lock().await;
+            let written = written.write(&proposal, &note, &onto).await;
+            let written = written.map_err(|error| Failure::of(&error))?;
+            repository.told.notify_one();
+            let what = format!("{name}, commit {} on {}", written.commit, written.branch);
+            site.operations.wrote(&what).await?;
+            if matches!(onto, Onto::Review(_)) {
+                return Ok(for_review(&site, &session, &written, back).into_response());
+            }
+        }
+    }
+    Ok(Redirect::to(back).into_response())
+}
+
+/// A branch's name, for people: what it is about, and when.
+fn branch_of(about: &str, now: Timestamp) -> String {
+    let letter = |one: char| {
+        if one.is_ascii_alphanumeric() {
+            one.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let words: String = about.chars().map(letter).take(40).collect();
+    let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
+    format!("boma/{}-{}", words.join("-"), now.strftime("%Y%m%d%H%M%S"))
+}
+
+/// Says where a change waits.
+fn for_review(site: &Site, session: &Session, written: &Committed, back: &str) -> Markup {
+    let content = html! {
+        h1 { "It waits for a review" }
+        p {
+            "Commit " code { (written.commit) } " is on branch " code { (written.branch) }
+            ". Open a pull request or merge request for it: nothing is changed before it is merged."
+        }
+        p class="actions" { a class="button" href=(back) { "Back" } }
+    };
+    page(site, session, ("For review", Place::New), &content)
 }
 
 /// A path of this server, whatever the form says.
@@ -196,15 +256,6 @@ fn way_back(fields: &Fields) -> &str {
     let back = fields.get("back");
     let is_path = back.starts_with('/') && !back.starts_with("//") && !back.contains('\\');
     if is_path { back } else { "/" }
-}
-
-fn not_writable() -> Problem {
-    Problem::new(
-        Class::User,
-        "source-not-writable",
-        "the manifests come from where this dashboard does not write",
-    )
-    .hint("Change the file where it comes from; the page of the resource names it.")
 }
 
 /// A manifest as it is written, to be changed by hand.
@@ -248,9 +299,10 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_written_it_is_said_what_to_do() {
-        let problem = not_writable();
-        assert!(problem.to_string().contains("does not write"), "{problem}");
-        assert!(problem.hints[0].contains("where it comes from"));
+    fn a_branch_says_what_it_is_about() {
+        let at: Timestamp = "2026-11-22T07:30:00Z".parse().unwrap();
+        let name = branch_of("orders: more memory, ../../x", at);
+        assert_eq!(name, "boma/orders-more-memory-x-20261122073000");
+        assert_eq!(branch_of("", at), "boma/-20261122073000");
     }
 }

@@ -1,13 +1,12 @@
 //! *New service*: a database as a manifest.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use boma_engine::source::{Proposal, Snapshot};
-use boma_manifest::edit::Written;
-use boma_manifest::{Kind, Manifest};
+use boma_engine::source::NewManifest;
+use boma_manifest::Kind;
+use boma_manifest::edit::{Change, Step, Written};
 use maud::{Markup, html};
 
 use super::change::{Question, ask};
@@ -119,93 +118,60 @@ pub(crate) async fn propose_database(
     fields: Fields,
 ) -> Result<Markup, Failure> {
     let (project, name) = (fields.get("project"), fields.get("name"));
-    let proposal = Proposal::new_file(place(&site.snapshot(), project, name), manifest(&fields));
+    let new = NewManifest {
+        kind: Kind::Database,
+        project,
+        name,
+        spec: spec(&fields),
+    };
+    let proposal = new.propose(&site.snapshot());
+    let proposal = proposal.map_err(|error| Failure::of(&error))?;
     let question = Question {
         title: "New database",
         yes: "Create it",
         back: &format!("/databases/{project}/{name}"),
+        about: &format!("{name}: new database"),
     };
     Ok(ask(&site, &session, &proposal, &question))
 }
 
-/// The manifest that a form asks for. What is wrong with it, its reader says.
-fn manifest(fields: &Fields) -> String {
-    let text = |value: &str| Written::Text(value.to_owned());
-    let mut parts = fields.get("project").splitn(4, '/');
-    let mut part = || text(parts.next().unwrap_or_default());
-    let metadata = Written::fields([
-        ("name", text(fields.get("name"))),
-        ("organization", part()),
-        ("organizational-unit", part()),
-        ("environment", part()),
-        ("project", part()),
-    ]);
-    let mut spec = Vec::new();
-    for field in ["version", "plan"] {
+/// What a form chooses; what it leaves out has its usual value.
+fn spec(fields: &Fields) -> Vec<Change> {
+    let set = |path: Vec<Step>, value: String| Change::Set(path, Written::Text(value));
+    let chosen = ["version", "plan"].into_iter().filter_map(|field| {
         let value = fields.get(field);
-        if !value.is_empty() {
-            spec.push((field.to_owned(), text(value)));
-        }
-    }
-    let storage = fields.get("storage");
-    if !storage.is_empty() {
-        let size = Written::fields([("size", text(&format!("{storage}Gi")))]);
-        spec.push(("storage".to_owned(), size));
-    }
-    Written::fields([
-        ("apiVersion", text("lowops.manifests.v1")),
-        ("kind", text("Database")),
-        ("metadata", metadata),
-        ("spec", Written::Fields(spec)),
-    ])
-    .document()
-}
-
-/// Where a new database's manifest goes: beside the first database of its project, or beside whatever
-/// else that has, or into a directory of the project's name.
-fn place(snapshot: &Snapshot, project: &str, name: &str) -> String {
-    let of_project = |manifest: &&Manifest| manifest.metadata().project.to_string() == project;
-    let all: Vec<&Manifest> = snapshot.manifests().filter(of_project).collect();
-    let mut databases = all.iter();
-    let beside = databases
-        .find(|manifest| manifest.kind() == Kind::Database)
-        .or(all.first());
-    let directory = match beside {
-        Some(manifest) => {
-            let file = Path::new(&*manifest.origin().file().name);
-            file.parent().unwrap_or(Path::new("")).to_owned()
-        }
-        None => Path::new(project.rsplit('/').next().unwrap_or_default()).to_owned(),
-    };
-    let path = directory.join(format!("{name}.yaml"));
-    path.to_string_lossy().into_owned()
+        (!value.is_empty()).then(|| set(Step::fields(["spec", field]), value.to_owned()))
+    });
+    let size = Some(fields.get("storage")).filter(|size| !size.is_empty());
+    let size = size.map(|size| {
+        set(
+            Step::fields(["spec", "storage", "size"]),
+            format!("{size}Gi"),
+        )
+    });
+    chosen.chain(size).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use boma_engine::source::Snapshot;
+
     use super::*;
 
     #[test]
     fn a_form_becomes_a_manifest_that_can_be_read() {
-        let fields =
-            Fields::of_query("project=o/u/e/shop&name=orders&version=17&plan=starter&storage=20");
-        let text = manifest(&fields);
-        let read = boma_manifest::parse("orders.yaml", text.as_bytes());
+        let fields = Fields::of_query("version=17&plan=starter&storage=20");
+        let new = NewManifest {
+            kind: Kind::Database,
+            project: "o/u/e/shop",
+            name: "orders",
+            spec: spec(&fields),
+        };
+        let proposal = new.propose(&Snapshot::default()).unwrap();
+        let read = boma_manifest::parse("orders.yaml", proposal.text().as_bytes());
         assert!(read.problems.is_empty(), "{:?}", read.problems);
-        assert_eq!(
-            text,
-            "apiVersion: lowops.manifests.v1\nkind: Database\nmetadata:\n  name: orders\n  \
-             organization: o\n  organizational-unit: u\n  environment: e\n  project: shop\nspec:\n  \
-             version: \"17\"\n  plan: starter\n  storage:\n    size: 20Gi\n"
-        );
-    }
-
-    #[test]
-    fn what_somebody_types_stays_one_value() {
-        let fields = Fields::of_query("project=o/u/e/p&name=x%0Akind:+Application%0A%23");
-        let read = boma_manifest::parse("x.yaml", manifest(&fields).as_bytes());
-        assert!(read.documents.is_empty(), "{:?}", read.documents);
-        assert_eq!(read.problems.len(), 1, "{:?}", read.problems);
-        assert!(read.problems[0].to_string().contains("kind: Application"));
+        let spec = "spec:\n  version: \"17\"\n  plan: starter\n  storage:\n    size: 20Gi\n";
+        assert!(proposal.text().ends_with(spec), "{}", proposal.text());
+        assert!(super::spec(&Fields::of_query("")).is_empty());
     }
 }

@@ -329,6 +329,12 @@ pub(crate) async fn restore(
         title: "Restore to a new database",
         yes: "Restore it",
         back: &back,
+        about: &format!(
+            "{}: restore {} as of {}",
+            fields.get("name"),
+            key.name,
+            fields.get("moment")
+        ),
     };
     Ok(ask(&site, &session, &proposal, &question))
 }

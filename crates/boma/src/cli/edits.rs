@@ -2,17 +2,58 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// What commands that change manifests have in common.
 #[derive(Debug, Args)]
 pub(crate) struct EditArgs {
-    /// Directory with manifests, at any depth
+    /// Directory with manifests, at any depth, or the address of a Git repository that the change is
+    /// committed to
     #[arg(long, value_name = "SOURCE", default_value = ".")]
     pub(crate) source: PathBuf,
+    /// Branch of the repository
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) branch: String,
+    /// Directory in the repository that the manifests are in; all of it when left out
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) path: Option<PathBuf>,
+    /// Commit to a new branch of this name, for review, in place of `--branch` itself
+    #[arg(long, value_name = "BRANCH")]
+    pub(crate) review: Option<String>,
+    /// What the commit says [default: what is changed]
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
     /// Only show what would be written
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// What can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NewKind {
+    /// A PostgreSQL database.
+    Database,
+    /// A program that uses databases.
+    Application,
+}
+
+/// Arguments of `create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// What
+    #[arg(value_enum)]
+    pub(crate) kind: NewKind,
+    /// Its name
+    pub(crate) name: String,
+    /// What its manifest says: `plan=starter`, `storage.size=20Gi`
+    #[arg(value_name = "FIELD=VALUE")]
+    pub(crate) fields: Vec<FieldChange>,
+    /// Its project: `organization/organizational-unit/environment/project`, or the last of these
+    /// [default: the only one that manifests are of]
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) project: Option<String>,
+    #[command(flatten)]
+    pub(crate) edit: EditArgs,
 }
 
 /// Arguments of `set`.

@@ -95,7 +95,10 @@ where
     let dashboard = Dashboard::open(args, dashboard).await?;
     let webhook = Webhook::open(args, source.told(), terminal).await?;
     let (loaded, snapshots) = watch::channel(None);
-    let writing = source.writing();
+    let writing = match &dashboard {
+        Some(dashboard) => Some(source.writing(dashboard.state()).await),
+        None => None,
+    };
     let reading = tokio::spawn(source.follow(loaded));
     let parts = Parts {
         platform,
@@ -118,8 +121,8 @@ where
         terminal.status(&format!("Pushes are told at {}.", webhook.url()));
         tokio::spawn(webhook.serve())
     });
-    let showing = match dashboard {
-        Some(dashboard) => {
+    let showing = match dashboard.zip(writing) {
+        Some((dashboard, writing)) => {
             let shown = Shown {
                 engine: handle.clone(),
                 snapshots,

@@ -8,6 +8,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use boma_instance::MajorVersion;
 
+use crate::git::Repository;
 use crate::installation::{Installation, wait};
 use crate::manifests::{application, database, writes};
 use crate::trouble::serve_with;
@@ -129,6 +130,54 @@ fn a_change_in_the_dashboard_is_a_change_of_a_manifest() -> Result<()> {
         );
     }
     ensure!(!boma.path("wrong.yaml").exists() && !boma.manifests().join("wrong.sh").exists());
+    Ok(())
+}
+
+#[test]
+fn a_change_of_a_repository_is_a_commit_or_a_branch_for_review() -> Result<()> {
+    let boma = Installation::new()?.only(MajorVersion::V17);
+    let repository = Repository::new(&boma)?;
+    repository.takes_pushes()?;
+    repository.commit("orders.yaml", &database("orders", ""), "add orders")?;
+    let address = format!("file://{}", repository.place.display());
+    let serving = [&*address, "--poll", "3600", "--dashboard", "127.0.0.1:0"];
+    let _serving = serve_with(&boma, &serving)?;
+    let mut browser = signed_in(&boma)?;
+    is_ready(&mut browser, &format!("/databases/{PROJECT}/orders"))?;
+
+    browser.get("/new/database")?;
+    let mut ask = |name: &str, onto: &str| {
+        let form = [("project", PROJECT), ("name", name), ("plan", "free")];
+        let shown = browser.post("/new/database", &form)?;
+        ensure!(
+            shown.body.contains("For review") || shown.body.contains("for review"),
+            "{shown:?}"
+        );
+        let mut fields = shown.fields();
+        fields.push(("about".to_owned(), format!("we need {name}")));
+        fields.push(("onto".to_owned(), onto.to_owned()));
+        browser.post_as_sent("/changes", &fields)
+    };
+    let waits = ask("bills", "review")?;
+    ensure!(
+        waits.status == 200 && waits.body.contains("boma/we-need-bills-"),
+        "{waits:?}"
+    );
+    let branches = repository.git(&["branch", "--list", "boma/we-need-bills-*"])?;
+    ensure!(branches.lines().count() == 1, "{branches}");
+    ensure!(!repository.place.join("bills.yaml").exists());
+
+    let written = ask("stock", "branch")?;
+    ensure!(written.status == 303, "{written:?}");
+    ensure!(repository.git(&["log", "-1", "--format=%s"])? == "we need stock");
+    // It is fetched at once, though nobody would look for an hour.
+    is_ready(&mut browser, &format!("/databases/{PROJECT}/stock"))?;
+    let audit = boma.boma(["audit"])?.ok()?;
+    let commit = repository.git(&["rev-parse", "main"])?;
+    ensure!(
+        audit.contains(&format!("write manifest stock.yaml, commit {commit}")),
+        "{audit}"
+    );
     Ok(())
 }
 

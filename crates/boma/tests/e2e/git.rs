@@ -34,6 +34,12 @@ impl Repository {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
+    /// Lets others push to the branch that is checked out here.
+    pub(crate) fn takes_pushes(&self) -> Result<()> {
+        let update = ["config", "receive.denyCurrentBranch", "updateInstead"];
+        self.git(&update).map(drop)
+    }
+
     /// Commits a file; answers with the beginning of the commit's name.
     pub(crate) fn commit(&self, name: &str, text: &str, subject: &str) -> Result<String> {
         fs::write(self.place.join(name), text)?;

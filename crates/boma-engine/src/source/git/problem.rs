@@ -38,6 +38,28 @@ pub enum GitError {
         /// What git said.
         output: String,
     },
+    /// The repository does not take a commit.
+    #[error("push to branch `{branch}` of {}: {output}", .location.url)]
+    Push {
+        /// Which repository.
+        location: Box<GitLocation>,
+        /// To which branch.
+        branch: String,
+        /// What git said.
+        output: String,
+    },
+    /// Others push faster than a commit can be made.
+    #[error("{location} moves all the time")]
+    Moving {
+        /// Which branch.
+        location: Box<GitLocation>,
+    },
+    /// A branch that was to be made is there.
+    #[error("there is a branch `{name}` already")]
+    BranchThere {
+        /// Its name.
+        name: String,
+    },
     /// What git tells of the commit makes no sense.
     #[error("what git says of the newest commit of {location} cannot be read")]
     Unreadable {
@@ -132,6 +154,22 @@ impl IntoProblem for GitError {
                 "git-fetch-failed",
                 "Try `git ls-remote` with the same address as the user that runs Boma. What was \
                  applied last stays in force.",
+            ),
+            Self::Push { .. } => (
+                Class::User,
+                "git-push-refused",
+                "Nothing was changed. May the user that runs Boma push there? A protected branch takes \
+                 changes from a branch for review: `--review NAME`, or so in the dashboard.",
+            ),
+            Self::Moving { .. } => (
+                Class::Transient,
+                "git-branch-moving",
+                "Nothing was changed. Try again.",
+            ),
+            Self::BranchThere { .. } => (
+                Class::User,
+                "git-branch-there",
+                "Nothing was changed. Take another name.",
             ),
             Self::NoSuchPath { .. } => (
                 Class::User,

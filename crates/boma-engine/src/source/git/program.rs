@@ -39,6 +39,8 @@ pub(super) struct Git {
     repository: Option<PathBuf>,
     /// An index of its own.
     index: Option<PathBuf>,
+    /// Who writes: name and address.
+    person: Option<(String, String)>,
 }
 
 /// What it answered.
@@ -73,6 +75,7 @@ impl Git {
             place: place.to_owned(),
             repository: Some(repository.to_owned()),
             index: None,
+            person: None,
         }
     }
 
@@ -82,12 +85,19 @@ impl Git {
             place: place.to_owned(),
             repository: None,
             index: None,
+            person: None,
         }
     }
 
     /// With an index of its own.
     pub(super) fn with_index(mut self, index: &Path) -> Self {
         self.index = Some(index.to_owned());
+        self
+    }
+
+    /// As a person.
+    pub(super) fn by(mut self, name: &str, email: &str) -> Self {
+        self.person = Some((name.to_owned(), email.to_owned()));
         self
     }
 
@@ -138,6 +148,13 @@ impl Git {
         }
         if let Some(index) = &self.index {
             command.env("GIT_INDEX_FILE", index);
+        }
+        if let Some((name, email)) = &self.person {
+            for role in ["AUTHOR", "COMMITTER"] {
+                command
+                    .env(format!("GIT_{role}_NAME"), name)
+                    .env(format!("GIT_{role}_EMAIL"), email);
+            }
         }
         command
             .env("LC_ALL", "C.UTF-8")

@@ -14,7 +14,7 @@ struct World {
     dir: TempDir,
 }
 
-fn git(place: &Path, arguments: &[&str]) -> String {
+pub(super) fn git(place: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com"])
         .args([
@@ -33,7 +33,7 @@ fn git(place: &Path, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn database(name: &str) -> String {
+pub(super) fn database(name: &str) -> String {
     format!(
         "apiVersion: lowops.manifests.v1\nkind: Database\nmetadata: {{name: {name}, organization: \
          acme, organizational-unit: eu, environment: dev, project: shop}}\n"

@@ -1,7 +1,7 @@
 //! The dashboard of `boma serve`.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use boma_engine::catalog::Basis;
@@ -69,6 +69,11 @@ impl Dashboard {
             served,
             of,
         }))
+    }
+
+    /// The directory that it keeps its key in.
+    pub(super) fn state(&self) -> &Path {
+        &self.of.state
     }
 
     /// Shows, until what it answers with is dropped.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boma_engine::retry;
-use boma_engine::source::{GitLocation, GitSource, Snapshot};
+use boma_engine::source::{GitLocation, GitSource, GitWriter, Note, Snapshot};
 use boma_problem::{IntoProblem, Problem};
-use boma_web::Writing;
-use tokio::sync::{Notify, watch};
+use boma_web::{Repository, Writing};
+use tokio::sync::{Mutex, Notify, watch};
 
 use super::directory;
 use crate::cli::ServeArgs;
-use crate::session::{canonical, sources};
+use crate::session::{canonical, committer, sources};
 use crate::terminal::Result;
 
 /// What the engine is told of the manifests.
@@ -68,14 +68,24 @@ impl Source {
         }
     }
 
-    /// Where the dashboard writes changes of manifests.
-    pub(super) fn writing(&self) -> Writing {
+    /// Where the dashboard writes changes of manifests; what it keeps for that is below the state
+    /// directory.
+    pub(super) async fn writing(&self, state: &Path) -> Writing {
         match self {
             Self::Directory(root) => Writing::Directory(root.clone()),
-            Self::Repository { source, .. } => Writing::Elsewhere(format!(
-                "These manifests come from {}. Commit the change there, and it is applied.",
-                source.location()
-            )),
+            Self::Repository { source, told, .. } => {
+                let location = source.location().clone();
+                let place = sources(state).join(format!("{}.write", location.directory_name()));
+                let branch = location.branch.clone();
+                let Note { name, email, .. } = committer(String::new()).await;
+                Writing::Repository(Repository {
+                    writer: Mutex::new(GitWriter::new(location, place)),
+                    branch,
+                    told: told.clone(),
+                    name,
+                    email,
+                })
+            }
         }
     }
 
