@@ -3,6 +3,8 @@
 use boma_instance::backup::{Progress, Work};
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
+use crate::source::LastChange;
+
 /// Bytes with as many digits as matter: `412 KiB`, `1.5 MiB`, `93 MiB`.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -55,9 +57,32 @@ pub fn progress(progress: &Progress, now: Timestamp) -> String {
     format!("{what}: {done} of {}, {left} s left", bytes(total))
 }
 
+/// Who changed a file last. What is in a commit is text from elsewhere.
+pub fn last_change(change: &LastChange) -> String {
+    let revision = &change.revision;
+    let which = if change.is_exact {
+        ""
+    } else {
+        " or an earlier one"
+    };
+    let since = if change.is_modified {
+        "; changed since"
+    } else {
+        ""
+    };
+    let (commit, author, subject) = (revision.short(), &revision.author, &revision.subject);
+    let text = format!(
+        "commit {commit}{which} by {author}, {}: “{subject}”{since}",
+        second(revision.at)
+    );
+    text.chars().filter(|letter| !letter.is_control()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
+
+    use crate::source::Revision;
 
     use super::*;
 
@@ -103,5 +128,32 @@ mod tests {
             ..half
         };
         assert_eq!(progress(&unknown, now), "base backup: 64 MiB");
+    }
+
+    #[test]
+    fn who_changed_a_file_is_said_as_far_as_it_is_known() {
+        let change = LastChange {
+            revision: Revision {
+                commit: "0123456789abcdef".to_owned(),
+                author: "Ann <ann@example.com>".to_owned(),
+                at: "2026-11-21T14:32:06Z".parse().unwrap(),
+                subject: "more\u{1b}[31m memory".to_owned(),
+            },
+            is_exact: true,
+            is_modified: false,
+        };
+        let known =
+            "commit 0123456789 by Ann <ann@example.com>, 2026-11-21T14:32:06Z: “more[31m memory”";
+        assert_eq!(last_change(&change), known);
+        let less = LastChange {
+            is_exact: false,
+            is_modified: true,
+            ..change
+        };
+        let text = last_change(&less);
+        assert!(
+            text.contains("or an earlier one") && text.ends_with("; changed since"),
+            "{text}"
+        );
     }
 }

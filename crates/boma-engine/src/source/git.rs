@@ -12,6 +12,7 @@
 //! host keys are those that the operator has configured for it. What is kept here is a cache: when it
 //! is damaged or was left half-way, it is made again.
 
+mod last_change;
 mod location;
 mod problem;
 mod program;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use last_change::LastChange;
 pub use location::{GitLocation, LocationError, path_within};
 pub use problem::GitError;
 use program::Git;
@@ -33,6 +35,9 @@ use super::{DirectorySource, Snapshot};
 
 /// Reference that the branch is fetched to.
 const FETCHED: &str = "refs/boma/fetched";
+
+/// How many commits are fetched: enough to say of most files which one changed them last.
+const DEPTH: &str = "--depth=100";
 
 /// How long a fetch may take. A first one of a large repository over a slow line takes minutes.
 const FETCH_PATIENCE: Duration = Duration::from_mins(5);
@@ -196,7 +201,7 @@ async fn fetch(location: &GitLocation, place: &Path) -> Result<(), GitError> {
         "--no-tags",
         "--no-recurse-submodules",
         "--no-write-fetch-head",
-        "--depth=1",
+        DEPTH,
         "--",
         &location.url,
         &what,
@@ -225,19 +230,18 @@ async fn revision_of(git: &Git, commit: &str) -> Result<Option<Revision>, GitErr
     let format = "--format=%H%x00%an <%ae>%x00%cI%x00%s";
     let show = ["log", "-1", "--no-show-signature", format, commit, "--"];
     let text = git.run(&show, PATIENCE).await?;
-    let mut parts = text.trim_end_matches('\n').split('\0').map(str::to_owned);
-    let (commit, author, at, subject) = (parts.next(), parts.next(), parts.next(), parts.next());
-    let at = at.and_then(|at| at.parse().ok());
-    let all = (commit, author, at, subject);
-    let (Some(commit), Some(author), Some(at), Some(subject)) = all else {
-        return Ok(None);
-    };
-    Ok(Some(Revision {
-        commit,
-        author,
-        at,
-        subject,
-    }))
+    Ok(revision_from(text.trim_end_matches('\n')))
+}
+
+/// A commit as `git log` prints it for us: name, author, time and subject, NUL between them.
+fn revision_from(text: &str) -> Option<Revision> {
+    let mut parts = text.split('\0').map(str::to_owned);
+    Some(Revision {
+        commit: parts.next()?,
+        author: parts.next()?,
+        at: parts.next()?.parse().ok()?,
+        subject: parts.next()?,
+    })
 }
 
 #[cfg(test)]

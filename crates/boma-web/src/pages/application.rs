@@ -79,7 +79,7 @@ pub(crate) async fn application(
         @if let Some((manifest, _)) = manifest {
             section class="card" aria-labelledby="manifest" {
                 h2 id="manifest" { "Manifest" }
-                (written_at(manifest))
+                (written_at(&site, manifest).await)
                 (editor(&session, manifest.origin().file(), &application_path(&key)))
             }
         }

@@ -9,7 +9,7 @@ use boma_engine::catalog::Subject;
 use boma_engine::computed::DatabaseComputed;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::AgentState;
-use boma_engine::source::Proposal;
+use boma_engine::source::{LastChange, Proposal};
 use boma_engine::words;
 use boma_instance::backup::{BackupKind, BackupSummary};
 use boma_instance::{Access, InstanceStatus};
@@ -83,7 +83,7 @@ pub(crate) async fn database(
         @if let Some(manifest) = manifest {
             section class="card" aria-labelledby="manifest" {
                 h2 id="manifest" { "Manifest" }
-                (written_at(manifest))
+                (written_at(&site, manifest).await)
                 (editor(&session, manifest.origin().file(), &path))
             }
         }
@@ -303,10 +303,15 @@ fn restore_form(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) ->
     }
 }
 
-/// Where a manifest is written.
-pub(super) fn written_at(manifest: &Manifest) -> Markup {
+/// Where a manifest is written, and who changed it last.
+pub(super) async fn written_at(site: &Site, manifest: &Manifest) -> Markup {
     let place = manifest.origin().place("metadata.name");
-    html! { p { "It is written in " code { (place.file) ":" (place.line) } "." } }
+    let root = site.basis.root.as_deref().unwrap_or(".");
+    let change = LastChange::of(std::path::Path::new(root), &place.file).await;
+    html! {
+        p { "It is written in " code { (place.file) ":" (place.line) } "." }
+        @if let Some(change) = change { p { "Last changed by " (words::last_change(&change)) "." } }
+    }
 }
 
 /// Shows what a new database as of a moment would be.

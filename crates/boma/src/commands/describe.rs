@@ -31,6 +31,9 @@ pub(crate) async fn run(args: &DescribeArgs, global: &Global, terminal: Terminal
         Named::Database(key) => database(&mut page, key, &inventory),
         Named::Application(key) => application(&mut page, key, &inventory.application(key)),
     }
+    page.heading("Manifest");
+    let written = inventory.written(&named).await;
+    page.line(written.as_deref().unwrap_or("there is none any more"));
     let events = session.platform.events(Some(&named.subject()), 10).await?;
     page.heading("Events");
     for one in &events {

@@ -17,7 +17,8 @@ use crate::commands::plan::new_id;
 use crate::session::{Loaded, Named, Need, Session, find, load, root_of};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
-use boma_engine::words::bytes;
+use boma_engine::source::LastChange;
+use boma_engine::words::{self, bytes};
 
 /// What is there, with what its manifests say where they can be read.
 pub(crate) struct Inventory {
@@ -72,6 +73,21 @@ impl Inventory {
             };
             its_kind == kind && format!("{}/{}", metadata.project, metadata.name) == key
         })
+    }
+
+    /// Where a resource is written, and who changed that last as far as it is known.
+    pub(crate) async fn written(&self, named: &Named) -> Option<String> {
+        let manifest = match named {
+            Named::Database(key) => self.manifest("Database", &key.to_string()),
+            Named::Application(key) => self.manifest("Application", &key.to_string()),
+        }?;
+        let place = manifest.origin().place("metadata.name");
+        let line = format!("{}:{}", place.file, place.line);
+        let root = &self.loaded.as_ref()?.root;
+        let change = LastChange::of(root, &place.file).await;
+        Some(change.map_or(line.clone(), |change| {
+            format!("{line}, last changed by {}", words::last_change(&change))
+        }))
     }
 
     /// What was measured of a database.

@@ -171,7 +171,8 @@ fn a_change_of_a_repository_is_a_commit_or_a_branch_for_review() -> Result<()> {
     ensure!(written.status == 303, "{written:?}");
     ensure!(repository.git(&["log", "-1", "--format=%s"])? == "we need stock");
     // It is fetched at once, though nobody would look for an hour.
-    is_ready(&mut browser, &format!("/databases/{PROJECT}/stock"))?;
+    let page = is_ready(&mut browser, &format!("/databases/{PROJECT}/stock"))?;
+    ensure!(page.body.contains("“we need stock”"), "{page:?}");
     let audit = boma.boma(["audit"])?.ok()?;
     let commit = repository.git(&["rev-parse", "main"])?;
     ensure!(

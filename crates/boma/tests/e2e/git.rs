@@ -108,6 +108,11 @@ fn commits_are_followed_and_one_with_an_error_changes_nothing() -> Result<()> {
     ensure!(log.contains(&format!("Commit {good} is in force")), "{log}");
     ensure!(!log.contains(&format!("Commit {bad} is in force")), "{log}");
 
+    let described = boma.boma(["describe", "application/web"])?.ok()?;
+    let told = format!("web.yaml:4, last changed by commit {first} by Ann <ann@example.com>");
+    ensure!(described.contains(&told), "{described}");
+    ensure!(described.contains("“let web write”"), "{described}");
+
     // What would be written among the manifests is to be committed, and so is printed.
     wait(|| {
         let fork = boma.boma(["fork", "orders", "--as", "copy"])?;

@@ -347,3 +347,41 @@ fn the_other_problems_have_their_words() {
         "what git says of the newest commit of https://host/x, branch main cannot be read";
     assert_eq!(message, expected);
 }
+
+#[tokio::test]
+async fn of_each_file_it_is_known_who_changed_it_last() {
+    let world = World::new();
+    world.commit("stock.yaml", &database("stock"), "add stock");
+    world.commit(
+        "orders.yaml",
+        &(database("orders") + "spec: {}\n"),
+        "orders: more",
+    );
+    let mut source = world.source();
+    read(&mut source).await;
+    let of = async |file: &str| LastChange::of(&world.place(), file).await;
+    let orders = of("orders.yaml").await.unwrap();
+    assert_eq!(orders.revision.subject, "orders: more");
+    assert_eq!(orders.revision.author, "Ann <ann@example.com>");
+    assert!(orders.is_exact && !orders.is_modified, "{orders:?}");
+    assert_eq!(
+        of("stock.yaml").await.unwrap().revision.subject,
+        "add stock"
+    );
+    fs::write(world.place().join("stock.yaml"), "other").unwrap();
+    assert!(of("stock.yaml").await.unwrap().is_modified);
+    assert_eq!(of("*.yaml").await, None);
+
+    // What was not fetched is not known.
+    for number in 0..100 {
+        world.commit("stock.yaml", &format!("# {number}\n"), "stock again");
+    }
+    read(&mut source).await;
+    let orders = of("orders.yaml").await.unwrap();
+    assert!(
+        !orders.is_exact && orders.revision.subject == "stock again",
+        "{orders:?}"
+    );
+    assert!(of("stock.yaml").await.unwrap().is_exact);
+    assert_eq!(LastChange::of(world.dir.path(), "remote").await, None);
+}
