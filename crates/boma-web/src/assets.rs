@@ -43,9 +43,9 @@ static HTMX: LazyLock<Asset> = LazyLock::new(|| {
     let kind = "text/javascript; charset=utf-8";
     Asset::new("htmx", "js", kind, include_bytes!("../assets/htmx.min.js"))
 });
-static STREAM: LazyLock<Asset> = LazyLock::new(|| {
+static LIVE: LazyLock<Asset> = LazyLock::new(|| {
     let kind = "text/javascript; charset=utf-8";
-    Asset::new("sse", "js", kind, include_bytes!("../assets/sse.min.js"))
+    Asset::new("live", "js", kind, include_bytes!("../assets/live.js"))
 });
 static ICON: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(
@@ -66,9 +66,9 @@ pub(crate) fn htmx() -> &'static str {
     &HTMX.path
 }
 
-/// Where its extension for server-sent events is.
-pub(crate) fn stream() -> &'static str {
-    &STREAM.path
+/// Where the script is that keeps pages alive.
+pub(crate) fn live() -> &'static str {
+    &LIVE.path
 }
 
 /// Where the icon is.
@@ -78,7 +78,7 @@ pub(crate) fn icon() -> &'static str {
 
 /// Answers with a file.
 pub(crate) async fn asset(Path(name): Path<String>) -> Result<Response, Failure> {
-    let all = [&STYLE, &HTMX, &STREAM, &ICON];
+    let all = [&STYLE, &HTMX, &LIVE, &ICON];
     let asset = all
         .into_iter()
         .find(|asset| asset.path.strip_prefix("/assets/") == Some(&*name))

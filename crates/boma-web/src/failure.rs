@@ -75,7 +75,7 @@ impl Failure {
                 "Sign in",
                 &html! {
                     p { "The dashboard opens by a link that works once. On the machine that runs " code { "boma serve" } ":" }
-                    pre { code { "boma dashboard" } }
+                    pre tabindex="0" { code { "boma dashboard" } }
                     p { "prints a new one." }
                 },
             ),

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use boma_engine::catalog::Basis;
 use boma_engine::engine::{EngineHandle, EngineState};
-use boma_engine::source::{GitWriter, Note, Snapshot};
+use boma_engine::source::{GitWriter, Note, Proposal, Snapshot};
 use boma_instance::InstanceId;
 use tokio::sync::{Mutex, Notify, watch};
 
@@ -17,6 +18,9 @@ use crate::access::{Access, SigningKey, guard};
 use crate::failure::Failure;
 use crate::operations::Operations;
 use crate::{assets, pages};
+
+/// How long a source may take to be read again: a repository is fetched for it.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where changes of manifests go.
 pub enum Writing {
@@ -117,6 +121,21 @@ impl Site {
     /// What the source holds now.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshots.borrow().clone().unwrap_or_default()
+    }
+
+    /// Waits until the source was read with what was written to it; not for ever, because somebody
+    /// else may have written another thing meanwhile.
+    pub(crate) async fn until_read(&self, proposal: &Proposal) {
+        let mut snapshots = self.snapshots.clone();
+        let has_it = |snapshot: &Option<Arc<Snapshot>>| {
+            let mut files = snapshot.iter().flat_map(|snapshot| &snapshot.files);
+            files.any(|file| {
+                file.source.name == *proposal.name()
+                    && *file.source.bytes == *proposal.text().as_bytes()
+            })
+        };
+        let read = snapshots.wait_for(has_it);
+        drop(tokio::time::timeout(READ_PATIENCE, read).await);
     }
 
     pub(crate) fn routes(self: Arc<Self>) -> Router {

@@ -39,7 +39,8 @@ pub(crate) async fn guard(
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
-        (REFERRER_POLICY, "no-referrer"),
+        // With `no-referrer` a browser would not say of a form that it comes from here.
+        (REFERRER_POLICY, "same-origin"),
         (OPENER, "same-origin"),
         (RESOURCES, "same-origin"),
     ] {

@@ -63,19 +63,21 @@ pub(crate) async fn application(
             p class="crumbs" { a href="/" { "Overview" } " › " (key.project) }
             h1 { (key.name) " " (badge(Health::of_application(&one), &one.phase.to_string())) }
             section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one)) }
+            @if one.process.is_some() { (hold_form(&session, &key, &one)) }
+            @if let Some((_, application)) = manifest {
+                section class="card" aria-labelledby="databases" {
+                    h2 id="databases" { "Databases" }
+                    (grants(&session, &key, &one))
+                }
+                section class="card" aria-labelledby="environment" {
+                    h2 id="environment" { "Environment" }
+                    (environment(&world, &key, application))
+                }
+            }
         }))
-        @if let Some((_, application)) = manifest {
-            section class="card" aria-labelledby="environment" {
-                h2 id="environment" { "Environment" }
-                (environment(&world, &key, application))
-                (attach_form(&session, &world, &key, &one))
-            }
-            section class="card" aria-labelledby="databases" {
-                h2 id="databases" { "Databases" }
-                (grants(&session, &key, &one))
-            }
+        @if manifest.is_some() {
+            section class="card" aria-label="Attach database" { (attach_form(&session, &world, &key, &one)) }
         }
-        @if one.process.is_some() { (hold_form(&session, &key, &one)) }
         @if let Some((manifest, _)) = manifest {
             section class="card" aria-labelledby="manifest" {
                 h2 id="manifest" { "Manifest" }
@@ -182,7 +184,7 @@ fn grant_actions(session: &Session, key: &ApplicationKey, grant: &GrantComputed)
                 input type="hidden" name="application" value=(key);
                 input type="hidden" name="database" value=(grant.database);
                 input type="hidden" name="variable" value=(grant.env_var);
-                button aria-label={ (word) ": " (grant.database.name) } { (word) }
+                button id={ (word) "-" (grant.env_var) } aria-label={ (word) ": " (grant.database.name) } { (word) }
             }
         }
     };
@@ -259,7 +261,7 @@ fn hold_form(session: &Session, key: &ApplicationKey, one: &ApplicationComputed)
             (secret(session))
             input type="hidden" name="application" value=(key);
             input type="hidden" name="held" value=(held);
-            button { (word) }
+            button id="hold" { (word) }
         }
     }
 }

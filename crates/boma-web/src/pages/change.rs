@@ -194,7 +194,7 @@ pub(crate) async fn write(
     let name = proposal.name().clone();
     match &site.writing {
         Writing::Directory(root) => {
-            let root = root.clone();
+            let (root, proposal) = (root.clone(), proposal.clone());
             let written = tokio::task::spawn_blocking(move || proposal.write(&root)).await;
             let written = written
                 .map_err(|error| Problem::from_error(Class::Internal, "not-written", &error))?;
@@ -221,6 +221,7 @@ pub(crate) async fn write(
             }
         }
     }
+    site.until_read(&proposal).await;
     Ok(Redirect::to(back).into_response())
 }
 

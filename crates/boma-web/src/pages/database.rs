@@ -19,7 +19,7 @@ use boma_problem::IntoProblem as _;
 use maud::{Markup, html};
 
 use super::change::{Question, ask, editor};
-use super::layout::{Place, live, page, secret};
+use super::layout::{self, Place, live, page, secret};
 use super::parts::{
     application_path, badge, conditions, database_path, facts, happened, moment, or_unknown,
     problems,
@@ -77,8 +77,8 @@ pub(crate) async fn database(
             (connection(&key, &one))
             (access(&one, status))
             section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status)) }
+            (actions(&session, &key, &one))
         }))
-        (actions(&session, &key, &one))
         (restore_form(&session, &key, &one))
         @if let Some(manifest) = manifest {
             section class="card" aria-labelledby="manifest" {
@@ -99,7 +99,7 @@ pub(crate) async fn database(
 
 /// A database whose manifest the engine has not read yet.
 fn soon(site: &Site, session: &Session, key: &DatabaseKey) -> Markup {
-    let content = live(&html! {
+    let content = layout::soon(&html! {
         h1 { (key.name) " " (badge(Health::Busy, "Pending")) }
         p { "Its manifest is written; the server is being made." }
     });
@@ -265,22 +265,20 @@ fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) -> Mark
             form method="post" action="/back-up" {
                 (secret(session))
                 input type="hidden" name="database" value=(key);
-                button { "Back up now" }
+                button id="back-up" { "Back up now" }
             }
             form method="post" action="/hold" {
                 (secret(session))
                 input type="hidden" name="database" value=(key);
                 input type="hidden" name="held" value=(held);
-                button { (word) }
+                button id="hold" { (word) }
             }
         }
     }
 }
 
 fn restore_form(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
-    let Some(until) = one.recoverable_until else {
-        return html! {};
-    };
+    let until = one.recoverable_until.map(words::second).unwrap_or_default();
     html! {
         section class="card" aria-labelledby="restore" {
             h2 id="restore" { "Restore or fork" }
@@ -290,14 +288,14 @@ fn restore_form(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) ->
                 input type="hidden" name="database" value=(key);
                 div {
                     label for="moment" { "Moment" }
-                    input id="moment" name="moment" required value=(words::second(until)) aria-describedby="moment-help";
+                    input id="moment" name="moment" required value=(until) aria-describedby="moment-help";
                     p id="moment-help" class="help" { "With its zone: Z is UTC, +01:00 an hour ahead of it." }
                 }
                 div {
                     label for="new-name" { "Name of the new database" }
                     input id="new-name" name="name" required maxlength="40" value={ (key.name) "-restored" };
                 }
-                p class="actions" { button { "See what that would do" } }
+                p class="actions" { button { "See what a restore would do" } }
             }
         }
     }

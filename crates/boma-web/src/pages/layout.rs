@@ -32,7 +32,7 @@ pub(crate) fn page(
     };
     html! {
         (head(title))
-        body hx-ext="sse" sse-connect="/stream" {
+        body {
             a class="skip" href="#main" { "To the content" }
             header class="top" {
                 a class="brand" href="/" { img src=(assets::icon()) alt="" width="24" height="24"; "Boma" }
@@ -81,7 +81,7 @@ fn head(title: &str) -> Markup {
             link rel="icon" href=(assets::icon()) type="image/svg+xml";
             link rel="stylesheet" href=(assets::style());
             script src=(assets::htmx()) defer {}
-            script src=(assets::stream()) defer {}
+            script src=(assets::live()) defer {}
         }
     }
 }
@@ -94,8 +94,23 @@ pub(crate) fn secret(session: &Session) -> Markup {
 /// A part of a page that is fetched again whenever something changed. It has nothing in it that a person
 /// fills in, which would be lost.
 pub(crate) fn live(content: &Markup) -> Markup {
+    live_at("", content)
+}
+
+/// The same, where it is not the page's own address that has it. It gives way to what a person asks for
+/// at the same time: the answer to that is as new.
+pub(crate) fn live_at(path: &str, content: &Markup) -> Markup {
     html! {
-        div id="live" hx-get="" hx-trigger="sse:changed" hx-select="#live" hx-swap="outerHTML" {
+        div id="live" hx-get=(path) hx-trigger="changed" hx-select="#live" hx-swap="outerHTML" hx-sync="#main:drop" {
+            (content)
+        }
+    }
+}
+
+/// A page that is fetched again as a whole: what there will be is not known yet.
+pub(crate) fn soon(content: &Markup) -> Markup {
+    html! {
+        div id="live" hx-get="" hx-trigger="changed" hx-select="#main" hx-target="#main" hx-swap="outerHTML" {
             (content)
         }
     }

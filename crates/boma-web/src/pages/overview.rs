@@ -11,7 +11,7 @@ use boma_engine::words;
 use boma_problem::Problem;
 use maud::{Markup, html};
 
-use super::layout::{Place, live, page};
+use super::layout::{Place, live_at, page};
 use super::parts::{application_path, badge, database_path, problems};
 use crate::access::Session;
 use crate::fields::Fields;
@@ -37,16 +37,18 @@ pub(crate) async fn overview(
     let query = Fields::of_query(query.as_deref().unwrap_or_default());
     let filter = query.get("filter").to_lowercase();
     let world = World::new(site.state());
+    let mut address = form_urlencoded::Serializer::for_suffix("/?".to_owned(), 2);
+    let address = address.append_pair("filter", &filter).finish();
     let content = html! {
         h1 { "Overview" }
         form method="get" action="/" role="search" class="filter" {
             label for="filter" { "Filter" }
             input id="filter" type="search" name="filter" value=(filter) placeholder="name, project, …"
                 hx-get="/" hx-trigger="input changed delay:150ms" hx-target="#live" hx-select="#live"
-                hx-swap="outerHTML" hx-push-url="true";
+                hx-swap="outerHTML" hx-push-url="true" hx-sync="#main:replace";
             button { "Show" }
         }
-        (live(&list(&world, &filter)))
+        (live_at(&address, &list(&world, &filter)))
     };
     page(&site, &session, ("Overview", Place::Overview), &content)
 }

@@ -71,7 +71,7 @@ pub(crate) fn problem_card(problem: &Problem) -> Markup {
 fn lines(place: &Place) -> Markup {
     html! {
         p class="muted" { code { (place.file) ":" (place.line) ":" (place.column) } }
-        @if !place.text.is_empty() { pre { code { (place.text) } } }
+        @if !place.text.is_empty() { pre tabindex="0" { code { (place.text) } } }
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn problems(problems: &[Problem]) -> Markup {
 /// What a change does to a file, a line each.
 pub(crate) fn difference(proposal: &Proposal) -> Markup {
     html! {
-        pre class="difference" aria-label={ "What changes in " (proposal.name()) } {
+        pre class="difference" tabindex="0" role="region" aria-label={ "What changes in " (proposal.name()) } {
             @for line in proposal.difference() {
                 @let style = match line.mark {
                     Mark::Place => "at",

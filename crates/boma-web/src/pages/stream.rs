@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream;
@@ -18,18 +17,16 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// How often a connection on which nothing happens is shown to be alive.
 const ALIVE: Duration = Duration::from_secs(15);
 
-/// Sends `changed` for each change of what the engine knows, and at once to a page that was cut off:
-/// what it shows is from before.
-pub(crate) async fn stream(State(site): State<Arc<Site>>, headers: HeaderMap) -> impl IntoResponse {
+/// Sends `changed` for each change of what the engine knows, and once at the beginning: what a page shows
+/// may be from before.
+pub(crate) async fn stream(State(site): State<Arc<Site>>) -> impl IntoResponse {
     let mut state = site.engine.state();
-    if headers.contains_key("last-event-id") {
-        state.mark_changed();
-    }
+    state.mark_changed();
     let changes = stream::unfold(state, async |mut state| {
         state.changed().await.ok()?;
         tokio::time::sleep(PAUSE).await;
         drop(state.borrow_and_update());
-        let event = Event::default().event("changed").id("1").data("");
+        let event = Event::default().event("changed").data("now");
         Some((Ok::<_, Infallible>(event), state))
     });
     Sse::new(changes).keep_alive(KeepAlive::new().interval(ALIVE))

@@ -299,7 +299,7 @@ fn nobody_else_gets_in_and_nothing_is_sent_from_elsewhere() -> Result<()> {
     ensure!(!policy.contains("unsafe"), "{policy}");
     for (header, value) in [
         ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "no-referrer"),
+        ("referrer-policy", "same-origin"),
         ("x-frame-options", "DENY"),
         ("cache-control", "no-store"),
     ] {
