@@ -91,6 +91,8 @@ if [ "$purpose" = test ]; then
   { have npm && have node; } || packages+=(nodejs npm)
   have python3 || packages+=(python3)
   python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+  # The tests of the dashboard lead a real browser.
+  [ -x "${BOMA_CHROMIUM:-/usr/bin/chromium}" ] || packages+=(chromium)
   [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
   scripts/install-test-postgres.sh
   scripts/install-test-stores.sh
