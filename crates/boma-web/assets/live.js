@@ -2,13 +2,22 @@
 // this script a page says what was so when it was opened.
 let stream;
 
-addEventListener("pageshow", () => {
+// A browser has six connections to a server, for all of its tabs: one that nobody looks at needs none.
+function listen() {
+  if (stream || document.hidden) return;
   stream = new EventSource("/stream");
   stream.addEventListener("changed", () => {
     const live = document.getElementById("live");
     if (live) htmx.trigger(live, "changed");
   });
-});
+}
 
-// A browser that leaves a page would break the connection off, and say so as if it was a fault.
-addEventListener("pagehide", () => stream?.close());
+// Left open, the browser would break it off when the page is left, and call that a fault.
+function stop() {
+  stream?.close();
+  stream = undefined;
+}
+
+addEventListener("pageshow", listen);
+addEventListener("pagehide", stop);
+document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));

@@ -86,8 +86,6 @@ pub struct Site {
     pub(crate) operations: Arc<dyn Operations>,
     pub(crate) ids: fn() -> InstanceId,
     pub(crate) access: Access,
-    /// Names that this server is known by.
-    pub(crate) hosts: Vec<String>,
     port: u16,
 }
 
@@ -103,7 +101,6 @@ impl Site {
             operations: parts.operations,
             ids: parts.ids,
             access: Access::new(parts.key, &parts.run),
-            hosts: vec![at.to_string(), format!("localhost:{}", at.port())],
             port: at.port(),
         })
     }

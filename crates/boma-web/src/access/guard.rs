@@ -1,5 +1,6 @@
 //! What every request passes first.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -54,7 +55,7 @@ pub(crate) async fn guard(
 
 fn admit(site: &Site, request: &mut Request) -> Result<(), Failure> {
     // A page elsewhere can have its own name lead to this address; its requests carry that name.
-    if !is_host(site, request.headers()) {
+    if !is_host(request.headers()) {
         return Err(Failure::WrongHost);
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -73,9 +74,23 @@ fn admit(site: &Site, request: &mut Request) -> Result<(), Failure> {
     Ok(())
 }
 
-fn is_host(site: &Site, headers: &HeaderMap) -> bool {
+/// Whether a request is for this machine, by a name that nobody else can give it. The port is whatever
+/// leads here: another machine's, through a tunnel.
+fn is_host(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    host.is_some_and(|host| site.hosts.iter().any(|known| known == host))
+    host.is_some_and(is_loopback)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|one| one.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost"
+        || address
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// Whether what changes something was sent by a page of this server. Browsers say so; other programs
@@ -107,6 +122,35 @@ impl Failure {
             Self::Forged => Some(StatusCode::FORBIDDEN),
             Self::SignedOut => Some(StatusCode::UNAUTHORIZED),
             Self::NotThere(_) | Self::Problem(_) | Self::Broken(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_this_machine() {
+        for host in [
+            "127.0.0.1:9480",
+            "localhost:9481",
+            "localhost",
+            "[::1]:9480",
+            "127.1.2.3",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            ":9480",
+            "elsewhere.example",
+            "localhost.elsewhere.example:9480",
+            "10.0.0.1:9480",
+            "127.0.0.1.elsewhere.example",
+            "localhost:x",
+        ] {
+            assert!(!is_loopback(host), "{host}");
         }
     }
 }

@@ -274,7 +274,7 @@ fn nobody_else_gets_in_and_nothing_is_sent_from_elsewhere() -> Result<()> {
         let answer = browser.with(header, value).post("/changes", &sent)?;
         ensure!(answer.status == 403, "{header}: {value}: {answer:?}");
     }
-    for host in ["elsewhere.example", "127.0.0.1", ""] {
+    for host in ["elsewhere.example", "10.0.0.1:9480", ""] {
         let answer = browser.with("host", host).get("/")?;
         ensure!(answer.status == 421, "{host}: {answer:?}");
     }
@@ -319,6 +319,10 @@ fn a_session_outlives_the_server_and_a_link_does_not() -> Result<()> {
     let link = boma.boma(["dashboard"])?.ok()?;
     let address = browser.address().to_owned();
     drop(serving);
+    // Others may read what a service logs.
+    let said = fs::read_to_string(boma.path("serve.log"))?;
+    ensure!(said.contains("`boma dashboard` prints a link"), "{said}");
+    ensure!(!said.contains("link="), "{said}");
     // Killed, it left its file; nobody is there.
     let none = boma.boma(["dashboard"])?.code(1)?;
     ensure!(

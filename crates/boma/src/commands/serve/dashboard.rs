@@ -84,7 +84,16 @@ impl Dashboard {
             of,
         } = self;
         let key = dashboard::key(&of.state)?;
-        let link = served.link(&key)?;
+        // What is no terminal is a log, which others may read.
+        let said = if terminal.is_interactive() {
+            let link = served.link(&key)?;
+            format!(
+                "Dashboard, by a link that works once (`boma dashboard` prints another): {link}"
+            )
+        } else {
+            let at = served.at;
+            format!("Dashboard at http://{at}; `boma dashboard` prints a link that opens it.")
+        };
         let parts = Parts {
             engine: shown.engine,
             snapshots: shown.snapshots,
@@ -98,9 +107,7 @@ impl Dashboard {
         };
         served.write(&of.state)?;
         let site = Site::new(parts, served.at);
-        terminal.status(&format!(
-            "Dashboard, by a link that works once (`boma dashboard` prints another): {link}"
-        ));
+        terminal.status(&said);
         Ok(Showing {
             task: tokio::spawn(site.serve(listener)),
             state: of.state,
