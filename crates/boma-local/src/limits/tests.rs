@@ -141,7 +141,7 @@ fn small_machines_get_the_least_that_the_kernel_takes() {
     assert_eq!(read(dir.path(), id, "cpu.max"), "1000 100000");
     assert_eq!(
         read(dir.path(), id, "memory.max"),
-        (48_u64 << 20).to_string()
+        (112_u64 << 20).to_string()
     );
 }
 
