@@ -14,7 +14,7 @@ use boma_instance::{
 use boma_testkit::{Build, ScratchDir, eventually, free_loopback_address};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::task::JoinHandle;
+use tokio::runtime::Runtime;
 
 /// How long anything may take. Never measured against; only a limit for what hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -34,15 +34,25 @@ pub(crate) struct Place {
     pub(crate) assignment: Assignment,
 }
 
-/// An agent that runs in this process.
-pub(crate) struct Running(JoinHandle<()>);
+/// An agent that runs in this process, on threads of its own.
+pub(crate) struct Running(Option<Runtime>);
 
 impl Running {
-    /// Ends it in the middle of whatever it does, and returns when it is gone.
-    pub(crate) async fn kill(self) {
-        self.0.abort();
-        // What is told is that it was aborted, which is known.
-        drop(self.0.await);
+    /// Ends it in the middle of whatever it does, and returns when it is gone: with the work that it
+    /// has given to threads, which would act beside the next one and which a killed process takes along.
+    pub(crate) async fn kill(mut self) {
+        if let Some(runtime) = self.0.take() {
+            let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(PATIENCE));
+            drop(ended.await);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -105,10 +115,16 @@ impl Place {
     /// Starts an agent.
     pub(crate) fn start(&self) -> Running {
         let config = self.config.clone();
-        Running(tokio::spawn(async move {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a machine that runs tests should have a thread for an agent");
+        runtime.spawn(async move {
             // An agent that could not begin is seen by its silence.
             drop(Box::pin(boma_agent::serve(config)).await);
-        }))
+        });
+        Running(Some(runtime))
     }
 
     /// Hands the assignment over, and fails unless it is accepted.
