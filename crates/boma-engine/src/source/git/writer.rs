@@ -140,7 +140,7 @@ impl GitWriter {
         for _ in 0..TRIES {
             let base = self.fetched().await?;
             let commit = self.commit(proposal, note).await?;
-            let pushed = self.push(&commit, branch).await;
+            let pushed = self.push(&commit, (branch, onto)).await;
             let error = match (pushed, onto) {
                 (Ok(Pushed::Done), _) => {
                     let branch = branch.clone();
@@ -221,10 +221,16 @@ impl GitWriter {
         }
     }
 
-    async fn push(&self, commit: &str, branch: &str) -> Result<Pushed, GitError> {
+    async fn push(&self, commit: &str, (branch, onto): (&str, &Onto)) -> Result<Pushed, GitError> {
         let git = Git::at(&self.place);
         let what = format!("{commit}:refs/heads/{branch}");
-        let push = ["push", "--porcelain", "--", &self.location.url, &what];
+        // A branch for review must not be there yet, not even as something that could be gone on from.
+        let absent = format!("--force-with-lease=refs/heads/{branch}:");
+        let mut push = vec!["push", "--porcelain"];
+        if matches!(onto, Onto::Review(_)) {
+            push.push(&absent);
+        }
+        push.extend(["--", &self.location.url, &what]);
         let answer = git.answer(&push, FETCH_PATIENCE).await?;
         if answer.code == Some(0) {
             return Ok(Pushed::Done);

@@ -200,6 +200,23 @@ async fn a_branch_for_review_leaves_the_other_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_branch_that_is_there_is_none_for_review_even_the_one_that_is_applied() {
+    let world = World::new();
+    git(&world.path("remote.git"), &["branch", "kept", "main"]);
+    let proposal = memory(&world.snapshot().await, "2Gi");
+    for name in ["main", "kept"] {
+        let onto = Onto::Review(name.to_owned());
+        let refused = world.writer().write(&proposal, &note(), &onto).await;
+        assert_eq!(code(&refused.unwrap_err()), "git-branch-there", "{name}");
+        assert!(
+            world
+                .shown(&format!("{name}:db/orders.yaml"))
+                .contains("1Gi")
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_repository_that_takes_nothing_says_why() {
     let world = World::new();
     let snapshot = world.snapshot().await;
