@@ -142,22 +142,27 @@ fn mark(bytes: Option<&[u8]>) -> String {
     hash.unwrap_or_default()
 }
 
-/// Line ends as manifests have them: browsers send others.
-fn with_plain_ends(text: &str) -> String {
-    text.replace("\r\n", "\n")
+/// Line ends as the file has them: a browser sends its own.
+fn with_ends_of(former: &[u8], text: &str) -> String {
+    let plain = text.replace("\r\n", "\n");
+    if former.windows(2).any(|two| two == b"\r\n") {
+        plain.replace('\n', "\r\n")
+    } else {
+        plain
+    }
 }
 
 /// The text of a form for a file: that of the source, if it still is the one that the form was made of.
 fn proposed(snapshot: &Snapshot, fields: &Fields) -> Result<Proposal, Failure> {
     let (name, former) = (fields.get("file"), fields.get("former"));
-    let text = with_plain_ends(fields.raw("text"));
+    let text = |former: &[u8]| with_ends_of(former, fields.raw("text"));
     let found = snapshot.files.iter();
     let mut found = found.filter(|file| *file.source.name == *name);
     match found.next() {
-        None if former.is_empty() => Ok(Proposal::new_file(name, text)),
+        None if former.is_empty() => Ok(Proposal::new_file(name, text(b""))),
         Some(file) if mark(Some(&file.source.bytes)) == former => {
             let source: &SourceFile = &file.source;
-            Ok(Proposal::replacing(source.clone(), text))
+            Ok(Proposal::replacing(source.clone(), text(&source.bytes)))
         }
         Some(_) | None => Err(Failure::of(&WriteError::Changed(name.into()))),
     }
@@ -297,6 +302,14 @@ mod tests {
                 .finish();
             assert_eq!(way_back(&Fields::of_query(&query)), back, "{sent}");
         }
+    }
+
+    #[test]
+    fn line_ends_stay_as_the_file_has_them() {
+        let sent = "a: 1\r\nb: 2\r\n";
+        assert_eq!(with_ends_of(b"", sent), "a: 1\nb: 2\n");
+        assert_eq!(with_ends_of(b"a: 0\n", sent), "a: 1\nb: 2\n");
+        assert_eq!(with_ends_of(b"a: 0\r\n", sent), sent);
     }
 
     #[test]
