@@ -1,7 +1,7 @@
 //! Who may use the dashboard: whoever has followed a link that the command line has printed.
 //!
 //! ```text
-//!   link: purpose | until | nonce | tag ── once ──► session: purpose | until | nonce | tag ─► form tokens
+//!   link: until | nonce | tag ── once ──► session: until | nonce | tag ─► form tokens
 //! ```
 //!
 //! Links and sessions are signed, not stored, so that a session outlives a restart of the server. A link

@@ -52,9 +52,9 @@ impl Failure {
                 (_, Class::Transient) => StatusCode::SERVICE_UNAVAILABLE,
                 (_, Class::Config | Class::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
             },
-            Self::WrongHost | Self::Forged | Self::SignedOut => {
-                self.at_the_door().unwrap_or(StatusCode::FORBIDDEN)
-            }
+            Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::Forged => StatusCode::FORBIDDEN,
+            Self::SignedOut => StatusCode::UNAUTHORIZED,
         }
     }
 

@@ -8,7 +8,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -112,18 +112,6 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
         .filter_map(|pair| pair.trim().split_once('='));
     let (_, value) = pairs.find(|(key, _)| *key == name)?;
     Some(value)
-}
-
-impl Failure {
-    /// The status that a refusal at the door has.
-    pub(crate) fn at_the_door(&self) -> Option<StatusCode> {
-        match self {
-            Self::WrongHost => Some(StatusCode::MISDIRECTED_REQUEST),
-            Self::Forged => Some(StatusCode::FORBIDDEN),
-            Self::SignedOut => Some(StatusCode::UNAUTHORIZED),
-            Self::NotThere(_) | Self::Problem(_) | Self::Broken(_) => None,
-        }
-    }
 }
 
 #[cfg(test)]
