@@ -4,4 +4,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh test
 cargo build --release --package boma
+cargo build --release --package boma-testkit --example load
 exec cargo xtask bench "$@"

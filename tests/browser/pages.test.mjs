@@ -51,6 +51,7 @@ const PAGES = {
   plan: opened('/plan'),
   events: opened('/events'),
   audit: opened('/audit'),
+  api: opened('/api'),
   secret: async (person) => {
     await person.open(APPLICATION);
     await person.page.getByRole('button', { name: 'Reveal: orders' }).click();

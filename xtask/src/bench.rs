@@ -7,6 +7,7 @@ mod backup;
 mod boma;
 mod by_hand;
 mod create;
+mod dashboard;
 mod engine;
 mod fleet;
 mod machine;
@@ -15,6 +16,7 @@ mod rotate;
 mod samples;
 mod scratch;
 mod wal;
+mod webhook;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -33,7 +35,7 @@ struct Bench {
     run: fn(&Path, Effort) -> Result<String>,
 }
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 10] = [
     Bench {
         name: "create",
         run: create::run,
@@ -45,6 +47,10 @@ const BENCHES: [Bench; 8] = [
     Bench {
         name: "engine",
         run: engine::run,
+    },
+    Bench {
+        name: "dashboard",
+        run: dashboard::run,
     },
     Bench {
         name: "backup",
@@ -65,6 +71,10 @@ const BENCHES: [Bench; 8] = [
     Bench {
         name: "rotate",
         run: rotate::run,
+    },
+    Bench {
+        name: "webhook",
+        run: webhook::run,
     },
 ];
 

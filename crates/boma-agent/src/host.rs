@@ -129,6 +129,7 @@ impl Host {
         Observed {
             data,
             made_before: ledger.was_made(),
+            reached: ledger.reached().cloned(),
             programs: self
                 .programs
                 .now()
@@ -159,6 +160,7 @@ impl Host {
             Step::Stop => self.stop().await,
             Step::Reload => self.reload(want).await,
             Step::Restart(_) => self.restart(want).await,
+            Step::ResetSettings(names) => self.inquiry(want).reset_settings(names).await,
             Step::Access(steps) => self.inquiry(want).act(steps).await,
         }
     }

@@ -13,14 +13,18 @@ use std::thread;
 use boma_instance::{Assignment, InstanceId};
 use boma_problem::{Class, IntoProblem, Problem};
 
+use crate::plan::Reached;
+
 const ASSIGNMENT: &str = "assignment.json";
 const MADE: &str = "made";
+const REACHED: &str = "reached.json";
 
 /// What the agent keeps in its instance directory, beside the data.
 #[derive(Debug)]
 pub struct Ledger {
     dir: PathBuf,
     current: Option<Assignment>,
+    reached: Option<Reached>,
 }
 
 /// Why an assignment is not accepted, or could not be kept.
@@ -123,6 +127,7 @@ impl Ledger {
         Ok(Self {
             dir: dir.to_owned(),
             current,
+            reached: reached(dir),
         })
     }
 
@@ -131,6 +136,7 @@ impl Ledger {
         Self {
             dir: dir.to_owned(),
             current: None,
+            reached: reached(dir),
         }
     }
 
@@ -175,6 +181,26 @@ impl Ledger {
         Ok(())
     }
 
+    /// What the server was last seen to be in all of.
+    pub fn reached(&self) -> Option<&Reached> {
+        self.reached.as_ref()
+    }
+
+    /// Remembers what the server was seen to be in all of; writes nothing when that is known.
+    pub fn remember_reached(&mut self, now: Reached) -> Result<(), LedgerError> {
+        if self.reached.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        let path = self.dir.join(REACHED);
+        let bytes = serde_json::to_vec(&now).map_err(|error| LedgerError::Store {
+            path: path.clone(),
+            source: error.into(),
+        })?;
+        store(&path, &bytes).map_err(|source| LedgerError::Store { path, source })?;
+        self.reached = Some(now);
+        Ok(())
+    }
+
     /// Whether a data directory was ever made here. If so, a missing one is a loss to be looked
     /// at, and never replaced by an empty one.
     pub fn was_made(&self) -> bool {
@@ -186,6 +212,12 @@ impl Ledger {
         let path = self.dir.join(MADE);
         store(&path, b"").map_err(|source| LedgerError::Store { path, source })
     }
+}
+
+/// What was remembered of the server. A file that cannot be read is none: then a change by hand is
+/// taken for something that was never brought about, once.
+fn reached(dir: &Path) -> Option<Reached> {
+    serde_json::from_slice(&fs::read(dir.join(REACHED)).ok()?).ok()
 }
 
 /// Replaces a file so that after a crash either the old or the new content is there, whole.

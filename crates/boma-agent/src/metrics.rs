@@ -199,6 +199,7 @@ mod tests {
             storage: None,
             logins: Vec::new(),
             backup,
+            corrected: None,
             conditions: vec![Condition {
                 kind: "WalArchived".into(),
                 status: Truth::False,

@@ -13,9 +13,10 @@ mod report;
 
 use std::fmt;
 
-use boma_instance::{Assignment, MajorVersion, Power};
-use boma_postgres::sql::{AccessStep, SeenDatabase, SeenServer};
+use boma_instance::{Assignment, Drift, InstanceSpec, MajorVersion, Power};
+use boma_postgres::sql::{AccessStep, SeenDatabase, SeenServer, UndoneBy};
 use boma_problem::{Class, Problem};
+use serde::{Deserialize, Serialize};
 
 use crate::recovery::{AtEnd, Recovery};
 
@@ -29,6 +30,8 @@ pub struct Observed {
     pub data: Data,
     /// Whether a data directory was ever made here.
     pub made_before: bool,
+    /// What the server was last seen to be in all of; none: it never was, or that is not known.
+    pub reached: Option<Reached>,
     /// Full version of the programs that would be started now; none: they are missing or broken.
     pub programs: Result<String, Problem>,
     /// Configuration as it stands on disk.
@@ -41,6 +44,26 @@ pub struct Observed {
     pub archive_ended: Option<String>,
     /// Storage; none: not measured.
     pub storage: Option<boma_instance::StorageStatus>,
+}
+
+/// What a server was once seen to be in all of: what differs from it since was changed by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reached {
+    /// Generation of the spec.
+    pub generation: u64,
+    /// What the spec says of access, passwords and locks aside: [`access::outline`].
+    pub access: String,
+}
+
+impl Reached {
+    /// What is reached once a server is as its spec says.
+    pub fn of(spec: &InstanceSpec) -> Self {
+        Self {
+            generation: spec.generation,
+            access: access::outline(spec),
+        }
+    }
 }
 
 /// The data directory, as it was found.
@@ -109,6 +132,9 @@ pub enum Step {
     Reload,
     /// Checkpoint, shutdown, start: with the reasons. Safe to repeat: it ends with a running server.
     Restart(Vec<RestartReason>),
+    /// Takes back what somebody has set by `ALTER SYSTEM`. Safe to repeat because resetting what is
+    /// not set does nothing.
+    ResetSettings(Vec<String>),
     /// Brings roles, privileges, database and extensions to the spec.
     Access(Vec<AccessStep>),
 }
@@ -156,6 +182,9 @@ impl fmt::Display for Step {
                 let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
                 write!(f, "restart server: {}", reasons.join(", "))
             }
+            Self::ResetSettings(names) => {
+                write!(f, "take back settings by hand: {}", names.join(", "))
+            }
             Self::Access(steps) => write!(f, "bring access up to date ({} steps)", steps.len()),
         }
     }
@@ -179,6 +208,10 @@ pub struct Plan {
     pub waiting: Option<WaitingOn>,
     /// What a person must look at before it can go on.
     pub blocked: Vec<Problem>,
+    /// What of the steps puts right what was changed by hand, in words.
+    pub corrects: Vec<String>,
+    /// What was changed by hand and is left so, as the spec says: what would put it right, in words.
+    pub leaves: Vec<String>,
 }
 
 impl Plan {
@@ -268,7 +301,7 @@ fn plan_on(want: &Assignment, seen: &Observed, paths: &Paths) -> Plan {
                 return Plan {
                     steps,
                     blocked: vec![problem.clone()],
-                    waiting: None,
+                    ..Plan::default()
                 };
             }
         },
@@ -276,14 +309,14 @@ fn plan_on(want: &Assignment, seen: &Observed, paths: &Paths) -> Plan {
             return Plan {
                 steps,
                 waiting: Some(WaitingOn::ServerToAnswer),
-                blocked: Vec::new(),
+                ..Plan::default()
             };
         }
         Server::Silent(problem) => {
             return Plan {
                 steps,
                 blocked: vec![problem.clone()],
-                waiting: None,
+                ..Plan::default()
             };
         }
         Server::Up(up) => return plan_up(want, seen, up, &wanted, steps),
@@ -305,9 +338,8 @@ fn plan_up(
         // A file that is refused whole stays so until it changes; a reload would not help.
         if !refused.is_empty() && steps.is_empty() {
             return Plan {
-                steps,
-                waiting: None,
                 blocked: refused,
+                ..Plan::default()
             };
         }
         steps.push(Step::Reload);
@@ -319,21 +351,19 @@ fn plan_up(
     }
     // With a refused setting in its files the server would not start again, so it is not stopped;
     // what does not need a restart goes on.
+    let mut plan = Plan::steps(steps);
     if !refused.is_empty() {
-        steps.extend(access_step(want, &up.database));
-        return Plan {
-            steps,
-            waiting: None,
-            blocked: refused,
-        };
+        plan.blocked = refused;
+        plan_access(want, seen, up, &mut plan);
+        return plan;
     }
-    let mut reasons: Vec<_> = up
-        .server
-        .pending_restart
-        .iter()
-        .cloned()
-        .map(RestartReason::Setting)
-        .collect();
+    let undone = undone(want, &up.server);
+    if !undone.is_empty() {
+        plan.corrects = vec![format!("take back the settings {}", undone.join(", "))];
+        plan.steps.push(Step::ResetSettings(undone));
+        return plan;
+    }
+    let mut reasons = restart_reasons(&up.server);
     if let Ok(installed) = &seen.programs
         && *installed != up.server.version
     {
@@ -343,11 +373,53 @@ fn plan_up(
         });
     }
     if !reasons.is_empty() {
-        steps.push(Step::Restart(reasons));
-        return Plan::steps(steps);
+        plan.steps.push(Step::Restart(reasons));
+        return plan;
     }
-    steps.extend(access_step(want, &up.database));
-    Plan::steps(steps)
+    plan_access(want, seen, up, &mut plan);
+    plan
+}
+
+/// Settings that a restart brings into force; none is made for what somebody has set by hand.
+fn restart_reasons(server: &SeenServer) -> Vec<RestartReason> {
+    let is_by_hand = |name: &String| server.overridden.iter().any(|one| one.name == *name);
+    let pending = server.pending_restart.iter();
+    let pending = pending.filter(|name| !is_by_hand(name)).cloned();
+    pending.map(RestartReason::Setting).collect()
+}
+
+/// Settings by hand that are taken back. What came into force at a restart would take another one,
+/// which nobody has asked for.
+fn undone(want: &Assignment, server: &SeenServer) -> Vec<String> {
+    match want.spec.drift {
+        Drift::Report => Vec::new(),
+        Drift::Correct => {
+            let overridden = server.overridden.iter();
+            let undone = overridden.filter(|one| one.undone_by == UndoneBy::Reset);
+            undone.map(|one| one.name.clone()).collect()
+        }
+    }
+}
+
+/// Plans access on a server that answers, and tells what of it was changed by hand.
+fn plan_access(want: &Assignment, seen: &Observed, up: &Up, plan: &mut Plan) {
+    let spec = &want.spec;
+    let mut steps = access::plan(spec, &up.database);
+    let reached = seen.reached.as_ref();
+    let is_drift = reached.is_some_and(|reached| reached.access == access::outline(spec));
+    if spec.drift == Drift::Report && is_drift {
+        let enforced = access::enforced(spec, &up.database);
+        let left = steps.iter().filter(|step| !enforced.contains(step));
+        plan.leaves = left.map(ToString::to_string).collect();
+        steps = enforced;
+    }
+    if reached.is_some_and(|reached| reached.generation == spec.generation) {
+        let by_hand = steps.iter().filter(|step| !access::is_upkeep(step));
+        plan.corrects = by_hand.map(ToString::to_string).collect();
+    }
+    if !steps.is_empty() {
+        plan.steps.push(Step::Access(steps));
+    }
 }
 
 /// What is to be done about a server that ended while it recovered.

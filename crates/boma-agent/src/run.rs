@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use boma_instance::api::{Accepted, Reported};
-use boma_instance::{Assignment, InstanceStatus, Power};
-use boma_problem::{Class, Problem};
+use boma_instance::{Assignment, Correction, InstanceStatus, Power};
+use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use crate::api::{Handle, QUEUE, Request};
 use crate::backups::{self, ORDERS, Order, Report, Situation};
 use crate::host::{Failure, Host, failure};
 use crate::ledger::Ledger;
-use crate::plan::{self, Observed, Outcome, Paths, Plan, Server, Step, WaitingOn};
+use crate::plan::{self, Observed, Outcome, Paths, Plan, Reached, Server, Step, WaitingOn};
 
 /// How often a server that is in sync is looked at: storage, drift. Each look costs one backend
 /// start and a walk over the data directory, a few milliseconds.
@@ -56,6 +56,8 @@ pub(crate) struct Agent {
     requests: mpsc::Receiver<Request>,
     status: watch::Sender<Option<Reported>>,
     converged: u64,
+    /// What was last found changed by hand and put right.
+    corrected: Option<Correction>,
     failed: Option<Failed>,
     repeated: Repeated,
     situation: watch::Sender<Situation>,
@@ -108,6 +110,7 @@ impl Agent {
             requests,
             status,
             converged: 0,
+            corrected: None,
             failed: None,
             repeated: Repeated::default(),
             situation,
@@ -154,6 +157,7 @@ impl Agent {
             self.failed = None;
             self.repeated = Repeated::default();
             self.publish(want, &seen, &plan);
+            self.remember_reached(want, &seen, &plan);
             return Some(match plan.waiting {
                 Some(WaitingOn::ServerToAnswer) if seen.recovery.is_some() => ASK_RECOVERING,
                 Some(WaitingOn::ServerToAnswer) => ASK_STARTING,
@@ -168,7 +172,10 @@ impl Agent {
             }
         }
         match self.act(want, &plan).await {
-            Ok(()) => None,
+            Ok(()) => {
+                self.note_corrected(&plan);
+                None
+            }
             Err((step, problem)) => {
                 let pause = self.remember_failure(step, problem);
                 self.publish(want, &seen, &plan);
@@ -192,6 +199,25 @@ impl Agent {
         }
         self.failed = None;
         self.guard_against_repetition(plan)
+    }
+
+    fn note_corrected(&mut self, plan: &Plan) {
+        if !plan.corrects.is_empty() {
+            let what = plan.corrects.join("; ");
+            tracing::warn!(%what, "put right what was changed by hand");
+            let at = Timestamp::now();
+            self.corrected = Some(Correction { at, what });
+        }
+    }
+
+    /// Remembers that the server is as its spec says. What cannot be remembered is found again.
+    fn remember_reached(&mut self, want: &Assignment, seen: &Observed, plan: &Plan) {
+        if plan.is_in_sync()
+            && matches!(seen.server, Server::Up(_))
+            && let Err(error) = self.ledger.remember_reached(Reached::of(&want.spec))
+        {
+            tracing::warn!(problem = %error.problem(), "what was reached is not remembered");
+        }
     }
 
     fn guard_against_repetition(&mut self, plan: &Plan) -> Result<(), (String, Failure)> {
@@ -258,7 +284,8 @@ impl Agent {
 
     fn publish(&mut self, want: &Assignment, seen: &Observed, plan: &Plan) {
         let failed = self.failed.as_ref().map(|failed| &failed.outcome);
-        let status = plan::report(want, seen, plan, failed, self.converged, Timestamp::now());
+        let mut status = plan::report(want, seen, plan, failed, self.converged, Timestamp::now());
+        status.corrected.clone_from(&self.corrected);
         self.converged = status.converged_generation;
         self.measured = Some((want.clone(), status));
         self.send();

@@ -29,6 +29,7 @@ pub(crate) fn assignment(generation: u64) -> Assignment {
             logins: Vec::new(),
             backup: None,
             origin: None,
+            drift: boma_instance::Drift::default(),
         },
         placement: Placement {
             listen: Listen {

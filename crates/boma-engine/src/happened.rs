@@ -1,9 +1,9 @@
-//! What happened to the backups of a server between two of its statuses, as events. Pure.
+//! What happened to a server and its backups between two of its statuses, as events. Pure.
 //!
 //! Who watches statuses tells; what came to pass while nobody watched is in the status itself.
 
 use boma_instance::backup::{BackupStatus, Drill};
-use boma_instance::{ARCHIVED, Condition, InstanceStatus, LEFT_BEHIND, Phase, Truth};
+use boma_instance::{ARCHIVED, AS_MANIFEST, Condition, InstanceStatus, LEFT_BEHIND, Phase, Truth};
 use jiff::Timestamp;
 
 use crate::catalog::Subject;
@@ -35,6 +35,13 @@ pub fn between(key: &DatabaseKey, old: &InstanceStatus, new: &InstanceStatus) ->
         (of(old, ARCHIVED), of(new, ARCHIVED)),
         ("ArchiveLate", "ArchiveAgain"),
     ));
+    events.extend(telling.corrected(old, new));
+    // Of a server that does not answer nothing is known.
+    if new.server.is_some() {
+        let kinds = AS_MANIFEST.into_iter();
+        let told = kinds.filter_map(|kind| telling.changed_by_hand(of(old, kind), of(new, kind)));
+        events.extend(told);
+    }
     events
 }
 
@@ -115,6 +122,25 @@ impl Telling {
         })
     }
 
+    /// What was changed by hand and put right since.
+    fn corrected(&self, old: &InstanceStatus, new: &InstanceStatus) -> Option<Event> {
+        let correction = new.corrected.as_ref()?;
+        (old.corrected.as_ref() != Some(correction)).then(|| {
+            let message = format!("changed by hand, and put right: {}", correction.what);
+            self.event("DriftCorrected", message, true)
+        })
+    }
+
+    /// A condition that is there only while something is changed by hand.
+    fn changed_by_hand(&self, old: Option<&Condition>, new: Option<&Condition>) -> Option<Event> {
+        match (old, new) {
+            (Some(old), Some(new)) if old.message == new.message => None,
+            (_, Some(new)) => Some(self.event("DriftFound", new.message.clone(), true)),
+            (Some(_), None) => Some(self.good("DriftGone", "as the manifest says again".into())),
+            (None, None) => None,
+        }
+    }
+
     /// A condition that no longer holds, or holds again; another reason is another event.
     fn turned(
         &self,
@@ -138,166 +164,4 @@ impl Telling {
 }
 
 #[cfg(test)]
-mod tests {
-    use boma_instance::InstanceId;
-    use boma_instance::backup::{BackupKind, BackupSummary};
-    use boma_instance::wal::{Lsn, Timeline};
-    use boma_problem::{Class, Problem};
-
-    use super::*;
-
-    fn status(archived: (Truth, &str), backup: BackupStatus) -> InstanceStatus {
-        let condition = |kind: &str, (status, reason): (Truth, &str)| Condition {
-            kind: kind.into(),
-            status,
-            reason: reason.into(),
-            message: format!("{kind}: {reason}"),
-        };
-        InstanceStatus {
-            id: InstanceId(uuid::Uuid::nil()),
-            accepted_generation: 1,
-            converged_generation: 1,
-            phase: Phase::Ready,
-            observed_at: Timestamp::UNIX_EPOCH,
-            listen: None,
-            server: None,
-            storage: None,
-            logins: Vec::new(),
-            backup: Some(backup),
-            conditions: vec![
-                condition(ARCHIVED, archived),
-                condition(BACKUPS, (Truth::True, "Taken")),
-            ],
-            problems: Vec::new(),
-        }
-    }
-
-    fn summary(label: &str) -> BackupSummary {
-        BackupSummary {
-            label: label.into(),
-            kind: BackupKind::Full,
-            started_at: Timestamp::UNIX_EPOCH,
-            stopped_at: Timestamp::UNIX_EPOCH,
-            start_lsn: Lsn(0),
-            stop_lsn: Lsn(1),
-            timeline: Timeline(1),
-            data_bytes: 2048,
-            stored_bytes: 512,
-            server_version: "17.6".into(),
-            damaged_pages: 0,
-        }
-    }
-
-    fn drill(at: i64, problem: Option<Problem>) -> Drill {
-        Drill {
-            label: "a".into(),
-            at: Timestamp::from_second(at).unwrap(),
-            took_ms: 1200,
-            recovered_until: None,
-            tables: 1,
-            rows: 7,
-            indexes: 3,
-            problem,
-        }
-    }
-
-    fn told(old: &InstanceStatus, new: &InstanceStatus) -> Vec<(String, bool)> {
-        let key = DatabaseKey::new("o/u/e/p", "orders");
-        let events = between(&key, old, new);
-        assert!(
-            events
-                .iter()
-                .all(|one| one.subject == "Database o/u/e/p/orders")
-        );
-        let told = events.into_iter();
-        told.map(|one| (format!("{}: {}", one.reason, one.message), one.warning))
-            .collect()
-    }
-
-    #[test]
-    fn nothing_is_told_while_nothing_changes() {
-        let same = status((Truth::False, "Late"), BackupStatus::default());
-        assert_eq!(told(&same, &same), []);
-        let off = status((Truth::False, "Off"), BackupStatus::default());
-        let well = status((Truth::True, "Archived"), BackupStatus::default());
-        assert_eq!(told(&well, &off), []);
-        assert_eq!(told(&off, &well), []);
-    }
-
-    #[test]
-    fn backups_and_drills_are_told_once_each() {
-        let well = (Truth::True, "Archived");
-        let old = status(well, BackupStatus::default());
-        let mut backup = BackupStatus {
-            backups: vec![summary("a")],
-            last_verified_restore: Some(drill(1, None)),
-            ..BackupStatus::default()
-        };
-        let new = status(well, backup.clone());
-        let expected = [
-            (
-                "BackupTaken: base backup a: 2048 bytes of data, 512 stored".to_owned(),
-                false,
-            ),
-            (
-                "DrillPassed: backup a was restored in 1200 ms: 7 rows, 3 indexes".to_owned(),
-                false,
-            ),
-        ];
-        assert_eq!(told(&old, &new), expected);
-        assert_eq!(told(&new, &new), []);
-        let problem = Problem::new(Class::Config, "x", "an index lies");
-        backup.last_verified_restore = Some(drill(2, Some(problem)));
-        let failed = status(well, backup);
-        assert_eq!(
-            told(&new, &failed),
-            [("DrillFailed: an index lies".to_owned(), true)]
-        );
-    }
-
-    #[test]
-    fn what_a_stopped_server_keeps_to_itself_is_told() {
-        let key = DatabaseKey::new("o/u/e/p", "orders");
-        let stopped = |archived, backups| {
-            let backup = BackupStatus {
-                backups,
-                ..BackupStatus::default()
-            };
-            let mut status = status(archived, backup);
-            status.phase = Phase::Suspended;
-            left_behind(&key, &status).map(|event| (event.reason, event.warning))
-        };
-        let all = (Truth::True, "AllArchived");
-        assert_eq!(stopped(all, vec![summary("a")]), None);
-        let never = Some(("NeverBackedUp".to_owned(), true));
-        assert_eq!(stopped(all, Vec::new()), never);
-        let behind = Some((LEFT_BEHIND.to_owned(), true));
-        assert_eq!(
-            stopped((Truth::False, LEFT_BEHIND), vec![summary("a")]),
-            behind
-        );
-        assert_eq!(stopped((Truth::False, "Off"), Vec::new()), None);
-        let runs = status(all, BackupStatus::default());
-        assert_eq!(left_behind(&key, &runs), None);
-    }
-
-    #[test]
-    fn an_archive_that_is_late_and_comes_back_is_told_by_each_reason() {
-        let at = |truth, reason| status((truth, reason), BackupStatus::default());
-        let well = at(Truth::True, "Archived");
-        let (late, full) = (at(Truth::False, "Late"), at(Truth::False, "FillingDisk"));
-        let say = |text: &str, warning| [(text.to_owned(), warning)];
-        assert_eq!(
-            told(&well, &late),
-            say("ArchiveLate: WalArchived: Late", true)
-        );
-        assert_eq!(
-            told(&late, &full),
-            say("ArchiveLate: WalArchived: FillingDisk", true)
-        );
-        assert_eq!(
-            told(&full, &well),
-            say("ArchiveAgain: WalArchived: Archived", false)
-        );
-    }
-}
+mod tests;

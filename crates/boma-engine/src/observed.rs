@@ -191,6 +191,8 @@ pub struct ObservedDatabase {
     pub spec: Option<InstanceSpec>,
     /// Where it listens; none until the platform has placed it.
     pub listen: Option<Listen>,
+    /// From when on it is to be given another certificate; none: it has none, or nothing is known.
+    pub renew_at: Option<Timestamp>,
     /// What its agent says.
     pub agent: AgentState,
 }

@@ -7,6 +7,7 @@ use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, Secret, Verifier};
 use boma_problem::Problem;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
@@ -125,7 +126,7 @@ impl std::fmt::Display for AttachedKind {
 }
 
 /// Something that happened, for people and for metrics; never holds a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// When.
@@ -141,7 +142,7 @@ pub struct Event {
 }
 
 /// An entry of the audit trail: who changed what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
     /// When.

@@ -33,7 +33,10 @@ pub struct Review {
     pub head: Option<Revision>,
     /// Errors and warnings of the manifests as they will be.
     pub problems: Vec<Problem>,
-    /// What the merge would do.
+    /// What is to be done on what runs as long as nothing is merged; none: it was not looked at, or
+    /// nothing is known of the base.
+    pub standing: Option<Box<Plan>>,
+    /// What the merge would do: on what runs if that was looked at, or else on what the base says.
     pub verdict: Verdict,
 }
 
@@ -76,11 +79,17 @@ impl fmt::Display for Review {
                     let (kind, subject) = (danger.kind.name(), &danger.subject);
                     writeln!(f, "  {kind}: {subject}: {}", danger.text)?;
                 }
-                Ok(())
+                match self.standing.as_deref().filter(|plan| !plan.is_empty()) {
+                    Some(plan) => write!(f, "\n{STANDING}\n{plan}"),
+                    None => Ok(()),
+                }
             }
         }
     }
 }
+
+/// What a plan without the merge is introduced by.
+const STANDING: &str = "What runs is not as the base says. Without the merge, this would be done:";
 
 /// Why nothing is known.
 fn unknown(errors: usize) -> String {

@@ -19,8 +19,8 @@ use boma_problem::Problem;
 
 pub use directory::DirectorySource;
 pub use git::{
-    CommitError, Committed, GitError, GitLocation, GitSource, GitWriter, LastChange, LocationError,
-    Note, Onto, Repository, Revision, Tree, path_within,
+    CommitError, Committed, GitCredential, GitError, GitLocation, GitSource, GitWriter, LastChange,
+    LocationError, Note, Onto, Repository, Revision, SharedCredential, Tree, path_within,
 };
 pub use new_manifest::NewManifest;
 pub use problem::SourceError;

@@ -31,11 +31,21 @@ pub fn second(at: Timestamp) -> String {
 }
 
 /// The first whole second that is not before a moment.
-pub fn second_from(at: Timestamp) -> String {
+fn second_from(at: Timestamp) -> String {
     let up = TimestampRound::new()
         .smallest(Unit::Second)
         .mode(RoundMode::Ceil);
     second(at.round(up).unwrap_or(at))
+}
+
+/// The first and the last moment that can be restored. Whole seconds within the window; a window without
+/// one is shown as it is.
+pub fn window(from: Timestamp, until: Timestamp) -> (String, String) {
+    let (first, last) = (second_from(from), second(until));
+    if first > last {
+        return (from.to_string(), until.to_string());
+    }
+    (first, last)
 }
 
 /// How far long work is: bytes, and the time that is left when it goes on like this.
@@ -109,6 +119,13 @@ mod tests {
         assert_eq!(second_from(at), "2026-11-21T14:32:07Z");
         let whole: Timestamp = "2026-11-21T14:32:06Z".parse().unwrap();
         assert_eq!(second_from(whole), "2026-11-21T14:32:06Z");
+        let later: Timestamp = "2026-11-21T14:32:08.5Z".parse().unwrap();
+        let seconds = ["2026-11-21T14:32:07Z", "2026-11-21T14:32:08Z"];
+        assert_eq!(window(at, later), seconds.map(str::to_owned).into());
+        let soon: Timestamp = "2026-11-21T14:32:06.9Z".parse().unwrap();
+        let exact = ["2026-11-21T14:32:06.123456789Z", "2026-11-21T14:32:06.9Z"];
+        assert_eq!(window(at, soon), exact.map(str::to_owned).into());
+        assert_eq!(window(whole, whole).0, window(whole, whole).1);
     }
 
     #[test]

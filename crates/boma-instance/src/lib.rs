@@ -20,10 +20,10 @@ mod status;
 pub mod wal;
 
 pub use spec::{
-    Access, Assignment, InstanceId, InstanceSpec, Listen, LoginSpec, MajorVersion, Placement,
-    Power, Resources, Secret, TlsMaterial, UnknownMajorVersion, Verifier,
+    Access, Assignment, Drift, InstanceId, InstanceSpec, Listen, LoginSpec, MajorVersion,
+    Placement, Power, Resources, Secret, TlsMaterial, UnknownMajorVersion, Verifier,
 };
 pub use status::{
-    ARCHIVED, Condition, InstanceStatus, LEFT_BEHIND, LoginStatus, Phase, ServerStatus,
-    StorageStatus, Truth,
+    ARCHIVED, AS_MANIFEST, Condition, Correction, InstanceStatus, LEFT_BEHIND, LoginStatus, OFF,
+    Phase, ServerStatus, StorageStatus, Truth,
 };

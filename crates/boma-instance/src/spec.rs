@@ -5,13 +5,16 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::backup::{BackupSpec, Origin, Repositories};
 
 /// Identity of an instance: given once, never reused, whatever the database is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct InstanceId(pub Uuid);
 
@@ -140,6 +143,29 @@ pub enum Power {
     Off,
 }
 
+/// What becomes of what somebody changes by hand in what a spec says.
+///
+/// Who may connect is put right whatever this says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Drift {
+    /// It is put right, and told.
+    #[default]
+    Correct,
+    /// It is told and left, until the spec itself changes there.
+    Report,
+}
+
+impl Drift {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "`skip_serializing_if` hands a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What the server may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -153,7 +179,9 @@ pub struct Resources {
 }
 
 /// What a login may do in the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// Sees every present and future table and can write nothing.
@@ -207,6 +235,9 @@ pub struct InstanceSpec {
     /// Where its first data comes from; none: it begins empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// What becomes of changes by hand.
+    #[serde(default, skip_serializing_if = "Drift::is_default")]
+    pub drift: Drift,
 }
 
 /// Where the server listens.

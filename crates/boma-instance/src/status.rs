@@ -4,13 +4,14 @@
 
 use boma_problem::Problem;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::BackupStatus;
 use crate::{Access, InstanceId, Listen};
 
 /// Where a server is in its life, in one word for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub enum Phase {
     /// Nothing was measured yet, or the agent does not answer.
@@ -34,7 +35,7 @@ pub enum Phase {
 }
 
 /// A measured truth value; unknown is never healthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub enum Truth {
     /// Measured, and so.
@@ -46,7 +47,7 @@ pub enum Truth {
 }
 
 /// One named statement about the server, by the conventions of Kubernetes conditions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// Its name, `PascalCase`: `Ready`, `StorageHealthy`, `ResourcesEnforced`.
@@ -60,11 +61,32 @@ pub struct Condition {
     pub message: String,
 }
 
+/// The reason of a condition about what its manifest has switched off: nothing is wrong.
+pub const OFF: &str = "Off";
+
 /// The condition that says whether the write-ahead log is archived.
 pub const ARCHIVED: &str = "WalArchived";
 
 /// Its reason when a server was stopped and its repository did not take the last of its log.
 pub const LEFT_BEHIND: &str = "LeftBehind";
+
+/// The conditions that say that something was changed by hand; there only while it is so.
+pub const AS_MANIFEST: [&str; 4] = [
+    "AccessAsManifest",
+    "SettingsAsManifest",
+    "LoginsAsManifest",
+    "ExtensionsAsManifest",
+];
+
+/// What was changed by hand and put right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Correction {
+    /// When.
+    pub at: Timestamp,
+    /// What was done, in words.
+    pub what: String,
+}
 
 /// The running server process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +153,9 @@ pub struct InstanceStatus {
     /// Backups; none: not measured yet.
     #[serde(default)]
     pub backup: Option<BackupStatus>,
+    /// What was last found changed by hand and put right, since the agent began; none: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<Correction>,
     /// Statements about it.
     pub conditions: Vec<Condition>,
     /// What hinders it, most important first; each with what to do.

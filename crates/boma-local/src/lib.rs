@@ -42,7 +42,7 @@ pub use hosts::HostsError;
 pub use key_file::KeyFileError;
 pub use limits::LimitsError;
 pub use locks::{Holder, LockError};
-pub use platform::{LocalPlatform, NotPossible, OpenError, Pass, Serving};
+pub use platform::{AuthorityError, LocalPlatform, NotPossible, OpenError, Pass, Renewal, Serving};
 pub use seal::SealError;
 pub use store::{ApplicationSecrets, AskedRotation, RecordedEvent, StoreError};
 pub use user::UserError;

@@ -1,6 +1,7 @@
 //! The platform itself: what is asked of it, carried out.
 
 mod ahead;
+mod certificates;
 mod error;
 mod exchange;
 mod instances;
@@ -12,6 +13,7 @@ mod pass;
 mod place;
 mod purge;
 mod repositories;
+mod secrets;
 mod serving;
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,7 +21,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use boma_engine::authority::Authority;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::{
     Capabilities, DatabaseRecord, Judgements, Life, Observed, ProcessState, SettingValue,
@@ -42,6 +43,7 @@ use crate::store::{ApplicationSecrets, AskedRotation, RecordedEvent, Store};
 use crate::user::SystemUser;
 use crate::wakes::Waker;
 
+pub use certificates::{AuthorityError, Renewal};
 pub use error::{NotPossible, OpenError};
 pub use pass::Pass;
 pub use serving::Serving;
@@ -59,7 +61,6 @@ struct Inner {
     layout: Layout,
     user: SystemUser,
     store: Store,
-    authority: Authority,
     limits: Limits,
     capabilities: Capabilities,
     applications: Applications,

@@ -18,6 +18,7 @@ mod rekey;
 mod replacements;
 mod repositories;
 mod schema;
+mod secrets;
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub use journal::RecordedEvent;
 use rekey::Keyring;
 pub(crate) use rekey::{fits, rekey};
 pub(crate) use replacements::Exchange;
+pub(crate) use schema::StoredAuthorities;
 
 /// How long a write waits for another process that is writing.
 const BUSY: Duration = Duration::from_secs(10);

@@ -3,8 +3,67 @@
 use boma_engine::authority::{Authority, CertificateError, renewed_from};
 use boma_instance::{Listen, Secret, TlsMaterial};
 use jiff::Timestamp;
+use uuid::Uuid;
 
-use crate::store::CertificateRow;
+use crate::store::{Access, CertificateRow, StoreError, StoredAuthorities};
+
+/// The authorities of an installation: more than one while they are exchanged.
+#[derive(Clone, Debug)]
+pub(crate) struct Authorities {
+    /// Signs the certificates of servers.
+    pub(crate) issuing: Authority,
+    /// Will sign; trusted already.
+    pub(crate) next: Option<Authority>,
+    /// The certificate of the one that signed before; trusted still.
+    pub(crate) former: Option<String>,
+}
+
+impl Authorities {
+    /// Those that are stored; none: there is none yet.
+    pub(crate) fn stored(
+        state: &Access<'_>,
+        installation: Uuid,
+    ) -> Result<Option<Self>, StoreError> {
+        let authority = |(certificate, key)| Authority {
+            installation,
+            certificate,
+            key: Secret::new(key),
+        };
+        let stored = state.authorities()?;
+        Ok(
+            stored.map(|StoredAuthorities(certificate, key, next, former)| Self {
+                issuing: authority((certificate, key)),
+                next: next.map(authority),
+                former,
+            }),
+        )
+    }
+
+    /// As they are stored, sealed.
+    pub(crate) fn to_stored(&self) -> StoredAuthorities {
+        let pair = |one: &Authority| (one.certificate.clone(), one.key.expose().clone());
+        let (certificate, key) = pair(&self.issuing);
+        let next = self.next.as_ref().map(pair);
+        StoredAuthorities(certificate, key, next, self.former.clone())
+    }
+
+    /// Lets the next one sign, if there is one.
+    pub(crate) fn switch(&mut self) {
+        if let Some(next) = self.next.take() {
+            let former = std::mem::replace(&mut self.issuing, next);
+            self.former = Some(former.certificate);
+        }
+    }
+
+    /// The certificates that clients may trust, PEM, one after the other.
+    pub(crate) fn trusted(&self) -> String {
+        let next = self.next.as_ref().map(|one| one.certificate.as_str());
+        let others = next.into_iter().chain(self.former.as_deref());
+        std::iter::once(self.issuing.certificate.as_str())
+            .chain(others)
+            .collect()
+    }
+}
 
 /// Whether a certificate has to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +119,6 @@ fn subjects(listen: &Listen) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;
-    use uuid::Uuid;
 
     use super::*;
 

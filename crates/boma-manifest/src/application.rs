@@ -237,7 +237,7 @@ struct GrantShape {
     secret_source: Option<SecretSourceShape>,
     /// After how many days the password is exchanged for another one, without a pause; when a
     /// person asks for it (`boma rotate`) where this is left out.
-    #[schemars(range(min = 1, max = 3650))]
+    #[schemars(range(min = 1, max = 3650), skip_serializing_if = "Option::is_none")]
     rotation_days: Option<u16>,
 }
 

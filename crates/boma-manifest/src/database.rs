@@ -161,6 +161,23 @@ pub struct DatabaseSpec {
     /// Who else may ask for access.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessSpec>,
+    /// What becomes of changes that somebody makes by hand in what this manifest says: with `correct`
+    /// they are put right and told, with `report` only told. Who may connect is always put right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "correct"))]
+    pub drift: Option<Drift>,
+}
+
+/// What becomes of changes by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Drift {
+    /// They are put right, and told.
+    #[default]
+    Correct,
+    /// They are told.
+    Report,
 }
 
 /// The disk of a database.

@@ -37,8 +37,8 @@ pub use application::{
     WorkloadKind, WorkloadReference,
 };
 pub use database::{
-    AccessSpec, AllowedProject, BackupConfig, Bootstrap, Database, DatabaseSpec, ResolvedBackup,
-    ResolvedDatabase, Restore, StorageSpec, Version,
+    AccessSpec, AllowedProject, BackupConfig, Bootstrap, Database, DatabaseSpec, Drift,
+    ResolvedBackup, ResolvedDatabase, Restore, StorageSpec, Version,
 };
 pub use limits::LARGEST_FILE;
 pub use manifest::{API_VERSIONS, Kind, Manifest};

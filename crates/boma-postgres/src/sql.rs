@@ -42,8 +42,8 @@ use boma_instance::names::SUPERUSER;
 pub use control::{ConnectError, Control, Controls, Socket};
 pub use error::{Refusal, SqlError};
 pub use seen::{
-    DefaultPrivileges, ObjectKind, Password, Privilege, SeenDatabase, SeenMembership, SeenObject,
-    SeenObjects, SeenRole, SeenServer, TheDatabase,
+    DefaultPrivileges, ObjectKind, Override, Password, Privilege, SeenDatabase, SeenMembership,
+    SeenObject, SeenObjects, SeenRole, SeenServer, TheDatabase, UndoneBy,
 };
 pub use step::{AccessStep, Groups, login_comment};
 pub use takeover::rename_database;

@@ -1,6 +1,7 @@
 //! Directories that go away with the test.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context;
 use rustix::fs::{StatVfsMountFlags, statvfs};
@@ -51,6 +52,42 @@ impl ScratchDir {
     }
 }
 
+/// A server that was killed leaves its segment of System V shared memory, and a system has 4,096 of
+/// these: after some runs of the tests no server would start any more.
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        let mut segments = Vec::new();
+        find_segments(self.path(), DEEPEST, &mut segments);
+        for segment in segments {
+            // One that a server has removed itself is gone, as it should be.
+            let removed = Command::new("ipcrm").args(["-m", &segment]).output();
+            drop(removed);
+        }
+    }
+}
+
+/// How many levels below a scratch directory data directories are.
+const DEEPEST: usize = 8;
+
+/// Finds what killed servers below a directory have left.
+fn find_segments(directory: &Path, levels: usize, found: &mut Vec<String>) {
+    let pid_file = std::fs::read_to_string(directory.join("postmaster.pid"));
+    found.extend(pid_file.ok().as_deref().and_then(segment));
+    let is_cluster = directory.join("PG_VERSION").exists();
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|_| levels > 0 && !is_cluster) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            find_segments(&entry.path(), levels - 1, found);
+        }
+    }
+}
+
+/// The segment that a server notes in its pid file: key and identifier, in the seventh line.
+fn segment(pid_file: &str) -> Option<String> {
+    let line = pid_file.lines().nth(6)?;
+    line.split_whitespace().nth(1).map(str::to_owned)
+}
+
 /// Whether there is room for many clusters, and programs may be run.
 fn is_roomy(place: &Path) -> bool {
     const ROOM: u64 = 4 << 30;
@@ -62,6 +99,13 @@ fn is_roomy(place: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_segment_of_a_server_is_in_its_pid_file() {
+        let text = "4711\n/d\n1763800000\n5432\n/run\n127.0.0.1\n  18190439      1234\nready   \n";
+        assert_eq!(segment(text).as_deref(), Some("1234"));
+        assert_eq!(segment("4711\n/d\n"), None);
+    }
 
     #[test]
     fn a_scratch_directory_is_gone_afterwards() -> anyhow::Result<()> {

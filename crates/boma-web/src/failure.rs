@@ -42,7 +42,7 @@ impl Failure {
         error.problem().into()
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NotThere(_) => StatusCode::NOT_FOUND,
             Self::Broken(status) => *status,

@@ -12,9 +12,11 @@
 //! for that one secret, which is recorded.
 
 mod access;
+mod api;
 mod assets;
 mod failure;
 mod fields;
+mod metrics;
 mod operations;
 mod pages;
 mod plans;

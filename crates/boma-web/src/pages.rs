@@ -16,7 +16,7 @@ pub(crate) use application::{application, attach, detach, reveal, rotate};
 pub(crate) use change::{edit, write};
 pub(crate) use create::{new, new_database, propose_database};
 pub(crate) use database::{back_up, database, hold, restore};
-pub(crate) use layout::alone;
+pub(crate) use layout::{Place, alone, nothing, page};
 pub(crate) use overview::overview;
 pub(crate) use parts::problem_card;
 pub(crate) use session::{sign_in, sign_out};

@@ -13,11 +13,12 @@ use boma_engine::engine::{EngineHandle, EngineState};
 use boma_engine::source::{GitWriter, Note, Proposal, Snapshot};
 use boma_instance::InstanceId;
 use tokio::sync::{Mutex, Notify, watch};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 use crate::access::{Access, SigningKey, guard};
-use crate::failure::Failure;
 use crate::operations::Operations;
-use crate::{assets, pages};
+use crate::{api, assets, metrics, pages};
 
 /// How long a source may take to be read again: a repository is fetched for it.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -161,9 +162,14 @@ impl Site {
             .route("/sign-in", get(pages::sign_in))
             .route("/sign-out", post(pages::sign_out))
             .route("/healthz", get(async || "well\n"))
+            .route("/readyz", get(metrics::ready))
+            .route("/metrics", get(metrics::metrics))
             .route("/assets/{name}", get(assets::asset))
-            .fallback(async || Failure::NotThere("page of that name".to_owned()))
+            .merge(api::routes())
+            .fallback(pages::nothing)
             .layer(from_fn_with_state(self.clone(), guard))
+            // A page of an installation with thousands of resources is a tenth of its size then.
+            .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
             .with_state(self)
     }
 }

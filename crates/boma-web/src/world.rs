@@ -95,6 +95,22 @@ impl World {
         seen.chain(wanted.map(|one| one.key.clone())).collect()
     }
 
+    /// Whether [`Self::databases`] has it.
+    pub(crate) fn has_database(&self, key: &DatabaseKey) -> bool {
+        let seen = self.state.observed.databases.get(key);
+        let is_seen =
+            seen.is_some_and(|one| one.record.beside.is_none() || one.life == Life::Active);
+        let catalog = self.state.catalog.as_ref();
+        is_seen || catalog.is_some_and(|catalog| catalog.database(key).is_some())
+    }
+
+    /// Whether [`Self::applications`] has it.
+    pub(crate) fn has_application(&self, key: &ApplicationKey) -> bool {
+        let catalog = self.state.catalog.as_ref();
+        self.state.observed.applications.contains_key(key)
+            || catalog.is_some_and(|catalog| catalog.application(key).is_some())
+    }
+
     pub(crate) fn database(&self, key: &DatabaseKey) -> DatabaseComputed {
         let state = &self.state;
         let plan = state.planned_at.map(|_| &*state.plan);

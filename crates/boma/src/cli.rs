@@ -158,7 +158,7 @@ pub(crate) enum Command {
     /// Keep everything so as the manifests say, until stopped
     Serve(ServeArgs),
     /// Print a link that opens the dashboard of `boma serve`
-    Dashboard,
+    Dashboard(DashboardArgs),
     /// List databases and applications
     Get(GetArgs),
     /// Show everything about a database or an application
@@ -173,8 +173,11 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run an application's `preDeploy`, then restart it
     Deploy(NameArgs),
-    /// Exchange the passwords of an application, without a pause, or the secret store's key
+    /// Exchange the passwords of an application, without a pause, or certificates, or the store's key
     Rotate(RotateArgs),
+    /// Store secrets under names, such as what lets Boma into a repository
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Take and list base backups, and keep the keys that they are read with
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -262,7 +265,7 @@ pub(crate) struct PlanArgs {
     /// How to print the plan
     #[arg(long, short, value_enum, default_value_t = PlanFormat::Text)]
     pub(crate) output: PlanFormat,
-    /// Show what merging into this commit or branch would do, from the manifests of the two alone
+    /// Show what merging into this commit or branch would do, from the manifests of the two
     #[arg(long, value_name = "COMMIT", conflicts_with = "change_source")]
     pub(crate) base: Option<String>,
     /// The commit or branch to merge [default: HEAD]
@@ -271,6 +274,9 @@ pub(crate) struct PlanArgs {
     /// Directory in the repository that the manifests are in [default: SOURCE]
     #[arg(long, value_name = "DIRECTORY", requires = "base")]
     pub(crate) path: Option<PathBuf>,
+    /// Compare the merge with what runs here, in place of what the base says
+    #[arg(long, requires = "base")]
+    pub(crate) running: bool,
     /// Take these manifests in place of those of another directory that were applied before
     #[arg(long)]
     pub(crate) change_source: bool,
@@ -304,6 +310,10 @@ pub(crate) struct ServeArgs {
     /// Directory in the repository that the manifests are in; all of it when left out
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) path: Option<PathBuf>,
+    /// Secret that lets Boma into the repository (`boma secret set`): a token, `user:password`, or a private SSH key
+    /// [default: what git finds by itself]
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) credential: Option<String>,
     /// Seconds between two looks at the repository, a tenth more or less
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) poll: u64,
@@ -320,6 +330,43 @@ pub(crate) struct ServeArgs {
     /// Take these manifests in place of those of another directory that were applied before
     #[arg(long)]
     pub(crate) change_source: bool,
+}
+
+/// What to do with secrets that have a name.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Store what standard input holds, in the place of what has the name
+    Set(SecretArgs),
+    /// List the names
+    List,
+    /// Forget a secret
+    Remove(SecretArgs),
+}
+
+/// Which secret.
+#[derive(Debug, Args)]
+pub(crate) struct SecretArgs {
+    /// Its name: letters, digits, `-`, `_` and `.`
+    #[arg(value_parser = secret_name)]
+    pub(crate) name: String,
+}
+
+/// A name that is no path and needs no quotes.
+fn secret_name(text: &str) -> Result<String, String> {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let is_name = !text.is_empty() && text.len() <= 64 && text.chars().all(is_letter);
+    let wrong = "1 to 64 letters, digits, `-`, `_` and `.`";
+    is_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| wrong.to_owned())
+}
+
+/// Arguments of `dashboard`.
+#[derive(Debug, Args)]
+pub(crate) struct DashboardArgs {
+    /// Print a token for the HTTP API in place of a link; it is good for twelve hours
+    #[arg(long)]
+    pub(crate) token: bool,
 }
 
 /// Where the dashboard is to be.
@@ -426,20 +473,35 @@ pub(crate) struct NameArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RotateArgs {
     /// Name of the application
-    #[arg(required_unless_present = "key")]
+    #[arg(required_unless_present_any = ["key", "tls", "authority"])]
     pub(crate) application: Option<String>,
     /// Only the password for this database
     #[arg(long, value_name = "DATABASE")]
     pub(crate) database: Option<String>,
     /// Exchange the key that seals all secrets, in place of a password
-    #[arg(long, conflicts_with_all = ["application", "database", "wait"])]
+    #[arg(long, conflicts_with_all = ["application", "database", "wait", "tls", "authority"])]
     pub(crate) key: bool,
+    /// Give every server another private key and certificate, in place of a password
+    #[arg(long, conflicts_with_all = ["application", "database", "authority"])]
+    pub(crate) tls: bool,
+    /// Make another authority, which `--tls` then lets sign, or end trust in the former one
+    #[arg(long, value_name = "new|forget", conflicts_with_all = ["application", "database", "wait"])]
+    pub(crate) authority: Option<AuthorityChange>,
     /// Wait until it is over, and say how far it is
     #[arg(long)]
     pub(crate) wait: bool,
     /// Seconds to wait
     #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "wait")]
     pub(crate) patience: u64,
+}
+
+/// What becomes of the authority that signs certificates.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum AuthorityChange {
+    /// Another one is trusted, too
+    New,
+    /// The former one is trusted no longer
+    Forget,
 }
 
 /// Arguments of `psql`.

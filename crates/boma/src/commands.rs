@@ -23,6 +23,7 @@ mod repository;
 mod restore;
 mod rotate;
 mod schema;
+mod secret;
 mod serve;
 mod stop;
 mod validate;
@@ -42,7 +43,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         Command::Validate(args) => validate::run(&args, global, terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(args) => completions::run(&args, terminal),
-        Command::Dashboard => dashboard::run(global, terminal),
+        Command::Dashboard(args) => dashboard::run(&args, global, terminal),
         Command::Postgres(command) => postgres::run(&command, terminal),
         Command::Agent(args) => agent::run(args),
         Command::AgentPrepare(args) => agent::prepare(args),
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         | Command::Run(_)
         | Command::Deploy(_)
         | Command::Rotate(_)
+        | Command::Secret(_)
         | Command::Backup(_)
         | Command::Restore(_)
         | Command::Fork(_)
@@ -106,6 +108,7 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         Command::Describe(args) => describe::run(&args, global, terminal).await,
         Command::Events(args) => events::events(&args, global, terminal).await,
         Command::Audit(args) => events::audit(&args, global, terminal).await,
+        Command::Secret(command) => secret::run(command, global, terminal).await,
         Command::Env(args) => env::env(&args, global, terminal).await,
         Command::Run(args) => env::run(&args, global).await,
         Command::Deploy(args) => stop::deploy(&args, global, terminal).await,
@@ -125,7 +128,7 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         | Command::Validate(_)
         | Command::Schema
         | Command::Completions(_)
-        | Command::Dashboard
+        | Command::Dashboard(_)
         | Command::Postgres(_)
         | Command::Agent(_)
         | Command::AgentPrepare(_)

@@ -82,6 +82,7 @@ impl Machine {
             logins: Vec::new(),
             backup: None,
             origin: None,
+            drift: boma_instance::Drift::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -115,6 +115,19 @@ impl Boma {
         all.filter(is_spare).collect()
     }
 
+    /// Starts a command that says each step that it takes, and what it says.
+    pub(super) fn speaking(&self, arguments: &[&str]) -> Result<(Serving, ChildStderr)> {
+        let mut command = self.command(arguments);
+        command.env("BOMA_LOG", "boma=debug");
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start boma")?;
+        let said = child.stderr.take().context("no standard error")?;
+        Ok((Serving(child), said))
+    }
+
     /// Starts `boma serve`.
     pub(super) fn serve(&self) -> Result<Serving> {
         let log = fs::File::create(self.source.with_extension("log"))?;
@@ -181,6 +194,11 @@ pub(super) fn application(name: &str, database: &str, read_only: bool) -> String
         - name: {database}\n        readOnly: {read_only}\n        secretSource:\n          \
         envVar: DATABASE_CONNECTION_STRING\n"
     )
+}
+
+/// The manifest of an application that runs elsewhere; `spec` is indented by two.
+pub(super) fn application_elsewhere(name: &str, spec: &str) -> String {
+    format!("{HEAD}  name: {name}\nkind: Application\nspec:\n{spec}")
 }
 
 /// The manifest of an application that runs a command with access to one database.

@@ -2,7 +2,9 @@
 
 use boma_backup::wal::outlook::{self, Measured};
 use boma_instance::backup::{BackupSpec, BackupStatus};
-use boma_instance::{ARCHIVED, Assignment, Condition, InstanceStatus, LEFT_BEHIND, Phase, Truth};
+use boma_instance::{
+    ARCHIVED, Assignment, Condition, InstanceStatus, LEFT_BEHIND, OFF, Phase, Truth,
+};
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 
@@ -97,7 +99,7 @@ fn backups(spec: Option<&BackupSpec>, report: &Report) -> Condition {
     let say = |truth, reason, message: String| condition("Backups", truth, (reason, message));
     if spec.is_none() {
         let message = "not backed up, as its manifest says".to_owned();
-        return say(Truth::False, "Off", message);
+        return say(Truth::False, OFF, message);
     }
     if let Some(problem) = &report.problem {
         return say(Truth::False, "Failing", problem.to_string());
@@ -132,7 +134,7 @@ fn archiving(
     let say = |truth, reason, message: String| condition(ARCHIVED, truth, (reason, message));
     if want.spec.backup.is_none() {
         let message = "the write-ahead log is not archived, as the manifest says".to_owned();
-        return say(Truth::False, "Off", message);
+        return say(Truth::False, OFF, message);
     }
     if let Some(found) = left_of(want, report) {
         let (truth, reason, message) = left(found);

@@ -22,6 +22,7 @@ fn ready(want: &Assignment, now: Timestamp) -> InstanceStatus {
         storage: None,
         logins: Vec::new(),
         backup: None,
+        corrected: None,
         conditions: Vec::new(),
         problems: Vec::new(),
     }

@@ -57,6 +57,11 @@ impl Inquiry {
         self.0.act_all(steps).await.map_err(failure)
     }
 
+    /// Takes back what `ALTER SYSTEM` has set.
+    pub(super) async fn reset_settings(&mut self, names: &[String]) -> Result<(), Failure> {
+        self.0.reset_settings(names).await.map_err(failure)
+    }
+
     /// Writes a checkpoint while queries are served.
     pub(super) async fn checkpoint(&mut self) -> Result<(), Failure> {
         self.0.checkpoint().await.map_err(failure)

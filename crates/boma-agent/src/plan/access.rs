@@ -40,6 +40,38 @@ pub fn plan(want: &InstanceSpec, seen: &SeenDatabase) -> Vec<AccessStep> {
     steps
 }
 
+/// What of [`plan`] is done even where changes by hand are left: who may connect, that groups and
+/// database are there, and what a login has made.
+pub fn enforced(want: &InstanceSpec, seen: &SeenDatabase) -> Vec<AccessStep> {
+    let planner = Planner {
+        want,
+        seen,
+        groups: Groups::of(&want.database),
+    };
+    plan(want, &planner.overlooked())
+}
+
+/// Whether a step follows from ordinary use, such as a pool that resets the role of its sessions.
+pub fn is_upkeep(step: &AccessStep) -> bool {
+    matches!(step, AccessStep::EndOrphans | AccessStep::Reassign { .. })
+}
+
+/// What a spec says of access, in one line that is the same for the same: who may do what, and
+/// extensions; not by which of its two logins.
+pub fn outline(want: &InstanceSpec) -> String {
+    let grants = want.logins.iter().map(|login| {
+        let access = match login.access {
+            Access::ReadOnly => "reads",
+            Access::ReadWrite => "writes",
+        };
+        format!("{} {access}", login.comment)
+    });
+    let extensions = want.extensions.iter().map(|name| format!("with {name}"));
+    let words: BTreeSet<String> = grants.chain(extensions).collect();
+    let words: Vec<String> = words.into_iter().collect();
+    format!("{}: {}", want.database, words.join(", "))
+}
+
 struct Planner<'a> {
     want: &'a InstanceSpec,
     seen: &'a SeenDatabase,
@@ -47,6 +79,62 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// What is seen, as if nobody had changed by hand what roles may do.
+    fn overlooked(&self) -> SeenDatabase {
+        let mut seen = self.seen.clone();
+        seen.memberships.retain(|one| !self.is_unwanted(one));
+        for (login, _) in self.seen_logins() {
+            if !seen.memberships.iter().any(|one| one.member == login.role) {
+                seen.memberships.push(SeenMembership {
+                    group: self.groups.of_access(login.access).to_owned(),
+                    member: login.role.clone(),
+                    grantor: String::new(),
+                    is_plain: true,
+                });
+            }
+            if let Some(role) = seen.roles.get_mut(&login.role) {
+                role.powers = Vec::new();
+                role.comment = Some(login_comment(login));
+                role.settings = self.settings(login);
+            }
+        }
+        for (name, comment) in self.groups.names().into_iter().zip(self.groups.comments()) {
+            if let Some(role) = seen.roles.get_mut(name) {
+                role.powers = Vec::new();
+                role.comment = Some(comment);
+                role.password = Password::None;
+            }
+        }
+        if let Some(database) = &mut seen.database {
+            database.owner.clone_from(&self.groups.owner);
+            database.is_open = true;
+            database.privileges = self.database_privileges();
+        }
+        if let Some(objects) = &mut seen.objects {
+            *objects = self.objects_as_wanted();
+        }
+        seen
+    }
+
+    /// What is in the database when all is as the spec says.
+    fn objects_as_wanted(&self) -> SeenObjects {
+        let writers = self.want.logins.iter();
+        let writers = writers.filter(|login| login.access == Access::ReadWrite);
+        let makers = writers.map(|login| login.role.as_str());
+        let makers = makers.chain([self.groups.owner.as_str()]);
+        let extensions = self.want.extensions.iter();
+        SeenObjects {
+            extensions: extensions
+                .map(|name| (name.clone(), String::new()))
+                .collect(),
+            public_owner: Some(self.groups.owner.clone()),
+            default_privileges: makers
+                .map(|maker| (maker.to_owned(), default_privileges(&self.groups, maker)))
+                .collect(),
+            ..SeenObjects::default()
+        }
+    }
+
     fn wanted(&self, role: &str) -> Option<&LoginSpec> {
         self.want.logins.iter().find(|login| login.role == role)
     }
@@ -291,12 +379,19 @@ impl Planner<'_> {
 
     /// Whether its sessions begin as they should; other settings are the login's own.
     fn has_settings(&self, login: &LoginSpec, role: &SeenRole) -> bool {
-        let has = |name: &str| role.settings.get(name).map(String::as_str);
-        let (set_role, read_only) = match login.access {
-            Access::ReadWrite => (Some(self.groups.owner.as_str()), None),
-            Access::ReadOnly => (None, Some("on")),
+        let wanted = self.settings(login);
+        ["role", "default_transaction_read_only"]
+            .into_iter()
+            .all(|name| role.settings.get(name) == wanted.get(name))
+    }
+
+    /// How its sessions should begin.
+    fn settings(&self, login: &LoginSpec) -> BTreeMap<String, String> {
+        let (name, value) = match login.access {
+            Access::ReadWrite => ("role", self.groups.owner.as_str()),
+            Access::ReadOnly => ("default_transaction_read_only", "on"),
         };
-        has("role") == set_role && has("default_transaction_read_only") == read_only
+        BTreeMap::from([(name.to_owned(), value.to_owned())])
     }
 }
 

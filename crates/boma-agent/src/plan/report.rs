@@ -4,6 +4,7 @@ use boma_instance::{
     Assignment, Condition, InstanceStatus, LoginStatus, Phase, Power, ServerStatus, StorageStatus,
     Truth,
 };
+use boma_postgres::sql::UndoneBy;
 use boma_problem::Problem;
 use jiff::Timestamp;
 
@@ -50,7 +51,8 @@ pub fn report(
         storage: seen.storage,
         logins: logins(want, seen),
         backup: None,
-        conditions: conditions(want, seen, phase),
+        corrected: None,
+        conditions: conditions(want, seen, plan, phase),
         problems,
     }
 }
@@ -102,7 +104,7 @@ fn logins(want: &Assignment, seen: &Observed) -> Vec<LoginStatus> {
         .collect()
 }
 
-fn conditions(want: &Assignment, seen: &Observed, phase: Phase) -> Vec<Condition> {
+fn conditions(want: &Assignment, seen: &Observed, plan: &Plan, phase: Phase) -> Vec<Condition> {
     let (status, reason, message) = match phase {
         Phase::Ready => (Truth::True, "Ready", "answers, and is as its manifest says"),
         Phase::Degraded => (
@@ -134,14 +136,14 @@ fn conditions(want: &Assignment, seen: &Observed, phase: Phase) -> Vec<Condition
     };
     let mut conditions = vec![ready, storage_condition(seen.storage.as_ref())];
     if let Server::Up(up) = &seen.server {
-        conditions.extend(left_alone(want, up));
+        conditions.extend(left_alone(want, up, plan));
     }
     conditions
 }
 
 /// What differs from the manifest and is not for the agent to change: data may depend on it, or
-/// somebody put it there on purpose.
-fn left_alone(want: &Assignment, up: &Up) -> Vec<Condition> {
+/// somebody put it there on purpose. Its kinds are those of [`boma_instance::AS_MANIFEST`].
+fn left_alone(want: &Assignment, up: &Up, plan: &Plan) -> Vec<Condition> {
     let differing = |kind: &str, reason: &str, message: String| Condition {
         kind: kind.into(),
         status: Truth::False,
@@ -176,17 +178,48 @@ fn left_alone(want: &Assignment, up: &Up) -> Vec<Condition> {
             ),
         ));
     }
-    if !up.server.overridden.is_empty() {
-        conditions.push(differing(
-            "SettingsAsManifest",
-            "Overridden",
-            format!(
-                "`ALTER SYSTEM` has set, over the manifest: {}; `ALTER SYSTEM RESET` gives them back",
-                up.server.overridden.join(", ")
-            ),
-        ));
+    if !plan.leaves.is_empty() {
+        let message = format!(
+            "changed by hand, and left so because of `drift: report`; to put it right: {}",
+            plan.leaves.join("; ")
+        );
+        conditions.push(differing("AccessAsManifest", "ChangedByHand", message));
     }
+    conditions.extend(
+        overridden(up).map(|message| differing("SettingsAsManifest", "Overridden", message)),
+    );
     conditions
+}
+
+/// What `ALTER SYSTEM` has set; none: nothing.
+fn overridden(up: &Up) -> Option<String> {
+    let of = |undone_by: UndoneBy| {
+        let overridden = up.server.overridden.iter();
+        let names = overridden.filter(|one| one.undone_by == undone_by);
+        names
+            .map(|one| one.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let kinds = [
+        (
+            UndoneBy::Reset,
+            "`ALTER SYSTEM RESET` gives the manifest's back",
+        ),
+        (
+            UndoneBy::Restart,
+            "`ALTER SYSTEM RESET` and a restart give the manifest's back",
+        ),
+        (UndoneBy::Hand, "take it out of `postgresql.auto.conf`"),
+    ];
+    let named = kinds.map(|(undone_by, how)| (of(undone_by), how));
+    let parts: Vec<String> = named
+        .into_iter()
+        .filter(|(names, _)| !names.is_empty())
+        .map(|(names, how)| format!("{names} ({how})"))
+        .collect();
+    let parts = parts.join(", ");
+    (!parts.is_empty()).then(|| format!("set by hand, over the manifest: {parts}"))
 }
 
 /// Share of the storage at which a person is told, and at which it is pressing: the marks that

@@ -23,6 +23,7 @@ fn nothing() -> Observed {
     Observed {
         data: Data::Missing,
         made_before: false,
+        reached: None,
         programs: Ok("15.18".into()),
         files: Files::default(),
         server: Server::Down,
@@ -378,5 +379,105 @@ fn a_recovered_server_is_taken_over_before_anything_else() {
     assert_eq!(
         words(&plan(&want, &seen, &paths())),
         ["take over database accounts_db"]
+    );
+}
+
+/// Up, as `want` says in all but access: nothing of it is there.
+fn up_without_access(want: &Assignment) -> Observed {
+    Observed {
+        reached: Some(Reached::of(&want.spec)),
+        ..up(want)
+    }
+}
+
+#[test]
+fn what_was_changed_by_hand_is_told_once_the_spec_was_reached() {
+    let mut want = assignment(1);
+    let first = plan(&want, &up(&want), &paths());
+    assert!(
+        first.corrects.is_empty(),
+        "it was never so: {:?}",
+        first.corrects
+    );
+    let again = plan(&want, &up_without_access(&want), &paths());
+    assert!(
+        again.corrects.contains(&"set groups".to_owned()),
+        "{:?}",
+        again.corrects
+    );
+    let seen = up_without_access(&want);
+    want.spec.generation += 1;
+    let changed = plan(&want, &seen, &paths());
+    assert!(changed.corrects.is_empty(), "the spec is another one");
+}
+
+#[test]
+fn what_is_left_as_it_was_changed_is_no_step() {
+    let mut want = assignment(1);
+    let member = |up: &mut Up| {
+        up.database
+            .memberships
+            .push(boma_postgres::sql::SeenMembership {
+                group: boma_instance::names::owner_group(&assignment(1).spec.database),
+                member: "analyst".into(),
+                grantor: "postgres".into(),
+                is_plain: true,
+            });
+    };
+    let taken = "take analyst out of";
+    let seen = with(up_without_access(&want), member);
+    let corrected = plan(&want, &seen, &paths());
+    assert!(corrected.corrects.iter().any(|one| one.starts_with(taken)));
+    want.spec.drift = Drift::Report;
+    let left = plan(&want, &seen, &paths());
+    assert!(
+        left.leaves.iter().any(|one| one.starts_with(taken)),
+        "{:?}",
+        left.leaves
+    );
+    assert!(!left.corrects.iter().any(|one| one.starts_with(taken)));
+    let never = Observed {
+        reached: None,
+        ..seen
+    };
+    let first = plan(&want, &never, &paths());
+    assert!(
+        first.leaves.is_empty(),
+        "nothing was reached yet: {:?}",
+        first.leaves
+    );
+}
+
+#[test]
+fn a_setting_by_hand_is_taken_back_and_restarts_nothing() {
+    let by_hand = |undone_by| {
+        move |up: &mut Up| {
+            up.server.pending_restart = vec!["max_connections".into()];
+            up.server.overridden = vec![boma_postgres::sql::Override {
+                name: "max_connections".into(),
+                undone_by,
+            }];
+        }
+    };
+    let mut want = assignment(1);
+    let seen = with(up(&want), by_hand(UndoneBy::Reset));
+    let corrected = plan(&want, &seen, &paths());
+    assert_eq!(
+        words(&corrected),
+        ["take back settings by hand: max_connections"]
+    );
+    assert_eq!(
+        corrected.corrects,
+        ["take back the settings max_connections"]
+    );
+    let in_force = with(up(&want), by_hand(UndoneBy::Restart));
+    assert_eq!(
+        words(&plan(&want, &in_force, &paths())),
+        ["bring access up to date"]
+    );
+    want.spec.drift = Drift::Report;
+    assert_eq!(
+        words(&plan(&want, &seen, &paths())),
+        ["bring access up to date"]
     );
 }

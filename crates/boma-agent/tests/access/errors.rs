@@ -60,7 +60,7 @@ async fn each_refusal_says_what_to_do() -> anyhow::Result<()> {
             .unwrap_or_default();
         assert_eq!(
             error,
-            "server-busy: give 1 objects to the owner group: canceling statement due to lock \
+            "server-busy: give 1 object to the owner group: canceling statement due to lock \
              timeout. It is tried again by itself."
         );
         holder.batch_execute("ROLLBACK").await?;

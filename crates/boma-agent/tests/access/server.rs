@@ -270,6 +270,7 @@ fn assignment(version: MajorVersion, id: InstanceId, listen: std::net::SocketAdd
             logins: Vec::new(),
             backup: None,
             origin: None,
+            drift: boma_instance::Drift::default(),
         },
         placement: Placement {
             listen: Listen {

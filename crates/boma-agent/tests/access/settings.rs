@@ -2,6 +2,7 @@
 
 use boma_instance::Resources;
 use boma_instance::settings::effective;
+use boma_postgres::sql::{Override, UndoneBy};
 
 use crate::server::on_each_version;
 
@@ -86,10 +87,7 @@ async fn the_server_says_what_waits_and_what_is_wrong() -> anyhow::Result<()> {
 async fn what_alter_system_left_is_seen() -> anyhow::Result<()> {
     on_each_version(async |server| {
         server.configure().await?;
-        assert_eq!(
-            server.controls().observe_server().await?.overridden,
-            [""; 0]
-        );
+        assert_eq!(server.controls().observe_server().await?.overridden, []);
         let by_hand = server.by_hand("postgres").await?;
         let done = by_hand
             .batch_execute("ALTER SYSTEM SET work_mem = '9MB'")
@@ -100,8 +98,41 @@ async fn what_alter_system_left_is_seen() -> anyhow::Result<()> {
         }
         done?;
         let seen = server.configure().await?;
-        assert_eq!(seen.overridden, ["work_mem"]);
+        assert_eq!(seen.overridden, [over("work_mem", UndoneBy::Reset)]);
+
+        // What waits for a restart can be taken back without one; what came with one cannot.
+        by_hand
+            .batch_execute("ALTER SYSTEM SET max_connections = 30")
+            .await?;
+        let waiting = over("max_connections", UndoneBy::Reset);
+        let seen = server.controls().observe_server().await?;
+        assert_eq!(seen.pending_restart, ["max_connections"]);
+        assert_eq!(
+            seen.overridden,
+            [waiting, over("work_mem", UndoneBy::Reset)]
+        );
+        drop(by_hand);
+        server.restart(&server.installation()?).await?;
+        let in_force = over("max_connections", UndoneBy::Restart);
+        let seen = server.controls().observe_server().await?;
+        assert_eq!(
+            seen.overridden,
+            [in_force.clone(), over("work_mem", UndoneBy::Reset)]
+        );
+        server
+            .controls()
+            .reset_settings(&["work_mem".to_owned()])
+            .await?;
+        let seen = server.controls().observe_server().await?;
+        assert_eq!(seen.overridden, [in_force]);
         Ok(())
     })
     .await
+}
+
+fn over(name: &str, undone_by: UndoneBy) -> Override {
+    Override {
+        name: name.to_owned(),
+        undone_by,
+    }
 }

@@ -88,6 +88,7 @@ impl Place {
                 logins: Vec::new(),
                 backup: None,
                 origin: None,
+                drift: boma_instance::Drift::default(),
             },
             placement: Placement {
                 listen: Listen {

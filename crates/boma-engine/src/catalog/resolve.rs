@@ -6,7 +6,7 @@ use std::sync::Arc;
 use boma_instance::backup::{BackupSpec, RecoveryTarget};
 use boma_instance::settings::{self, ServerParameters};
 use boma_instance::wal::{Lsn, Timeline};
-use boma_instance::{Access, InstanceId, MajorVersion, Resources, names};
+use boma_instance::{Access, Drift, InstanceId, MajorVersion, Resources, names};
 use boma_manifest::{
     ApplicationId, ApplicationSpec, Command, DatabaseGrant, DatabaseId, EnvValue, Origin,
     ProjectIdentity, RepositoryName, ResolvedBackup, ResolvedDatabase, RestoreTarget, Source,
@@ -109,6 +109,7 @@ impl Resolver {
                 .iter()
                 .map(|one| self.project(one))
                 .collect(),
+            drift: drift(resolved.drift),
             suspended: resolved.suspended,
             deletion_protection: resolved.deletion_protection,
             restore: resolved.restore.as_ref().map(|restore| RestoreFrom {
@@ -312,6 +313,13 @@ fn texts<N: ToString>(map: &BTreeMap<N, String>) -> BTreeMap<String, String> {
     map.iter()
         .map(|(name, value)| (name.to_string(), value.clone()))
         .collect()
+}
+
+fn drift(drift: boma_manifest::Drift) -> Drift {
+    match drift {
+        boma_manifest::Drift::Correct => Drift::Correct,
+        boma_manifest::Drift::Report => Drift::Report,
+    }
 }
 
 fn major(version: Version) -> MajorVersion {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boma_instance::backup::{BackupSpec, RecoveryTarget};
 use boma_instance::wal::Timeline;
-use boma_instance::{Access, InstanceId, MajorVersion, Resources};
+use boma_instance::{Access, Drift, InstanceId, MajorVersion, Resources};
 use boma_problem::Place;
 
 use crate::fingerprint::Digests;
@@ -46,6 +46,8 @@ pub struct Database {
     pub restore: Option<RestoreFrom>,
     /// Other projects whose applications may ask for access, by identity.
     pub admitted_projects: Vec<Arc<str>>,
+    /// What becomes of changes by hand.
+    pub drift: Drift,
     /// Where its manifest is.
     pub origin: Origin,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use boma_instance::{Access, Condition, Truth};
 use boma_problem::Problem;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::in_sync;
@@ -14,7 +15,7 @@ use crate::observed::{AVAILABLE, Observed, ObservedApplication, ObservedLogin, P
 use crate::plan::{Plan, Rotation};
 
 /// What an application is, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub enum ApplicationPhase {
     /// Nothing was delivered to it yet.
     Pending,
@@ -39,7 +40,7 @@ impl fmt::Display for ApplicationPhase {
 }
 
 /// `computed` of an Application. `None` is: not known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationComputed {
     /// One word.
@@ -57,7 +58,7 @@ pub struct ApplicationComputed {
 }
 
 /// A grant and its login.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantComputed {
     /// The database.
@@ -77,7 +78,7 @@ pub struct GrantComputed {
 }
 
 /// The process of an application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessComputed {
     /// Process id, while it runs.
@@ -91,7 +92,7 @@ pub struct ProcessComputed {
 }
 
 /// A run of `preDeploy`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreDeployComputed {
     /// When it ended.

@@ -6,6 +6,7 @@ use boma_instance::backup::{BackupStatus, Progress};
 use boma_instance::{Access, Condition, InstanceId, InstanceStatus, Phase, names};
 use boma_problem::Problem;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::in_sync;
@@ -15,7 +16,7 @@ use crate::observed::{AgentState, Life, Observed, ObservedDatabase};
 use crate::plan::{Plan, Stage, replacement_stage};
 
 /// Where a database is in its life, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 pub enum DatabasePhase {
     /// It has a manifest and no server yet.
     Pending,
@@ -40,7 +41,7 @@ impl fmt::Display for DatabasePhase {
 }
 
 /// `computed` of a Database. `None` is: not known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseComputed {
     /// One word.
@@ -101,7 +102,7 @@ pub struct DatabaseComputed {
 }
 
 /// One server of a database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceComputed {
     /// Its name: the database's and a number.
@@ -117,7 +118,7 @@ pub struct InstanceComputed {
 }
 
 /// An application that may use a database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GranteeComputed {
     /// Which one.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use boma_instance::backup::{BackupSpec, Origin};
-use boma_instance::{Access, InstanceSpec, MajorVersion, Power, Resources, settings};
+use boma_instance::{Access, Drift, InstanceSpec, MajorVersion, Power, Resources, settings};
 
 use super::backup;
 use super::database::Shape;
@@ -72,6 +72,8 @@ pub enum Change {
         /// From now on; none: not at all.
         to: Option<BackupSpec>,
     },
+    /// What becomes of changes by hand.
+    Drift(Drift),
     /// A login is made.
     LoginAdded {
         /// Role name.
@@ -119,8 +121,11 @@ pub enum AgainReason {
     /// The agent has accepted a newer spec than the one that is stored: what was stored was lost,
     /// or put back as it once was.
     AgentAhead,
-    /// The database was registered and never placed.
+    /// The database was registered and never placed, or not all that it consists of on its platform
+    /// is as it should be.
     NotPlaced,
+    /// Its certificate ends soon, or a person wants another one.
+    CertificateDue,
 }
 
 /// What it takes until a setting is in force.
@@ -155,6 +160,9 @@ pub(super) fn between(
             from: from.backup.clone(),
             to: to.backup.cloned(),
         });
+    }
+    if from.drift != to.drift {
+        changes.push(Change::Drift(to.drift));
     }
     if from.extensions != *to.extensions {
         let added = to.extensions.difference(&from.extensions);
@@ -297,6 +305,7 @@ impl Change {
             | Self::Restart(_)
             | Self::Power(_)
             | Self::Backup { .. }
+            | Self::Drift(_)
             | Self::LoginAccess { .. }
             | Self::LoginPassword { .. } => '~',
         }
@@ -353,6 +362,10 @@ impl fmt::Display for Change {
             Self::Power(Power::Off) => {
                 f.write_str("stop the server: connections end, the data is kept")
             }
+            Self::Drift(Drift::Correct) => f.write_str("what is changed by hand is put right"),
+            Self::Drift(Drift::Report) => f.write_str(
+                "what is changed by hand is told and left; who may connect is put right",
+            ),
             Self::Backup { from, to } => backup::change(f, from.as_ref(), to.as_ref()),
             Self::LoginAdded {
                 role,
@@ -380,7 +393,8 @@ impl fmt::Display for AgainReason {
             Self::AgentSilent => "reach its agent, which does not answer",
             Self::AgentBehind => "hand the spec to its agent again",
             Self::AgentAhead => "hand its agent a newer spec than it has: what was stored is older",
-            Self::NotPlaced => "place it, which was begun and not ended",
+            Self::NotPlaced => "place it: not all that it consists of is as it should be",
+            Self::CertificateDue => "give it another certificate",
         })
     }
 }

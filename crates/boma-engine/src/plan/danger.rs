@@ -236,6 +236,7 @@ impl Search {
                 | Change::Cpu { .. }
                 | Change::Memory { .. }
                 | Change::Parameter { .. }
+                | Change::Drift(_)
                 | Change::ExtensionAdded(_)
                 | Change::ExtensionDropped(_)
                 | Change::Power(Power::On)

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use boma_instance::backup::{BackupSpec, Origin};
 use boma_instance::settings::ParameterContext;
-use boma_instance::{InstanceId, InstanceSpec, MajorVersion, Power, Resources};
+use boma_instance::{Drift, InstanceId, InstanceSpec, MajorVersion, Power, Resources};
+use jiff::Timestamp;
 
 use super::action::{Action, PutInstance, StepId};
 use super::change::{self, AgainReason, Change, Effect};
@@ -78,6 +79,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
         extensions: &want.extensions,
         backup: want.backup.spec.as_ref().filter(|_| backs_up(draft.seen)),
         origin: origin.as_ref(),
+        drift: want.drift,
     };
     let target = Target {
         seen,
@@ -133,6 +135,7 @@ pub(super) struct Shape<'a> {
     pub(super) extensions: &'a BTreeSet<String>,
     pub(super) backup: Option<&'a BackupSpec>,
     pub(super) origin: Option<&'a Origin>,
+    pub(super) drift: Drift,
 }
 
 impl<'a> From<&'a InstanceSpec> for Shape<'a> {
@@ -148,6 +151,7 @@ impl<'a> From<&'a InstanceSpec> for Shape<'a> {
             extensions: &spec.extensions,
             backup: spec.backup.as_ref(),
             origin: spec.origin.as_ref(),
+            drift: spec.drift,
         }
     }
 }
@@ -168,6 +172,7 @@ impl Shape<'_> {
             logins: Vec::new(),
             backup: self.backup.cloned(),
             origin: self.origin.cloned(),
+            drift: self.drift,
         }
     }
 }
@@ -187,12 +192,15 @@ pub(super) fn settle<'a>(
     } = target;
     logins.sort_unstable_by(|one, other| one.role.cmp(&other.role));
     let current = seen.and_then(|seen| seen.spec.as_ref());
-    let changes = changes(draft.seen, seen, shape, &logins);
+    let changes = changes(draft, seen, shape, &logins);
     let is_new = !matches!(changes.as_slice(), [] | [Change::Again(_)]);
     let stored = current.map_or(0, |current| current.generation);
     // An agent refuses what is older than what it has, so what was lost is counted on from there.
     let accepted = accepted(seen);
     let generation = stored.max(accepted) + u64::from(is_new || accepted > stored);
+    let renewal = seen.and_then(|seen| seen.renew_at);
+    let coming = renewal.filter(|at| *at > draft.now);
+    draft.plan.next = draft.plan.next.into_iter().chain(coming).min();
     let put = (!changes.is_empty()).then(|| {
         needs.extend(stops_before(draft, key, &changes));
         let logins = logins.iter().map(|login| login.planned(key)).collect();
@@ -412,7 +420,7 @@ fn origin(want: &Database, seen: Option<&ObservedDatabase>, world: &Observed) ->
 
 /// What a put would change; nothing: no put is needed.
 fn changes(
-    world: &Observed,
+    draft: &Draft<'_>,
     seen: Option<&ObservedDatabase>,
     shape: Shape<'_>,
     logins: &[WantedLogin<'_>],
@@ -430,11 +438,11 @@ fn changes(
             .collect();
     };
     let running = current.power == Power::On;
-    let effect = |name: &str| effect(world, shape.version, running, name);
+    let effect = |name: &str| effect(draft.seen, shape.version, running, name);
     let mut changes = change::between(current, shape, effect);
     changes.extend(change::logins(current, logins));
     if changes.is_empty() {
-        changes.extend(again(seen, current).map(Change::Again));
+        changes.extend(again(seen, current, draft.now).map(Change::Again));
     }
     changes
 }
@@ -448,7 +456,7 @@ pub(super) fn accepted(seen: Option<&ObservedDatabase>) -> u64 {
 }
 
 /// Why the same spec has to be handed over once more.
-fn again(seen: &ObservedDatabase, current: &InstanceSpec) -> Option<AgainReason> {
+fn again(seen: &ObservedDatabase, current: &InstanceSpec, now: Timestamp) -> Option<AgainReason> {
     match &seen.agent {
         AgentState::Absent => Some(AgainReason::AgentAbsent),
         AgentState::Silent(_) => Some(AgainReason::AgentSilent),
@@ -459,7 +467,10 @@ fn again(seen: &ObservedDatabase, current: &InstanceSpec) -> Option<AgainReason>
             Some(AgainReason::AgentAhead)
         }
         AgentState::Answering(_) if seen.listen.is_none() => Some(AgainReason::NotPlaced),
-        AgentState::Answering(_) => None,
+        AgentState::Answering(_) => {
+            let is_due = seen.renew_at.is_some_and(|at| at <= now);
+            is_due.then_some(AgainReason::CertificateDue)
+        }
     }
 }
 

@@ -103,6 +103,7 @@ impl Outcome {
             held: false,
             spec: None,
             listen: None,
+            renew_at: None,
             agent: AgentState::Absent,
         };
         let database = self.seen.databases.entry(key.clone()).or_insert_with(new);
@@ -242,6 +243,7 @@ fn status(spec: &InstanceSpec, listen: Listen, now: Timestamp) -> InstanceStatus
         storage: None,
         logins: logins.collect(),
         backup: None,
+        corrected: None,
         conditions: Vec::new(),
         problems: Vec::new(),
     }

@@ -16,6 +16,7 @@
 use boma_instance::backup::Origin;
 use boma_instance::{InstanceId, Phase, Power};
 use boma_problem::IntoProblem;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::action::Action;
@@ -30,7 +31,7 @@ use crate::observed::{
 };
 
 /// How far a replacement is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Stage {
     /// The server beside is being made; the one that runs is not touched.
@@ -193,6 +194,7 @@ fn make<'a>(
         extensions: &want.extensions,
         backup: spec.backup.as_ref(),
         origin: Some(&origin),
+        drift: want.drift,
     };
     let target = Target {
         seen: beside,

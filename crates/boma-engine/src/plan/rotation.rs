@@ -14,6 +14,7 @@
 
 use boma_instance::names::Turn;
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::observed::{ObservedGrant, ObservedLogin};
@@ -27,7 +28,7 @@ pub const GRACE: SignedDuration = SignedDuration::from_mins(1);
 pub const GRACE_ELSEWHERE: SignedDuration = SignedDuration::from_hours(24);
 
 /// How far the exchange of a grant's password is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(
     tag = "stage",
     rename_all = "camelCase",

@@ -3,6 +3,7 @@
 
 use boma_problem::Problem;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Plan;
@@ -10,7 +11,7 @@ use super::display::lines;
 use crate::catalog::Subject;
 
 /// A plan for other programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanView {
     /// Version of this format.
@@ -28,7 +29,7 @@ pub struct PlanView {
 }
 
 /// A step for other programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepView {
     /// Its name within the plan.
@@ -45,7 +46,7 @@ pub struct StepView {
 }
 
 /// A resource for other programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubjectView {
     /// `Database`, `Application` or `Installation`.
@@ -57,7 +58,7 @@ pub struct SubjectView {
 }
 
 /// Something that is waited for, for other programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WaitingView {
     /// Stable kebab-case name of the reason.
@@ -73,7 +74,7 @@ pub struct WaitingView {
 }
 
 /// Something that cannot be done, for other programs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BlockedView {
     /// What it is about.

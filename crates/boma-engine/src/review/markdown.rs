@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use boma_problem::{Place, Problem};
 
-use super::{Review, Verdict, unknown};
+use super::{Review, STANDING, Verdict, unknown};
 use crate::catalog::Subject;
 use crate::plan::{Danger, Fate, Plan, Summary, fates, groups};
 use crate::source::Revision;
@@ -32,6 +32,10 @@ pub fn markdown(review: &Review) -> String {
             page.dangers(dangers);
             page.blocked(plan);
             page.table(plan);
+            if let Some(standing) = review.standing.as_deref().filter(|plan| !plan.is_empty()) {
+                page.paragraph(&format!("**{STANDING}**"));
+                page.table(standing);
+            }
         }
     }
     page.problems(review);
@@ -147,6 +151,11 @@ impl Page {
     fn commits(&mut self, review: &Review) {
         let name = |revision: &Revision| format!("`{}`", revision.short());
         let text = match (&review.base, &review.head) {
+            (Some(base), Some(head)) if review.standing.is_some() => format!(
+                "<sub>{} merged into {}, compared with what runs.</sub>",
+                name(head),
+                name(base)
+            ),
             (Some(base), Some(head)) => format!(
                 "<sub>{} merged into {}, from the manifests alone: the platform was not asked.</sub>",
                 name(head),

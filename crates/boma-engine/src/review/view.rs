@@ -32,6 +32,9 @@ pub struct ReviewView {
     pub plan: Option<PlanView>,
     /// What of it is to be looked at, the gravest first.
     pub dangers: Vec<DangerView>,
+    /// What is to be done on what runs without the merge; none: what runs was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<PlanView>,
 }
 
 /// A commit for other programs.
@@ -102,6 +105,7 @@ impl From<&Review> for ReviewView {
             base_problems,
             plan,
             dangers,
+            standing: review.standing.as_deref().map(PlanView::from),
         }
     }
 }

@@ -104,6 +104,7 @@ fn put_away(like: &Database, (id, version): (InstanceId, MajorVersion)) -> Obser
         logins: Vec::new(),
         backup: like.backup.spec.clone(),
         origin: None,
+        drift: boma_instance::Drift::default(),
     };
     ObservedDatabase {
         id,
@@ -119,6 +120,7 @@ fn put_away(like: &Database, (id, version): (InstanceId, MajorVersion)) -> Obser
         held: false,
         spec: Some(spec),
         listen: None,
+        renew_at: None,
         agent: AgentState::Absent,
     }
 }

@@ -12,6 +12,7 @@
 //! host keys are those that the operator has configured for it. What is kept here is a cache: when it
 //! is damaged or was left half-way, it is made again.
 
+mod credential;
 mod last_change;
 mod location;
 mod problem;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use credential::{GitCredential, SharedCredential};
 pub use last_change::LastChange;
 pub use location::{GitLocation, LocationError, path_within};
 pub use problem::GitError;
@@ -72,6 +74,7 @@ pub struct GitSource {
     place: PathBuf,
     files: DirectorySource,
     revision: Option<Revision>,
+    credential: SharedCredential,
 }
 
 impl GitSource {
@@ -85,7 +88,13 @@ impl GitSource {
             place,
             files,
             revision: None,
+            credential: SharedCredential::default(),
         }
+    }
+
+    /// What lets it in; exchanged where it is held.
+    pub fn credential(&self) -> &SharedCredential {
+        &self.credential
     }
 
     /// Where it is fetched from.
@@ -121,7 +130,7 @@ impl GitSource {
         {
             self.begin_anew()?;
         }
-        fetch(&self.location, &self.place).await?;
+        fetch((&self.location, &self.credential), &self.place).await?;
         let fetched = revision(&git, &self.location).await?;
         if self.revision.as_ref() == Some(&fetched) {
             return Ok(None);
@@ -131,7 +140,7 @@ impl GitSource {
             // Whatever an interrupted run or another program has left there is not worth a thought.
             Err(_damaged) => {
                 self.begin_anew()?;
-                fetch(&self.location, &self.place).await?;
+                fetch((&self.location, &self.credential), &self.place).await?;
                 self.put_in_place(&git).await?
             }
         };
@@ -188,8 +197,11 @@ impl GitSource {
 }
 
 /// Fetches the branch into a repository at `place`, which is made where there is none.
-async fn fetch(location: &GitLocation, place: &Path) -> Result<(), GitError> {
-    let git = Git::at(place);
+async fn fetch(
+    (location, credential): (&GitLocation, &SharedCredential),
+    place: &Path,
+) -> Result<(), GitError> {
+    let git = Git::at(place).to(location, credential);
     if !place.exists() {
         std::fs::create_dir_all(place).map_err(|source| unwritable(place, source))?;
         git.run(&["init", "--quiet"], PATIENCE).await?;

@@ -69,7 +69,9 @@ impl Platform for SimulatedPlatform {
             Ok(())
         })?;
         self.effect(|state| {
+            let now = state.now;
             let database = database(state, key)?;
+            database.renew_at = database.renew_at.filter(|at| *at > now);
             let converged = database.converged().cloned().map(Box::new);
             let accepted = Box::new(spec.clone());
             database.agent = Agent::Answering {
@@ -472,6 +474,7 @@ fn register(
             held: false,
             spec: None,
             listen: None,
+            renew_at: None,
             agent: Agent::Absent,
             problem: None,
             slow: false,

@@ -73,6 +73,8 @@ pub struct SimulatedDatabase {
     pub spec: Option<InstanceSpec>,
     /// Where it listens.
     pub listen: Option<Listen>,
+    /// From when on it is to be given another certificate.
+    pub renew_at: Option<Timestamp>,
     /// Its agent.
     pub agent: Agent,
     /// What keeps it from converging.
@@ -261,6 +263,7 @@ impl SimulatedDatabase {
             held: self.held,
             spec: self.spec.clone(),
             listen: self.listen.clone(),
+            renew_at: self.renew_at,
             agent,
         }
     }
@@ -300,6 +303,7 @@ impl SimulatedDatabase {
             storage: None,
             logins: logins.collect(),
             backup: None,
+            corrected: None,
             conditions: Vec::new(),
             problems: self.problem.clone().into_iter().collect(),
         })

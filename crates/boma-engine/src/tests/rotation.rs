@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use boma_problem::{Class, Problem};
+use jiff::SignedDuration;
 
 use super::world::{UniqueCredentials, World};
 use crate::computed;
@@ -169,4 +170,35 @@ async fn a_schedule_exchanges_a_password_when_its_days_are_over_and_not_before()
     let changed: Vec<bool> = before.iter().zip(&after).map(|(a, b)| a != b).collect();
     assert_eq!(changed, [true, false], "only the grant with a schedule");
     assert!(world.plan(&world.asked()).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_exchanged_when_it_is_due_and_the_spec_stays_the_same() {
+    let mut world = world("");
+    world.apply(world.asked()).await.unwrap();
+    let generations = |world: &World| {
+        let state = world.platform.state();
+        let specs = state.databases.values().map(|one| one.spec.as_ref());
+        specs
+            .map(|spec| spec.unwrap().generation)
+            .collect::<Vec<_>>()
+    };
+    let before = generations(&world);
+    let due = world.platform.now() + SignedDuration::from_hours(24);
+    for database in world.platform.state().databases.values_mut() {
+        database.renew_at = Some(due);
+    }
+    let plan = world.plan(&world.asked());
+    assert!(plan.is_empty(), "{plan}");
+    assert_eq!(plan.look_again(), Some(due));
+    world.platform.advance(SignedDuration::from_hours(24));
+    let plan = world.plan(&world.asked()).to_string();
+    assert_eq!(
+        plan.matches("give it another certificate").count(),
+        2,
+        "{plan}"
+    );
+    assert!(world.apply(world.asked()).await.unwrap().is_converged());
+    assert!(world.plan(&world.asked()).is_empty());
+    assert_eq!(generations(&world), before);
 }

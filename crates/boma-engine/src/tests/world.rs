@@ -107,6 +107,7 @@ impl World {
         Review {
             base: None,
             head: None,
+            standing: None,
             problems,
             verdict,
         }

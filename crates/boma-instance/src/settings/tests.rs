@@ -30,6 +30,7 @@ fn spec(cpu_millis: u32, memory_bytes: u64, storage_bytes: u64) -> InstanceSpec 
         logins: Vec::new(),
         backup: None,
         origin: None,
+        drift: crate::Drift::default(),
     }
 }
 

@@ -29,6 +29,7 @@ fn spec() -> InstanceSpec {
         }],
         backup: None,
         origin: None,
+        drift: boma_instance::Drift::default(),
     }
 }
 

@@ -81,6 +81,7 @@ impl Inner {
 
     fn observed_database(&self, one: Registered) -> ObservedDatabase {
         let agent = self.agent_state(&one);
+        let renew_at = self.certificate_until(&one).map(renewed_from);
         let listen = one
             .assignment
             .as_ref()
@@ -93,6 +94,7 @@ impl Inner {
             held: one.row.held,
             spec: one.assignment.map(|assignment| assignment.spec),
             listen,
+            renew_at,
             agent,
         }
     }
@@ -119,11 +121,7 @@ impl Inner {
         let secret = self.cluster.get(Kind::Secret, &one.namespace, &name)?;
         let token = secret_entry(&secret, boma_instance::api::pod::TOKEN)?;
         let token = String::from_utf8(token).ok()?;
-        let until: Timestamp = secret
-            .annotations()
-            .get(build::CERTIFICATE_UNTIL)?
-            .parse()
-            .ok()?;
+        let until = self.certificate_until(one)?;
         let is_good = renewed_from(until) > Timestamp::now();
         is_good.then(|| {
             vec![
@@ -134,6 +132,14 @@ impl Inner {
                 self.stateful_set(&setting, spec, one.row.life),
             ]
         })
+    }
+
+    /// Until when an instance's certificate is good; none: it has none.
+    fn certificate_until(&self, one: &Registered) -> Option<Timestamp> {
+        let name = names::instance(&one.row.key);
+        let secret = self.cluster.get(Kind::Secret, &one.namespace, &name)?;
+        let until = secret.annotations().get(build::CERTIFICATE_UNTIL)?;
+        until.parse().ok()
     }
 
     /// What is known of an instance through its agent, or through what Kubernetes says of its pod.

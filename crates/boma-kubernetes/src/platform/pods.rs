@@ -206,6 +206,7 @@ fn empty(id: InstanceId, now: Timestamp) -> InstanceStatus {
         storage: None,
         logins: Vec::new(),
         backup: None,
+        corrected: None,
         conditions: Vec::new(),
         problems: Vec::new(),
     }

@@ -179,6 +179,9 @@ pub enum NotPossible {
         /// Which one.
         key: ApplicationKey,
     },
+    /// The state was changed by something else than Boma.
+    #[error("the certificate authority is not in the state any more")]
+    NoAuthority,
     /// Files could not be removed.
     #[error("remove the files of instance {id}")]
     Files {
@@ -224,6 +227,7 @@ impl IntoProblem for NotPossible {
                 .hint("Another process exchanged it meanwhile. It is looked at again."),
             Self::OtherPassword { .. } => problem(Class::Transient, "password-other")
                 .hint("Another process exchanged it meanwhile. It is looked at again."),
+            Self::NoAuthority => problem(Class::Internal, "authority-missing"),
             Self::Files { .. } => problem(Class::Transient, "files-not-removed")
                 .hint("The database is already taken out of use; `boma purge` once more goes on where it stopped."),
         }

@@ -49,7 +49,12 @@ impl LocalPlatform {
         }
         // Both take a while, and neither needs the other.
         let (placed, agent) = tokio::join!(self.place(key, spec), self.run_agent(spec, &launch));
-        let (Placed { placement, is_new }, _agent) = self.both(spec.id, placed, agent).await?;
+        let (placed, _agent) = self.both(spec.id, placed, agent).await?;
+        let Placed {
+            placement,
+            is_new,
+            renewed,
+        } = placed;
         let listen = placement.listen.clone();
         let assignment = Assignment {
             spec: spec.clone(),
@@ -58,6 +63,9 @@ impl LocalPlatform {
         agent::put_assignment(&self.inner.layout.agent_socket(spec.id), &assignment)
             .await
             .map_err(boxed)?;
+        if let Some(renewed) = renewed {
+            self.renewed(spec.id, renewed).await?;
+        }
         if is_new {
             let mut made = self
                 .inner

@@ -9,6 +9,7 @@ use boma_engine::observed::{
 use boma_engine::platform::PlatformError;
 use boma_instance::{Condition, InstanceId, InstanceStatus, Truth};
 use boma_problem::IntoProblem;
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use super::LocalPlatform;
@@ -27,16 +28,18 @@ impl LocalPlatform {
                 state.applications()?,
                 state.processes(Role::Main)?,
                 state.replacements()?,
+                state.renewals()?,
             ))
         });
-        let (source, databases, grants, applications, processes, replacements) =
+        let (source, databases, grants, applications, processes, replacements, renewals) =
             read.await.map_err(boxed)?;
         let mut agents = self.ask_agents(&databases).await;
         let databases = databases
             .into_iter()
             .map(|row| {
                 let agent = agents.remove(&row.id).unwrap_or(AgentState::Absent);
-                (row.key.clone(), self.database(row, agent))
+                let renew_at = renewals.get(&row.id).copied();
+                (row.key.clone(), self.database(row, agent, renew_at))
             })
             .collect();
         Ok(Observed {
@@ -59,7 +62,12 @@ impl LocalPlatform {
         asked.join_all().await.into_iter().collect()
     }
 
-    fn database(&self, row: DatabaseRow, mut agent: AgentState) -> ObservedDatabase {
+    fn database(
+        &self,
+        row: DatabaseRow,
+        mut agent: AgentState,
+        renew_at: Option<Timestamp>,
+    ) -> ObservedDatabase {
         if let AgentState::Answering(status) = &mut agent {
             self.add_conditions(&row, status);
         }
@@ -73,6 +81,7 @@ impl LocalPlatform {
             life: row.life,
             held: row.held,
             spec: row.spec,
+            renew_at,
             agent,
         }
     }

@@ -3,10 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use boma_engine::authority::Authority;
 use boma_engine::observed::{Capabilities, Feature, Judgements};
-use boma_instance::Secret;
-use jiff::Timestamp;
 
 use super::{Inner, LocalPlatform, OpenError};
 use crate::applications::{self, Applications};
@@ -39,7 +36,7 @@ impl LocalPlatform {
         })?;
         let key = key_file::load_or_create(&layout.key(), database.exists())?;
         let store = Store::open(&layout.database(), Sealer::new(&key)?)?;
-        let authority = authority(&layout, &store).await?;
+        super::certificates::authority(&layout, &store).await?;
         drop(init);
 
         let limits = Limits::probe(config.enforce_limits);
@@ -58,7 +55,6 @@ impl LocalPlatform {
             layout,
             user,
             store,
-            authority,
             limits,
             applications,
             waker,
@@ -73,32 +69,6 @@ impl LocalPlatform {
             inner: Arc::new(inner),
         })
     }
-}
-
-/// The installation's authority, made the first time; its certificate is written for clients.
-async fn authority(layout: &Layout, store: &Store) -> Result<Authority, OpenError> {
-    let known = store.read(|state| state.authority()).await?;
-    let authority = if let Some((certificate, key)) = known {
-        Authority {
-            installation: store.installation,
-            certificate,
-            key: Secret::new(key),
-        }
-    } else {
-        let new = Authority::create(store.installation, Timestamp::now())?;
-        let stored = new.clone();
-        let write =
-            store.write(move |state| state.set_authority(&stored.certificate, stored.key.expose()));
-        write.await?;
-        new
-    };
-    let path = layout.authority();
-    if std::fs::read_to_string(&path).is_ok_and(|text| text == authority.certificate) {
-        return Ok(authority);
-    }
-    crate::files::replace(&path, &authority.certificate, 0o644)
-        .map_err(|source| OpenError::Certificate { path, source })?;
-    Ok(authority)
 }
 
 fn capabilities(config: &LocalConfig, limits: &Limits) -> Capabilities {

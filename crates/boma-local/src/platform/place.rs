@@ -18,7 +18,7 @@ use crate::config::HostsFile;
 use crate::hosts::{self, HostsError};
 use crate::locks::{self, Held, LockError};
 use crate::store::{DatabaseRow, PlacementRow};
-use crate::tls::{self, Freshness};
+use crate::tls::{self, Authorities, Freshness};
 
 /// How long another process may take to place an instance; it takes milliseconds.
 const PLACING_PATIENCE: Duration = Duration::from_secs(30);
@@ -35,6 +35,17 @@ pub(super) struct Placed {
     pub(super) placement: Placement,
     /// It has never had a spec before.
     pub(super) is_new: bool,
+    /// Its certificate is another one than it was told before.
+    pub(super) renewed: Option<Renewed>,
+}
+
+/// A certificate that counts as due until its server is known to have it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Renewed {
+    /// What stands in the store for that.
+    due: Timestamp,
+    /// From when on it is due again.
+    renew_at: Timestamp,
 }
 
 /// Whether a spec fits the database that it is handed over for.
@@ -70,6 +81,7 @@ impl LocalPlatform {
     ) -> Result<Placed, PlatformError> {
         let inner = &self.inner;
         let (id, wanted) = (spec.id, key.clone());
+        let installation = inner.store.installation;
         let repositories = self.repositories(spec).await?;
         let _one = self.one_places().await?;
         let read = inner.store.read(move |state| {
@@ -77,9 +89,13 @@ impl LocalPlatform {
                 state.database(&wanted)?,
                 state.placements()?,
                 state.certificate(id)?,
+                Authorities::stored(&state, installation)?,
             ))
         });
-        let (row, others, certificate) = read.await.map_err(boxed)?;
+        let (row, others, certificate, authorities) = read.await.map_err(boxed)?;
+        let authority = authorities
+            .ok_or_else(|| boxed(NotPossible::NoAuthority))?
+            .issuing;
         let row = row.ok_or_else(|| boxed(NotPossible::UnknownDatabase { key: key.clone() }))?;
         check(&row, spec).map_err(boxed)?;
         let mut placement = self.choose_placement(&row, &others)?;
@@ -92,17 +108,24 @@ impl LocalPlatform {
             names: placement.names.clone(),
             ..placement.listen()
         };
-        let issued =
-            tls::certificate_for(&inner.authority, &all_names, certificate, Timestamp::now());
-        let (certificate, freshness) = issued.map_err(boxed)?;
+        let now = Timestamp::now();
+        let issued = tls::certificate_for(&authority, &all_names, certificate, now);
+        let (mut certificate, freshness) = issued.map_err(boxed)?;
+        // The agent of a new one has nothing yet, and is given all of it whatever happens.
+        let is_renewed = freshness == Freshness::New && row.spec.is_some();
+        let renewed = is_renewed.then(|| Renewed {
+            due: now,
+            renew_at: std::mem::replace(&mut certificate.renew_at, now),
+        });
         let answer = Placed {
             placement: Placement {
                 listen: placement.listen(),
                 bind: None,
-                tls: Some(tls::material(&inner.authority, &certificate)),
+                tls: Some(tls::material(&authority, &certificate)),
                 repositories,
             },
             is_new: row.spec.is_none(),
+            renewed,
         };
         let is_placed = row.placement.as_ref() == Some(&placement);
         let has_spec = row.spec.as_ref() == Some(spec);
@@ -124,6 +147,19 @@ impl LocalPlatform {
         });
         write.await.map_err(boxed)?;
         Ok(answer)
+    }
+
+    /// Notes that a server has been told of its certificate.
+    pub(super) async fn renewed(
+        &self,
+        id: InstanceId,
+        Renewed { due, renew_at }: Renewed,
+    ) -> Result<(), PlatformError> {
+        let noted = self
+            .inner
+            .store
+            .write(move |state| state.certificate_handed_over(id, due, renew_at));
+        noted.await.map_err(boxed)
     }
 
     /// Makes all who place wait for each other: in this process, and in others.

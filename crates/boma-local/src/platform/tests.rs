@@ -83,6 +83,7 @@ fn spec(id: InstanceId, generation: u64) -> InstanceSpec {
         logins: Vec::new(),
         backup: None,
         origin: None,
+        drift: boma_instance::Drift::default(),
     }
 }
 
@@ -538,4 +539,40 @@ async fn who_exchanges_a_password_second_is_told_and_changes_nothing() {
             .serial,
         1
     );
+}
+
+/// Killed between the two, the server has its former certificate and the store another one.
+#[tokio::test]
+async fn a_certificate_counts_as_due_until_its_server_was_told_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let platform = open(dir.path()).await;
+    let key = key("login", "accounts");
+    placed(&platform, &key, 1).await;
+    let spec = spec(id(1), 1);
+    assert_eq!(platform.certificates_due().await.unwrap(), []);
+    let renewal = platform.renew_certificates("tester").await.unwrap();
+    assert_eq!((renewal.certificates, renewal.other_authority), (1, false));
+    let due = std::slice::from_ref(&key);
+    assert_eq!(platform.certificates_due().await.unwrap(), due);
+
+    let told = platform.place(&key, &spec).await.unwrap();
+    assert_eq!(platform.certificates_due().await.unwrap(), due);
+    let told_again = platform.place(&key, &spec).await.unwrap();
+    assert_ne!(told.placement.tls, told_again.placement.tls);
+    platform
+        .renewed(spec.id, told.renewed.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        platform.certificates_due().await.unwrap(),
+        due,
+        "the second one is not in use"
+    );
+    platform
+        .renewed(spec.id, told_again.renewed.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(platform.certificates_due().await.unwrap(), []);
+    let steady = platform.place(&key, &spec).await.unwrap();
+    assert_eq!(steady.placement.tls, told_again.placement.tls);
 }

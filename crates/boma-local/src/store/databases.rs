@@ -1,5 +1,6 @@
 //! Databases: what is recorded, placed and specified of them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use boma_engine::keys::DatabaseKey;
@@ -357,6 +358,50 @@ impl Access<'_> {
              ON CONFLICT (id) DO UPDATE SET certificate = ?2, key = ?3, subjects = ?4, renew_at = ?5",
             params![id.to_string(), row.certificate, sealed, subjects, row.renew_at.to_string()],
         )
+    }
+
+    /// From when on each server is to be given another certificate.
+    pub(crate) fn renewals(&self) -> Result<BTreeMap<InstanceId, Timestamp>, StoreError> {
+        let doing = "read when certificates end";
+        let sql = StoreError::sql(doing);
+        let mut query = self
+            .db
+            .prepare_cached("SELECT id, renew_at FROM certificates")
+            .map_err(&sql)?;
+        let rows = query
+            .query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })
+            .map_err(&sql)?;
+        let mut found = BTreeMap::new();
+        for row in rows {
+            let (id, at) = row.map_err(&sql)?;
+            let id: Uuid = id.parse().map_err(StoreError::form(doing))?;
+            found.insert(InstanceId(id), at.parse().map_err(StoreError::form(doing))?);
+        }
+        Ok(found)
+    }
+
+    /// Notes that a server has the certificate that was stored as due at `due`, unless another one
+    /// was asked for since.
+    pub(crate) fn certificate_handed_over(
+        &self,
+        id: InstanceId,
+        due: Timestamp,
+        renew_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.run(
+            "note that a certificate is in use",
+            "UPDATE certificates SET renew_at = ?3 WHERE id = ?1 AND renew_at = ?2",
+            params![id.to_string(), due.to_string(), renew_at.to_string()],
+        )
+    }
+
+    /// Lets every server be given another certificate; answers how many have one.
+    pub(crate) fn renew_certificates(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.db
+            .execute("UPDATE certificates SET renew_at = ?1", [now.to_string()])
+            .map_err(StoreError::sql("let certificates be renewed"))
     }
 
     /// Runs a statement.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Access, StoreError};
 
@@ -211,8 +212,8 @@ impl Access<'_> {
         Ok(bytes.map_or(0, u64::from_le_bytes))
     }
 
-    /// Certificate and key of the installation's authority, PEM.
-    pub(crate) fn authority(&self) -> Result<Option<(String, String)>, StoreError> {
+    /// The authorities of the installation; none: there is none yet.
+    pub(crate) fn authorities(&self) -> Result<Option<StoredAuthorities>, StoreError> {
         let doing = "read the certificate authority";
         let Some(sealed) = meta(self.db, "authority").map_err(StoreError::sql(doing))? else {
             return Ok(None);
@@ -223,11 +224,26 @@ impl Access<'_> {
             .map_err(StoreError::form(doing))
     }
 
-    /// Stores the installation's authority, once.
-    pub(crate) fn set_authority(&self, certificate: &str, key: &str) -> Result<(), StoreError> {
+    /// Stores the installation's authorities.
+    pub(crate) fn set_authorities(&self, stored: &StoredAuthorities) -> Result<(), StoreError> {
         let doing = "store the certificate authority";
-        let plain = serde_json::to_vec(&(certificate, key)).map_err(StoreError::form(doing))?;
+        let plain = serde_json::to_vec(stored).map_err(StoreError::form(doing))?;
         let sealed = self.sealer.seal("authority", &plain)?;
         set_meta(self.db, "authority", &sealed).map_err(StoreError::sql(doing))
     }
 }
+
+/// Authorities as they are stored, PEM. A state of an earlier version holds the first two only.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoredAuthorities(
+    /// Certificate of the one that issues.
+    pub(crate) String,
+    /// Its key.
+    pub(crate) String,
+    /// Certificate and key of the one that will issue.
+    #[serde(default)]
+    pub(crate) Option<(String, String)>,
+    /// Certificate of the one that issued before.
+    #[serde(default)]
+    pub(crate) Option<String>,
+);

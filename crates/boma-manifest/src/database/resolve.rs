@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use boma_problem::Problem;
 
-use crate::database::{BackupConfig, Database, Restore, Version};
+use crate::database::{BackupConfig, Database, Drift, Restore, Version};
 use crate::limits;
 use crate::metadata::{DatabaseId, ProjectIdentity};
 use crate::names::{ExtensionName, ParameterName, StorageClassName};
@@ -52,6 +52,8 @@ pub struct ResolvedDatabase {
     pub restore: Option<Restore>,
     /// Other projects whose applications may ask for access.
     pub allowed_projects: BTreeSet<ProjectIdentity>,
+    /// What becomes of changes by hand.
+    pub drift: Drift,
 }
 
 /// Backups with everything filled in.
@@ -114,6 +116,7 @@ impl Database {
             backup: self.resolve_backup(plan),
             parameters: spec.parameters.clone(),
             extensions: spec.extensions.clone(),
+            drift: spec.drift.unwrap_or_default(),
             suspended: spec.suspended.unwrap_or(false),
             deletion_protection: spec.deletion_protection.unwrap_or(true),
             restore: spec

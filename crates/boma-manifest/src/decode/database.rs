@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::database::{
-    AccessSpec, AllowedProject, BackupConfig, Bootstrap, DatabaseSpec, Restore, StorageSpec,
+    AccessSpec, AllowedProject, BackupConfig, Bootstrap, DatabaseSpec, Drift, Restore, StorageSpec,
     Version,
 };
 use crate::decode::{Decode, Fields, Input, Scalar};
@@ -32,6 +32,7 @@ impl Decode for DatabaseSpec {
             deletion_protection: fields.optional("deletionProtection"),
             bootstrap: fields.optional("bootstrap"),
             access: fields.optional("access"),
+            drift: fields.optional("drift"),
         };
         fields.finish();
         Some(spec)
@@ -65,6 +66,24 @@ impl Decode for Version {
                 )),
                 None => problem.hint(format!("Write {known}.")),
             });
+        }
+        found
+    }
+}
+
+impl Decode for Drift {
+    fn decode(input: Input<'_>) -> Option<Self> {
+        let text = input.string()?;
+        let found = match text {
+            "correct" => Some(Self::Correct),
+            "report" => Some(Self::Report),
+            _ => None,
+        };
+        if found.is_none() {
+            let message = format!("{} is neither `correct` nor `report`", quote(text));
+            input.report(error(Code::UnknownValue, message).hint(
+                "Write `correct` to have changes by hand put right, `report` to be told of them only.",
+            ));
         }
         found
     }

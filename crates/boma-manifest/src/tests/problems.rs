@@ -55,6 +55,7 @@ spec:
   suspended: \"true\"
   bootstrap: {restore: {database: a/b/c, targetTime: 2026-11-21T09:30:00}}
   access: {projects: [{environment: e}, team-b]}
+  drift: ignore
 "
     ));
 }

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 
 use crate::{
     AccessControl, AccessSpec, AllowedProject, Application, ApplicationSpec, BackupConfig,
-    Bootstrap, Command, CpuCount, Database, DatabaseGrant, DatabaseSpec, EnvValue, LogPosition,
-    Manifest, Metadata, Origin, ProjectIdentity, Quantity, Restore, RestoreTarget, Source,
-    SourceFile, StorageSpec, Target, VariableName, Version, WorkloadReference, parse,
+    Bootstrap, Command, CpuCount, Database, DatabaseGrant, DatabaseSpec, Drift, EnvValue,
+    LogPosition, Manifest, Metadata, Origin, ProjectIdentity, Quantity, Restore, RestoreTarget,
+    Source, SourceFile, StorageSpec, Target, VariableName, Version, WorkloadReference, parse,
 };
 
 /// Any value of a type that is read from text, from texts of a pattern.
@@ -182,12 +182,13 @@ fn database_spec() -> impl Strategy<Value = DatabaseSpec> {
         of(any::<bool>()),
         of(bootstrap()),
         of(access()),
+        of(prop_oneof![Just(Drift::Correct), Just(Drift::Report)]),
     );
     (size, inside, life).prop_map(
         |(
             (version, plan, cpu_count, memory, storage, cluster_size),
             (backup_config, parameters, extensions),
-            (suspended, deletion_protection, bootstrap, access),
+            (suspended, deletion_protection, bootstrap, access, drift),
         )| DatabaseSpec {
             version,
             plan,
@@ -202,6 +203,7 @@ fn database_spec() -> impl Strategy<Value = DatabaseSpec> {
             deletion_protection,
             bootstrap,
             access,
+            drift,
         },
     )
 }

@@ -22,8 +22,28 @@ pub struct SeenServer {
     /// Lines of the configuration files that the server does not take: setting (or file and line)
     /// and reason.
     pub refused: Vec<(String, String)>,
-    /// Settings of the files that `postgresql.auto.conf` overrides.
-    pub overridden: Vec<String>,
+    /// Settings that somebody has set by `ALTER SYSTEM`.
+    pub overridden: Vec<Override>,
+}
+
+/// A setting in `postgresql.auto.conf`, which goes before all other files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// Its name.
+    pub name: String,
+    /// What it would take to be rid of it.
+    pub undone_by: UndoneBy,
+}
+
+/// What it takes until a setting by `ALTER SYSTEM` is as if it had never been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UndoneBy {
+    /// `ALTER SYSTEM RESET`, at most with a reload.
+    Reset,
+    /// A restart besides: it came into force at one.
+    Restart,
+    /// A person, who takes it out of the file: the server takes no `ALTER SYSTEM`.
+    Hand,
 }
 
 /// Roles, privileges, objects and extensions.

@@ -1,10 +1,12 @@
 //! Looking at the running server and its settings.
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 
 use super::control::{Control, Controls};
 use super::error::SqlError;
-use super::seen::SeenServer;
+use super::quote::identifier;
+use super::seen::{Override, SeenServer, UndoneBy};
 
 const SERVER: &str = "
     SELECT split_part(current_setting('server_version'), ' ', 1),
@@ -21,10 +23,17 @@ const FILES: &str = "
     SELECT coalesce(name, sourcefile || ':' || sourceline), error
     FROM pg_file_settings WHERE error IS NOT NULL AND sourcefile IS NOT NULL";
 
-const SETTINGS: &str = "
-    SELECT name, pending_restart FROM pg_settings
-    WHERE pending_restart
-       OR (sourcefile IS NOT NULL AND split_part(sourcefile, '/', -1) = 'postgresql.auto.conf')
+const PENDING: &str = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY 1";
+
+/// What `ALTER SYSTEM` has written, whether or not it is in force; whether that statement is refused
+/// by now; whether it is in force and only a restart changes it.
+const OVERRIDES: &str = "
+    SELECT DISTINCT f.name,
+           coalesce(current_setting('allow_alter_system', true), 'on') = 'off',
+           coalesce(s.context = 'postmaster'
+                    AND split_part(s.sourcefile, '/', -1) = 'postgresql.auto.conf', false)
+    FROM pg_file_settings f LEFT JOIN pg_settings s ON lower(s.name) = lower(f.name)
+    WHERE f.name IS NOT NULL AND split_part(f.sourcefile, '/', -1) = 'postgresql.auto.conf'
     ORDER BY 1";
 
 impl Controls {
@@ -34,6 +43,20 @@ impl Controls {
     /// whether or not they were reloaded since they were written.
     pub async fn observe_server(&mut self) -> Result<SeenServer, SqlError> {
         see(self.any().await?).await
+    }
+
+    /// Takes back what `ALTER SYSTEM` has set, and lets the server read its configuration again.
+    /// Safe to repeat because resetting what is not set does nothing.
+    pub async fn reset_settings(&mut self, names: &[String]) -> Result<(), SqlError> {
+        let control = self.any().await?;
+        for name in names {
+            let statement = format!("ALTER SYSTEM RESET {}", identifier(name));
+            let doing = "take back a setting by hand";
+            control.statement(doing, &statement).await?;
+        }
+        let doing = "let the server read its configuration";
+        control.rows(doing, "SELECT pg_reload_conf()", &[]).await?;
+        Ok(())
     }
 
     /// Writes a checkpoint while queries go on, so that the one of a shutdown is short.
@@ -55,15 +78,10 @@ pub(super) async fn see(control: &Control) -> Result<SeenServer, SqlError> {
     let files = control
         .rows("look at the configuration files", FILES, &[])
         .await?;
-    let settings = control.rows("look at settings", SETTINGS, &[]).await?;
-    let of = |pending: bool| {
-        settings
-            .iter()
-            .filter(|row| row.get::<_, bool>(1) == pending)
-            .map(|row| row.get::<_, String>(0))
-            .collect::<Vec<_>>()
-    };
-    let pending_restart = of(true);
+    let pending = control.rows("look at settings", PENDING, &[]).await?;
+    let pending_restart: Vec<String> = pending.iter().map(|row| row.get(0)).collect();
+    let doing = "look at what `ALTER SYSTEM` has set";
+    let overrides = control.rows(doing, OVERRIDES, &[]).await?;
     let system_identifier: i64 = row.get(1);
     let started_at: i64 = row.get(2);
     Ok(SeenServer {
@@ -77,7 +95,18 @@ pub(super) async fn see(control: &Control) -> Result<SeenServer, SqlError> {
             .map(|row| (row.get(0), row.get(1)))
             .filter(|(name, _): &(String, String)| !pending_restart.contains(name))
             .collect(),
-        overridden: of(false),
+        overridden: overrides.iter().map(over).collect(),
         pending_restart,
     })
+}
+
+fn over(row: &Row) -> Override {
+    Override {
+        name: row.get(0),
+        undone_by: match (row.get(1), row.get(2)) {
+            (true, _) => UndoneBy::Hand,
+            (false, true) => UndoneBy::Restart,
+            (false, false) => UndoneBy::Reset,
+        },
+    }
 }

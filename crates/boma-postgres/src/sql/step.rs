@@ -149,13 +149,20 @@ impl fmt::Display for AccessStep {
                 write!(f, "set privileges of what {maker} will make")
             }
             Self::OwnObjects(objects) => {
-                write!(f, "give {} objects to the owner group", objects.len())
+                write!(f, "give {} to the owner group", counted(objects))
             }
             Self::SetPrivileges { objects, .. } => {
-                write!(f, "set privileges of {} objects", objects.len())
+                write!(f, "set privileges of {}", counted(objects))
             }
             Self::CreateExtension { name } => write!(f, "create extension {name}"),
             Self::SetLogin(login) => write!(f, "set login {}", login.role),
         }
+    }
+}
+
+fn counted(objects: &[SeenObject]) -> String {
+    match objects.len() {
+        1 => "1 object".to_owned(),
+        many => format!("{many} objects"),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, ORIGIN, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
+use crate::api::ApiFailure;
 use crate::failure::Failure;
 use crate::site::Site;
 
@@ -31,8 +32,10 @@ pub(crate) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let is_program = request.uri().path().starts_with("/api/");
     let mut response = match admit(&site, &mut request) {
         Ok(()) => next.run(request).await,
+        Err(failure) if is_program => ApiFailure::from(failure).into_response(),
         Err(failure) => failure.into_response(),
     };
     let headers = response.headers_mut();
@@ -63,12 +66,14 @@ fn admit(site: &Site, request: &mut Request) -> Result<(), Failure> {
         return Err(Failure::Forged);
     }
     let path = request.uri().path();
-    let is_open = path.starts_with("/assets/") || matches!(path, "/sign-in" | "/healthz");
+    let is_open = path.starts_with("/assets/")
+        || matches!(path, "/sign-in" | "/healthz" | "/readyz" | "/metrics");
     if is_open {
         return Ok(());
     }
-    let cookie = cookie(request.headers(), &site.cookie_name());
-    let session = cookie.and_then(|cookie| site.access.session(cookie, Timestamp::now()));
+    let headers = request.headers();
+    let token = bearer(headers).or_else(|| cookie(headers, &site.cookie_name()));
+    let session = token.and_then(|token| site.access.session(token, Timestamp::now()));
     let session = session.ok_or(Failure::SignedOut)?;
     request.extensions_mut().insert(session);
     Ok(())
@@ -102,6 +107,12 @@ fn is_own(headers: &HeaderMap) -> bool {
     let is_same_origin =
         text(&ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
     is_same_site && is_same_origin
+}
+
+/// What a program sends.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    text.strip_prefix("Bearer ")
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

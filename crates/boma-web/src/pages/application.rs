@@ -17,8 +17,8 @@ use super::change::{Question, ask, editor};
 use super::database::{may, written_at};
 use super::layout::{Place, live, page, secret};
 use super::parts::{
-    application_path, badge, conditions, database_path, facts, happened, moment, or_unknown,
-    problem_card,
+    application_path, badge, conditions, database_path, facts, happened, hold_form, moment,
+    or_unknown, problem_card,
 };
 use crate::access::Session;
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ const LIMIT: u32 = 20;
 /// The application that a path or a form names, if there is one.
 pub(super) fn known(world: &World, text: &str) -> Result<ApplicationKey, Failure> {
     let key = text.parse().ok();
-    let found = key.filter(|key| world.applications().contains(key));
+    let found = key.filter(|key| world.has_application(key));
     found.ok_or_else(|| Failure::NotThere("application of that name".to_owned()))
 }
 
@@ -58,12 +58,16 @@ pub(crate) async fn application(
     let one = world.application(&key);
     let snapshot = site.snapshot();
     let manifest = manifest_of(&snapshot, &key);
+    let known = world.state.observed.applications.get(&key);
+    let is_held = known.is_some_and(|known| known.held);
     let content = html! {
         (live(&html! {
             p class="crumbs" { a href="/" { "Overview" } " › " (key.project) }
             h1 { (key.name) " " (badge(Health::of_application(&one), &one.phase.to_string())) }
             section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one)) }
-            @if one.process.is_some() { (hold_form(&session, &key, &one)) }
+            @if one.process.is_some() {
+                div class="actions" { (hold_form(&session, ("application", &key.to_string()), is_held)) }
+            }
             @if let Some((_, application)) = manifest {
                 section class="card" aria-labelledby="databases" {
                     h2 id="databases" { "Databases" }
@@ -245,23 +249,6 @@ fn attach_form(
                 label class="check" { input type="checkbox" name="read-only" value="yes"; "May only read" }
                 p class="actions" { button class="primary" { "See what that would do" } }
             }
-        }
-    }
-}
-
-fn hold_form(session: &Session, key: &ApplicationKey, one: &ApplicationComputed) -> Markup {
-    let is_held = Health::of_application(one) == Health::Off;
-    let (word, held) = if is_held {
-        ("Start", "")
-    } else {
-        ("Stop", "yes")
-    };
-    html! {
-        form method="post" action="/hold" class="actions" {
-            (secret(session))
-            input type="hidden" name="application" value=(key);
-            input type="hidden" name="held" value=(held);
-            button id="hold" { (word) }
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Redirect;
 use boma_engine::catalog::Subject;
-use boma_engine::computed::DatabaseComputed;
+use boma_engine::computed::{DatabaseComputed, DatabasePhase};
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::AgentState;
 use boma_engine::source::{LastChange, Proposal};
@@ -21,8 +21,8 @@ use maud::{Markup, html};
 use super::change::{Question, ask, editor};
 use super::layout::{self, Place, live, page, secret};
 use super::parts::{
-    application_path, badge, conditions, database_path, facts, happened, moment, or_unknown,
-    problems,
+    application_path, badge, conditions, database_path, facts, happened, hold_form, moment,
+    or_unknown, problems,
 };
 use crate::access::Session;
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ const BACKUPS: usize = 30;
 /// The database that a path or a form names, if there is one.
 fn known(world: &World, text: &str) -> Result<DatabaseKey, Failure> {
     let key = text.parse().ok();
-    let found = key.filter(|key| world.databases().contains(key));
+    let found = key.filter(|key| world.has_database(key));
     found.ok_or_else(|| Failure::NotThere("database of that name".to_owned()))
 }
 
@@ -66,6 +66,8 @@ pub(crate) async fn database(
     };
     let events = site.operations.events(Some(&(&key).into()), LIMIT).await?;
     let one = world.database(&key);
+    let known = world.state.observed.databases.get(&key);
+    let is_held = known.is_some_and(|known| known.held);
     let status = status(&world, &key);
     let manifest = snapshot.manifests().find(|one| is_it(&key, one));
     let path = database_path(&key);
@@ -77,7 +79,7 @@ pub(crate) async fn database(
             (connection(&key, &one))
             (access(&one, status))
             section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status)) }
-            (actions(&session, &key, &one))
+            (actions(&session, &key, &one, is_held))
         }))
         (restore_form(&session, &key, &one))
         @if let Some(manifest) = manifest {
@@ -217,7 +219,8 @@ fn backups(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
     html! {
         @match (one.recoverable_from, one.recoverable_until) {
             (Some(from), Some(until)) => p {
-                "Any moment from " (moment(from)) " until " (moment(until)) " can be restored."
+                @let (from, until) = words::window(from, until);
+                "Any moment from " time datetime=(from) { (from) } " until " time datetime=(until) { (until) } " can be restored."
             },
             _ => p class="muted" { "It is not known that anything can be restored." },
         }
@@ -253,13 +256,7 @@ fn backup_table(list: &[BackupSummary]) -> Markup {
     }
 }
 
-fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
-    let is_held = Health::of_database(one) == Health::Off;
-    let (word, held) = if is_held {
-        ("Start", "")
-    } else {
-        ("Stop", "yes")
-    };
+fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed, is_held: bool) -> Markup {
     html! {
         div class="actions" {
             form method="post" action="/back-up" {
@@ -267,18 +264,16 @@ fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) -> Mark
                 input type="hidden" name="database" value=(key);
                 button id="back-up" { "Back up now" }
             }
-            form method="post" action="/hold" {
-                (secret(session))
-                input type="hidden" name="database" value=(key);
-                input type="hidden" name="held" value=(held);
-                button id="hold" { (word) }
+            @if one.phase != DatabasePhase::Retired {
+                (hold_form(session, ("database", &key.to_string()), is_held))
             }
         }
     }
 }
 
 fn restore_form(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
-    let until = one.recoverable_until.map(words::second).unwrap_or_default();
+    let window = one.recoverable_from.zip(one.recoverable_until);
+    let until = window.map_or_else(String::new, |(from, until)| words::window(from, until).1);
     html! {
         section class="card" aria-labelledby="restore" {
             h2 id="restore" { "Restore or fork" }

@@ -1,9 +1,13 @@
 //! What all pages have around them.
 
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::access::Session;
+use crate::api::ApiFailure;
 use crate::assets;
+use crate::failure::Failure;
 use crate::site::Site;
 
 /// Where a page is in the menu.
@@ -14,6 +18,7 @@ pub(crate) enum Place {
     Plan,
     Events,
     Audit,
+    Api,
 }
 
 /// htmx runs nothing that stands in a page, adds no style of its own, and asks nobody but this server.
@@ -49,7 +54,10 @@ pub(crate) fn page(
                 }
             }
             main id="main" tabindex="-1" { (content) }
-            footer { "Manifests: " code { (site.source_name) } }
+            footer {
+                "Manifests: " code { (site.source_name) } " · "
+                (entry("API", "/api", Place::Api))
+            }
         }
     }
 }
@@ -66,6 +74,15 @@ pub(crate) fn alone(title: &str, content: &Markup) -> Markup {
             }
         }
     }
+}
+
+/// What is answered where nothing is.
+pub(crate) async fn nothing(uri: Uri) -> Response {
+    let failure = Failure::NotThere("page of that name".to_owned());
+    if uri.path().starts_with("/api/") {
+        return ApiFailure::from(failure).into_response();
+    }
+    failure.into_response()
 }
 
 fn head(title: &str) -> Markup {

@@ -4,11 +4,13 @@ use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::plan::Plan;
 use boma_engine::source::{Mark, Proposal};
 use boma_engine::words;
-use boma_instance::{Condition, Truth};
+use boma_instance::{Condition, OFF, Truth};
 use boma_problem::{Place, Problem};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use super::layout::secret;
+use crate::access::Session;
 use crate::operations::Happened;
 use crate::world::Health;
 
@@ -119,11 +121,29 @@ pub(crate) fn conditions(conditions: &[Condition]) -> Markup {
             @for one in conditions {
                 @let (health, word) = match one.status {
                     Truth::True => (Health::Well, "yes"),
+                    Truth::False if one.reason == OFF => (Health::Off, "off"),
                     Truth::False => (Health::Bad, "no"),
                     Truth::Unknown => (Health::Unknown, "unknown"),
                 };
                 li { (badge(health, word)) " " strong { (one.kind) } " " (one.message) }
             }
+        }
+    }
+}
+
+/// A button that stops a resource, or lets it run again: whatever a person has not asked for before.
+pub(crate) fn hold_form(session: &Session, (kind, key): (&str, &str), is_held: bool) -> Markup {
+    let (word, held) = if is_held {
+        ("Start", "")
+    } else {
+        ("Stop", "yes")
+    };
+    html! {
+        form method="post" action="/hold" {
+            (secret(session))
+            input type="hidden" name=(kind) value=(key);
+            input type="hidden" name="held" value=(held);
+            button id="hold" { (word) }
         }
     }
 }
@@ -144,5 +164,24 @@ pub(crate) fn happened(events: &[Happened]) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_manifest_has_switched_off_is_not_failing() {
+        let condition = |reason: &str| Condition {
+            kind: "Backups".to_owned(),
+            status: Truth::False,
+            reason: reason.to_owned(),
+            message: String::new(),
+        };
+        let off = conditions(&[condition(OFF)]).into_string();
+        assert!(off.contains("badge off\">off<"), "{off}");
+        let failing = conditions(&[condition("Failing")]).into_string();
+        assert!(failing.contains("badge bad\">no<"), "{failing}");
     }
 }

@@ -17,6 +17,9 @@ pub(crate) struct EditArgs {
     /// Directory in the repository that the manifests are in; all of it when left out
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) path: Option<PathBuf>,
+    /// Secret that lets Boma into the repository (`boma secret set`) [default: what git finds by itself]
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) credential: Option<String>,
     /// Commit to a new branch of this name, for review, in place of `--branch` itself
     #[arg(long, value_name = "BRANCH")]
     pub(crate) review: Option<String>,

@@ -40,6 +40,7 @@ pub(crate) fn as_plan(args: ApplyArgs) -> PlanArgs {
         base: None,
         head: None,
         path: None,
+        running: false,
         change_source: args.change_source,
     }
 }

@@ -19,7 +19,7 @@ use crate::cli::{BackupCommand, BackupListArgs, Global, KeyArgs, ListFormat};
 use crate::session::{Need, Session, find_database};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
-use boma_engine::words::{bytes, progress, second, second_from};
+use boma_engine::words::{bytes, progress, second, window};
 
 pub(crate) use self::repository::open;
 
@@ -169,11 +169,8 @@ async fn list(session: &Session, args: &BackupListArgs, terminal: Terminal) -> R
     }
     terminal.result(&table.render())?;
     if let (Some(from), Some(until)) = (status.recoverable_from, status.recoverable_until) {
-        terminal.status(&format!(
-            "Can be restored from {} to {}.",
-            second_from(from),
-            second(until)
-        ));
+        let (from, until) = window(from, until);
+        terminal.status(&format!("Can be restored from {from} to {until}."));
     }
     Ok(Exit::Ok)
 }

@@ -10,7 +10,7 @@ use boma_web::SigningKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Global;
+use crate::cli::{DashboardArgs, Global};
 use crate::session::state_dir;
 use crate::terminal::{Exit, Result, Terminal};
 
@@ -56,7 +56,7 @@ impl Served {
     /// A link that opens the dashboard once.
     pub(crate) fn link(&self, key: &SigningKey) -> Result<String> {
         let token = key.links(&self.run).token(Timestamp::now());
-        let token = token.ok_or_else(|| io::Error::other("the system has no random bytes"))?;
+        let token = token.ok_or_else(no_random_bytes)?;
         Ok(format!("http://{}/sign-in?link={token}", self.at))
     }
 }
@@ -84,8 +84,8 @@ pub(crate) fn key(state: &Path) -> Result<SigningKey> {
     Ok(SigningKey::new(bytes))
 }
 
-/// Prints a link that opens the dashboard.
-pub(crate) fn run(global: &Global, terminal: Terminal) -> Result {
+/// Prints a link that opens the dashboard, or a token for programs.
+pub(crate) fn run(args: &DashboardArgs, global: &Global, terminal: Terminal) -> Result {
     let state = state_dir(global)?;
     let served = Served::read(&state);
     let served = served.filter(|one| TcpStream::connect_timeout(&one.at, PATIENCE).is_ok());
@@ -97,8 +97,21 @@ pub(crate) fn run(global: &Global, terminal: Terminal) -> Result {
         )
         .hint("`boma serve DIRECTORY` runs one, unless it is told `--dashboard off`.")
     })?;
-    let link = served.link(&key(&state)?)?;
+    let key = key(&state)?;
+    if args.token {
+        let token = key.token(Timestamp::now()).ok_or_else(no_random_bytes)?;
+        let url = format!("http://{}/api/v1/databases", served.at);
+        terminal.status(&format!(
+            "For 12 hours: `curl -H \"Authorization: Bearer $TOKEN\" {url}`"
+        ));
+        terminal.result(&format!("{token}\n"))?;
+        return Ok(Exit::Ok);
+    }
     terminal.status("This link works once, within 15 minutes:");
-    terminal.result(&format!("{link}\n"))?;
+    terminal.result(&format!("{}\n", served.link(&key)?))?;
     Ok(Exit::Ok)
+}
+
+fn no_random_bytes() -> io::Error {
+    io::Error::other("the system has no random bytes")
 }

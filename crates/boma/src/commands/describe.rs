@@ -128,14 +128,12 @@ fn database(page: &mut Page, key: &DatabaseKey, inventory: &Inventory) {
         "Proved by a restore",
         one.last_verified_restore.map(words::second),
     );
-    page.field(
-        "Recoverable from",
-        one.recoverable_from.map(words::second_from),
-    );
-    page.field(
-        "Recoverable until",
-        one.recoverable_until.map(words::second),
-    );
+    let window = one.recoverable_from.zip(one.recoverable_until);
+    let (from, until) = window
+        .map(|(from, until)| words::window(from, until))
+        .unzip();
+    page.field("Recoverable from", from);
+    page.field("Recoverable until", until);
     page.field(
         "Waiting to be archived",
         one.archive_waiting_bytes.map(|waiting| {

@@ -15,13 +15,14 @@ use boma_problem::{Class, IntoProblem, Problem};
 use crate::cli::{
     AttachArgs, CreateArgs, DetachArgs, EditArgs, FieldChange, Global, NewKind, SetArgs,
 };
+use crate::commands::serve::LetIn;
 use crate::commands::validate::plans;
-use crate::session::{Names, canonical, committer, find_among, named, with_kind};
+use crate::session::{Names, Need, Session, canonical, committer, find_among, named, with_kind};
 use crate::terminal::{Exit, Result, Terminal, Tone};
 
 /// Writes a new manifest.
 pub(crate) async fn create(args: &CreateArgs, global: &Global, terminal: Terminal) -> Result {
-    let opened = Opened::read(&args.edit).await?;
+    let opened = Opened::read(&args.edit, global).await?;
     let (kind, word) = match args.kind {
         NewKind::Database => (Kind::Database, "database"),
         NewKind::Application => (Kind::Application, "application"),
@@ -44,7 +45,7 @@ pub(crate) async fn create(args: &CreateArgs, global: &Global, terminal: Termina
 
 /// Changes fields.
 pub(crate) async fn set(args: &SetArgs, global: &Global, terminal: Terminal) -> Result {
-    let opened = Opened::read(&args.edit).await?;
+    let opened = Opened::read(&args.edit, global).await?;
     let manifest = opened.find(&args.name)?;
     let changes: Vec<Change> = args.fields.iter().map(change).collect();
     let fields: Vec<&str> = args.fields.iter().map(|one| &*one.field).collect();
@@ -58,7 +59,7 @@ pub(crate) async fn set(args: &SetArgs, global: &Global, terminal: Terminal) -> 
 
 /// Adds a grant.
 pub(crate) async fn attach(args: &AttachArgs, global: &Global, terminal: Terminal) -> Result {
-    let opened = Opened::read(&args.edit).await?;
+    let opened = Opened::read(&args.edit, global).await?;
     let (manifest, application) = opened.application(&args.application)?;
     let change = Attachment {
         database: args.database.clone(),
@@ -75,7 +76,7 @@ pub(crate) async fn attach(args: &AttachArgs, global: &Global, terminal: Termina
 
 /// Takes a grant out.
 pub(crate) async fn detach(args: &DetachArgs, global: &Global, terminal: Terminal) -> Result {
-    let opened = Opened::read(&args.edit).await?;
+    let opened = Opened::read(&args.edit, global).await?;
     let (manifest, application) = opened.application(&args.application)?;
     let grants = &application.spec.access_control.databases;
     let index = grants
@@ -152,7 +153,7 @@ struct Opened {
 }
 
 impl Opened {
-    async fn read(args: &EditArgs) -> Result<Self> {
+    async fn read(args: &EditArgs, global: &Global) -> Result<Self> {
         let address = args.source.to_str();
         let Some(address) = address.filter(|text| GitLocation::is_address(text)) else {
             if args.review.is_some() || args.message.is_some() {
@@ -172,11 +173,18 @@ impl Opened {
         let location = location.map_err(|error| error.problem())?;
         let fetched = tempfile::tempdir()?;
         let mut source = GitSource::new(location.clone(), fetched.path().join("read"));
+        let credential = source.credential().clone();
+        if let Some(secret) = args.credential.clone() {
+            let session = Session::open(global, Need::NoBuilds).await?;
+            let platform = session.platform.clone();
+            LetIn { secret, platform }.refresh(&credential).await?;
+        }
         let snapshot = source.read().await.map_err(|error| error.problem())?;
+        let write = fetched.path().join("write");
         Ok(Self {
             root: source.root().to_owned(),
             snapshot: snapshot.unwrap_or_default(),
-            place: Place::Repository(GitWriter::new(location, fetched.path().join("write"))),
+            place: Place::Repository(GitWriter::new(location, write, credential)),
             _fetched: Some(fetched),
         })
     }

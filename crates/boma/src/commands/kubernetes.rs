@@ -57,7 +57,14 @@ pub(super) async fn apply(args: ApplyArgs, global: &Global, terminal: Terminal) 
 /// Keeps everything so as the manifests say, until stopped.
 pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = ClusterSession::open(global).await?;
-    let source = Source::of(args, &state_dir(global)?)?;
+    if args.credential.is_some() {
+        let message = "secrets of this machine are not for a cluster";
+        let refused = Problem::new(Class::User, "not-on-kubernetes", message);
+        return Err(refused
+            .hint("Leave `--credential` out: git finds what it needs by itself.")
+            .into());
+    }
+    let source = Source::of(args, &state_dir(global)?, None)?;
     let waiting = |holder: &str| {
         let line = format!("{holder} serves this cluster; this one waits to take over.");
         terminal.status(&line);

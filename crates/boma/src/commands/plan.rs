@@ -48,6 +48,7 @@ pub(crate) async fn print(
             let review = Review {
                 base: None,
                 head: None,
+                standing: None,
                 problems: loaded.problems.clone(),
                 verdict: plan.into(),
             };

@@ -1,5 +1,7 @@
 //! `boma rotate`: another password for an application, stage by stage.
 
+mod certificates;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// Exchanges the passwords of an application.
 pub(crate) async fn run(args: &RotateArgs, global: &Global, terminal: Terminal) -> Result {
     let Some(application) = &args.application else {
-        return key(global, terminal).await;
+        return match args.authority {
+            Some(change) => certificates::authority(change, global, terminal).await,
+            None if args.tls => certificates::renew(args, global, terminal).await,
+            None => key(global, terminal).await,
+        };
     };
     let session = Session::open(global, Need::Builds).await?;
     let seen = session.platform.observe().await?;

@@ -23,14 +23,18 @@ use crate::terminal::{Exit, Result, Terminal, Tone};
 pub(crate) use dashboard::DashboardOf;
 use dashboard::{Dashboard, Shown};
 use operations::LocalOperations;
-pub(crate) use source::Source;
+pub(crate) use source::{LetIn, Source};
 use webhook::Webhook;
 
 /// Keeps everything so as the manifests say, until stopped. What runs goes on running afterwards.
 pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::Builds).await?;
     let state = session.platform.layout().root();
-    let source = Source::of(args, state)?;
+    let let_in = args.credential.clone().map(|secret| LetIn {
+        secret,
+        platform: session.platform.clone(),
+    });
+    let source = Source::of(args, state, let_in)?;
     let serving = session.platform.serve().await?;
     session.platform.prepare_spares_in_use().await?;
     let platform = session.platform.clone();

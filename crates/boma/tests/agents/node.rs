@@ -148,6 +148,7 @@ impl World {
             logins: Vec::new(),
             backup: None,
             origin: None,
+            drift: boma_instance::Drift::default(),
         };
         let placement = Placement {
             listen: Listen {

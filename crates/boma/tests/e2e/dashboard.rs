@@ -1,7 +1,9 @@
 //! The dashboard of `boma serve`, as a program sees it: who is let in, what is refused, what is
 //! written. How it looks and works in a browser is tested in `tests/browser`.
 
+mod api;
 mod browser;
+mod numbers;
 
 use std::fs;
 
@@ -39,7 +41,7 @@ fn is_ready(browser: &mut Browser, path: &str) -> Result<Answer> {
     wait(|| {
         let page = browser.get(path)?;
         ensure!(
-            page.status == 200 && page.body.contains(">Ready<"),
+            page.status == 200 && page.body.contains("badge well\">Ready<"),
             "{page:?}"
         );
         Ok(page)

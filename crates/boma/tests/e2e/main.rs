@@ -3,7 +3,10 @@
 mod access;
 mod applications;
 mod backups;
+mod certificates;
+mod credentials;
 mod dashboard;
+mod drift;
 mod drill;
 mod edit;
 mod full_disk;

@@ -33,6 +33,59 @@ fn plan(boma: &Installation, repository: &Repository, arguments: &[&str]) -> Res
     boma.boma([&["plan", &place], arguments].concat())
 }
 
+/// Where the platform is at hand, what was done by hand shows, and is not taken for the merge's.
+#[test]
+fn a_merge_is_compared_with_what_runs() -> Result<()> {
+    let (boma, repository) = world()?;
+    let manifests = repository.place.join("db").to_string_lossy().into_owned();
+    boma.boma(["apply", &manifests])?.ok()?;
+    repository.git(&["checkout", "--quiet", "-b", "feature"])?;
+    let report = application("report", &[reads("orders")], "");
+    repository.commit("db/report.yaml", &report, "let report read")?;
+    let running = ["--base", "main", "--running"];
+    let text = plan(&boma, &repository, &running)?.code(4)?;
+    ensure!(text.contains("for report, read-only"), "{text}");
+    ensure!(!text.contains("Without the merge"), "{text}");
+
+    repository.git(&["checkout", "--quiet", "main"])?;
+    boma.boma(["stop", "orders"])?.ok()?;
+    let running = ["--base", "main", "--head", "feature", "--running"];
+    let text = plan(&boma, &repository, &running)?.code(4)?;
+    let (merge, standing) = text
+        .split_once("Without the merge, this would be done:")
+        .with_context(|| text.clone())?;
+    ensure!(merge.contains("for report, read-only"), "{text}");
+    ensure!(
+        standing.contains("orders") && standing.contains("boma start"),
+        "{text}"
+    );
+    ensure!(!standing.contains("report"), "{text}");
+
+    let json = plan(
+        &boma,
+        &repository,
+        &[&running[..], &["-o", "json"]].concat(),
+    )?
+    .code(4)?;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    ensure!(json["standing"]["waiting"][0].is_object(), "{json}");
+    let comment = plan(
+        &boma,
+        &repository,
+        &[&running[..], &["-o", "markdown"]].concat(),
+    )?;
+    let comment = comment.code(4)?;
+    ensure!(
+        comment.contains("**What runs is not as the base says."),
+        "{comment}"
+    );
+    ensure!(
+        comment.contains("compared with what runs.</sub>"),
+        "{comment}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_merge_is_planned_from_the_manifests_of_two_commits_alone() -> Result<()> {
     let (boma, repository) = world()?;

@@ -36,6 +36,7 @@ fn want() -> InstanceSpec {
         ],
         backup: None,
         origin: None,
+        drift: boma_instance::Drift::default(),
     }
 }
 
@@ -134,7 +135,7 @@ fn a_new_cluster_is_brought_up_in_one_plan() {
         "set owner and privileges of the database",
         "close large objects to those who only read",
         "set privileges of what db_owner will make",
-        "set privileges of 1 objects",
+        "set privileges of 1 object",
         "create extension hstore",
         "set login reads",
         "set login writes",
@@ -366,11 +367,11 @@ fn what_is_inside_is_set_right() {
     );
     assert_eq!(
         steps(|_, seen| objects(seen).superusers = vec![one]),
-        ["give 1 objects to the owner group"]
+        ["give 1 object to the owner group"]
     );
     assert_eq!(
         steps(|_, seen| objects(seen).wrong_privileges = vec![other]),
-        ["set privileges of 1 objects"]
+        ["set privileges of 1 object"]
     );
     assert_eq!(
         steps(|_, seen| objects(seen).extensions.clear()),
@@ -402,4 +403,78 @@ fn only_logins_that_exist_are_named_in_revocations() {
         panic!("{steps:?}");
     };
     assert_eq!(*readers, ["reads"]);
+}
+
+/// What is done after `change` although changes by hand are left, as people read it.
+fn steps_all_the_same(change: impl FnOnce(&mut SeenDatabase)) -> Vec<String> {
+    let mut seen = seen();
+    change(&mut seen);
+    let (want, enforced) = (want(), enforced(&want(), &seen));
+    let all = plan(&want, &seen);
+    assert!(
+        enforced.iter().all(|step| all.contains(step)),
+        "{enforced:?}, {all:?}"
+    );
+    assert_ne!(all, [], "nothing was changed");
+    enforced.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_roles_may_do_is_left_where_changes_by_hand_are() {
+    type Change = fn(&mut SeenDatabase);
+    let changes: [Change; 9] = [
+        |seen| role_of(seen, "reads").powers = vec!["SUPERUSER".into()],
+        |seen| seen.memberships = vec![member("db_reader", "reads")],
+        |seen| seen.memberships.push(member("db_owner", "analyst")),
+        |seen| role_of(seen, "writes").settings = BTreeMap::new(),
+        |seen| role_of(seen, "db_owner").powers = vec!["CREATEDB".into()],
+        |seen| drop(seen.database.as_mut().unwrap().privileges.pop_first()),
+        |seen| objects(seen).large_objects_open = true,
+        |seen| objects(seen).extensions.clear(),
+        |seen| drop(objects(seen).default_privileges.pop_first()),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        assert_eq!(steps_all_the_same(change), [""; 0], "change {number}");
+    }
+}
+
+#[test]
+fn who_may_connect_is_put_right_where_changes_by_hand_are_left() {
+    let locked = steps_all_the_same(|seen| role_of(seen, "writes").can_login = false);
+    assert_eq!(locked, ["set login writes"]);
+    let password = steps_all_the_same(|seen| role_of(seen, "reads").password = Password::Other);
+    assert_eq!(password, ["set login reads"]);
+    let gone = steps_all_the_same(|seen| {
+        seen.roles.remove("reads");
+        seen.memberships.retain(|one| one.member != "reads");
+    });
+    assert_eq!(gone, ["set login reads"]);
+    let stranger = steps_all_the_same(|seen| {
+        seen.roles
+            .insert("former".into(), open_login("former", ("role", "db_owner")));
+    });
+    assert_eq!(stranger, ["remove login former"]);
+    let group = steps_all_the_same(|seen| role_of(seen, "db_reader").can_login = true);
+    assert_eq!(group, ["lock login db_reader and end its connections"]);
+}
+
+#[test]
+fn the_outline_of_access_stays_while_passwords_take_turns() {
+    let before = outline(&want());
+    let mut locked = want();
+    locked.logins[0].verifier = None;
+    locked.generation += 1;
+    assert_eq!(outline(&locked), before);
+    let mut second = want();
+    second.logins.push(LoginSpec {
+        role: "writes_2".into(),
+        ..login("writes", Access::ReadWrite)
+    });
+    assert_eq!(outline(&second), before);
+    let mut narrower = want();
+    narrower.logins[1].access = Access::ReadOnly;
+    assert_ne!(outline(&narrower), before);
+    let mut without = want();
+    without.extensions.clear();
+    assert_ne!(outline(&without), before);
 }

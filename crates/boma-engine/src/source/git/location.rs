@@ -44,7 +44,7 @@ impl IntoProblem for LocationError {
         let hint = match self {
             Self::Transport(_) => "Write `https://`, `ssh://` or `file://`.",
             Self::Password => {
-                "Leave it out, and let git find it: `git config credential.helper`, or SSH keys."
+                "Leave it out: `boma secret set` and `--credential`, or git's own `credential.helper` and SSH keys."
             }
             Self::Branch(_) => "Write the branch without `refs/heads/`: `--branch main`.",
             Self::Path(_) => {

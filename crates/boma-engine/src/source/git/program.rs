@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::GitError;
+use super::{GitError, GitLocation, SharedCredential};
 
 /// Longest piece of what git says that is shown.
 const SHOWN: usize = 500;
@@ -41,6 +41,8 @@ pub(super) struct Git {
     index: Option<PathBuf>,
     /// Who writes: name and address.
     person: Option<(String, String)>,
+    /// Whom it talks to, and what lets it in there.
+    remote: Option<(GitLocation, SharedCredential)>,
 }
 
 /// What it answered.
@@ -76,6 +78,7 @@ impl Git {
             repository: Some(repository.to_owned()),
             index: None,
             person: None,
+            remote: None,
         }
     }
 
@@ -86,12 +89,19 @@ impl Git {
             repository: None,
             index: None,
             person: None,
+            remote: None,
         }
     }
 
     /// With an index of its own.
     pub(super) fn with_index(mut self, index: &Path) -> Self {
         self.index = Some(index.to_owned());
+        self
+    }
+
+    /// With what lets it into a repository.
+    pub(super) fn to(mut self, location: &GitLocation, credential: &SharedCredential) -> Self {
+        self.remote = Some((location.clone(), credential.clone()));
         self
     }
 
@@ -165,6 +175,9 @@ impl Git {
         }
         for setting in SETTINGS {
             command.args(["-c", setting]);
+        }
+        if let Some((location, credential)) = &self.remote {
+            credential.hand_to(&mut command, location);
         }
         command
     }

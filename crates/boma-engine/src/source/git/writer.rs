@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use boma_problem::{IntoProblem, Problem};
 
 use super::program::Git;
-use super::{FETCH_PATIENCE, FETCHED, GitError, GitLocation, PATIENCE, fetch};
+use super::{FETCH_PATIENCE, FETCHED, GitError, GitLocation, PATIENCE, SharedCredential, fetch};
 use crate::source::{Proposal, WriteError};
 
 /// How often a commit is made anew because somebody else has pushed meanwhile.
@@ -99,6 +99,7 @@ impl IntoProblem for CommitError {
 pub struct GitWriter {
     location: GitLocation,
     place: PathBuf,
+    credential: SharedCredential,
 }
 
 /// What a push came to.
@@ -109,10 +110,15 @@ enum Pushed {
 
 impl GitWriter {
     /// Writes to a location; `place` is a directory of its own, for no one else at the same time.
-    pub fn new(location: GitLocation, place: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        location: GitLocation,
+        place: impl Into<PathBuf>,
+        credential: SharedCredential,
+    ) -> Self {
         Self {
             location,
             place: place.into(),
+            credential,
         }
     }
 
@@ -136,7 +142,7 @@ impl GitWriter {
             Onto::Branch => &self.location.branch,
             Onto::Review(name) => name,
         };
-        fetch(&self.location, &self.place).await?;
+        fetch((&self.location, &self.credential), &self.place).await?;
         for _ in 0..TRIES {
             let base = self.fetched().await?;
             let commit = self.commit(proposal, note).await?;
@@ -153,7 +159,12 @@ impl GitWriter {
                 (Ok(Pushed::SomebodyElse), Onto::Branch) => None,
                 (Err(error), _) => Some(error),
             };
-            fetch(&self.location, &self.place).await?;
+            fetch((&self.location, &self.credential), &self.place).await?;
+            // A push may have arrived although its answer has not.
+            if matches!(onto, Onto::Branch) && self.is_in_branch(&commit).await? {
+                let branch = branch.clone();
+                return Ok(Committed { commit, branch });
+            }
             // Of two pushes at one moment, one fails in words of the other side's choice.
             if let Some(error) = error
                 && self.fetched().await? == base
@@ -163,6 +174,13 @@ impl GitWriter {
         }
         let location = Box::new(self.location.clone());
         Err(GitError::Moving { location }.into())
+    }
+
+    /// Whether the fetched branch has a commit.
+    async fn is_in_branch(&self, commit: &str) -> Result<bool, GitError> {
+        let git = Git::at(&self.place);
+        let ancestor = ["merge-base", "--is-ancestor", commit, FETCHED];
+        Ok(git.answer(&ancestor, PATIENCE).await?.code == Some(0))
     }
 
     async fn fetched(&self) -> Result<String, GitError> {
@@ -222,7 +240,7 @@ impl GitWriter {
     }
 
     async fn push(&self, commit: &str, (branch, onto): (&str, &Onto)) -> Result<Pushed, GitError> {
-        let git = Git::at(&self.place);
+        let git = Git::at(&self.place).to(&self.location, &self.credential);
         let what = format!("{commit}:refs/heads/{branch}");
         // A branch for review must not be there yet, not even as something that could be gone on from.
         let absent = format!("--force-with-lease=refs/heads/{branch}:");

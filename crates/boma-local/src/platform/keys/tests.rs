@@ -65,7 +65,7 @@ async fn is_whole(platform: &LocalPlatform) {
     let read = platform.inner.store.read(move |state| {
         Ok((
             state.certificate(id)?.is_some(),
-            state.authority()?.is_some(),
+            state.authorities()?.is_some(),
         ))
     });
     assert_eq!(read.await.unwrap(), (true, true));

@@ -18,7 +18,7 @@ use crate::commands::purge::{confirm, is_name};
 use crate::session::{Session, actor};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal, Tone};
-use boma_engine::words::{bytes, second, second_from};
+use boma_engine::words::{bytes, second, window};
 
 /// What one instance has there, for other programs.
 #[derive(Serialize)]
@@ -165,11 +165,10 @@ pub(super) async fn forget(
 
 fn describe(holding: &Holding, name: &str, terminal: Terminal) {
     let what = match (holding.backups.len(), holding.window) {
-        (count, Some((from, until))) => format!(
-            "{count} base backups, any moment from {} to {}",
-            second_from(from),
-            second(until)
-        ),
+        (count, Some((from, until))) => {
+            let (from, until) = window(from, until);
+            format!("{count} base backups, any moment from {from} to {until}")
+        }
         (_, None) => "no whole base backup".to_owned(),
     };
     terminal.status(&format!(

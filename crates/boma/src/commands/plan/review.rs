@@ -1,20 +1,23 @@
-//! `boma plan --base REF`: what a merge would do, from the manifests of two commits.
+//! `boma plan --base REF`: what a merge would do, from the manifests of two commits, and what runs.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use boma_engine::catalog::{Basis, Catalog};
-use boma_engine::observed::{Capabilities, Feature};
+use boma_engine::look::look;
+use boma_engine::observed::{Capabilities, Feature, Observed};
+use boma_engine::plan::{Asked, Plan, plan};
+use boma_engine::platform::Platform as _;
 use boma_engine::review::{Review, ReviewView, Verdict, compare, markdown, place_below};
 use boma_engine::source::{DirectorySource, Repository, Revision, Tree, path_within};
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
 
-use super::exit_of;
+use super::{exit_of, new_id};
 use crate::cli::{Global, PlanArgs, PlanFormat, PlatformName};
 use crate::configuration::Configuration;
-use crate::session::{Loaded, state_dir};
+use crate::session::{ClusterSession, Loaded, Need, Session, root_of, state_dir};
 use crate::terminal::{Exit, Result, Terminal};
 
 /// What is planned when no head is named.
@@ -74,7 +77,43 @@ impl Place {
     }
 }
 
-/// Shows what a merge would do. No platform is asked.
+/// The platform that a merge is compared with.
+enum Running {
+    Machine(Session),
+    Cluster(ClusterSession),
+}
+
+impl Running {
+    async fn open(global: &Global) -> Result<Self> {
+        Ok(match global.platform {
+            PlatformName::Local => Self::Machine(Session::open(global, Need::Builds).await?),
+            PlatformName::Kubernetes => Self::Cluster(ClusterSession::open(global).await?),
+        })
+    }
+
+    /// Where the manifests are that were applied last: what directories of commands follow from.
+    async fn root(&self, global: &Global) -> Result<Option<PathBuf>> {
+        let seen = match self {
+            Self::Machine(session) => session.platform.observe().await?,
+            Self::Cluster(session) => session.platform.observe().await?,
+        };
+        let state = state_dir(global)?;
+        Ok(seen.source.map(|source| root_of(&source, &state)))
+    }
+
+    /// What these manifests would do on what runs.
+    async fn plan(&self, catalog: &Catalog) -> Result<Plan> {
+        let asked = Asked::default();
+        let planned = |seen: &Observed, now| plan(catalog, seen, &asked, now, &mut new_id);
+        let looked = match self {
+            Self::Machine(session) => look(&*session.platform, Timestamp::now, planned).await?,
+            Self::Cluster(session) => look(&*session.platform, Timestamp::now, planned).await?,
+        };
+        Ok(looked.plan)
+    }
+}
+
+/// Shows what a merge would do. No platform is asked, unless that is wanted.
 pub(crate) async fn run(args: &PlanArgs, global: &Global, terminal: Terminal) -> Result {
     let place = Place::of(args).await?;
     let named = |name: &Option<String>| name.clone().unwrap_or_else(|| HEAD.to_owned());
@@ -86,33 +125,62 @@ pub(crate) async fn run(args: &PlanArgs, global: &Global, terminal: Terminal) ->
         |_| Configuration::default(),
         |dir| Configuration::read(&dir).unwrap_or_default(),
     );
+    let running = if args.running {
+        Some(Running::open(global).await?)
+    } else {
+        None
+    };
+    let applied = match &running {
+        Some(running) => running.root(global).await?,
+        None => None,
+    };
     let basis = |root: &Path| Basis {
         plans: plans.plans(),
-        root: Some(root.to_string_lossy().into_owned()),
+        root: Some(
+            applied
+                .as_deref()
+                .unwrap_or(root)
+                .to_string_lossy()
+                .into_owned(),
+        ),
     };
     let before = place.read(&place.repository.tree(&base), basis).await?;
     let after = place.read(&merged, basis).await?;
+    let standing = match &running {
+        Some(running) if !before.has_errors() => {
+            Some(Box::new(running.plan(&before.catalog).await?))
+        }
+        Some(_) | None => None,
+    };
     let verdict = if after.has_errors() {
         Verdict::Invalid
+    } else if let Some(running) = &running {
+        placed(running.plan(&after.catalog).await?, &place).into()
     } else if before.has_errors() {
         Verdict::Unknown(before.problems)
     } else {
         let capabilities = capabilities(global.platform);
         let now = Timestamp::now();
-        let mut plan = compare(&before.catalog, &after.catalog, capabilities, now);
-        for blocked in &mut plan.blocked {
-            place_below(&place.directory, std::slice::from_mut(&mut blocked.problem));
-        }
-        place_below(&place.directory, &mut plan.warnings);
-        plan.into()
+        let plan = compare(&before.catalog, &after.catalog, capabilities, now);
+        placed(plan, &place).into()
     };
     let review = Review {
         base: Some(base),
         head: Some(head),
         problems: after.problems,
+        standing,
         verdict,
     };
     show(&review, args.output, terminal)
+}
+
+/// A plan whose places start from the top of the repository.
+fn placed(mut plan: Plan, place: &Place) -> Plan {
+    for blocked in &mut plan.blocked {
+        place_below(&place.directory, std::slice::from_mut(&mut blocked.problem));
+    }
+    place_below(&place.directory, &mut plan.warnings);
+    plan
 }
 
 /// Prints a review; what it ends the program with.

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boma_engine::retry;
-use boma_engine::source::{GitLocation, GitSource, GitWriter, Note, Snapshot};
+use boma_engine::source::{
+    GitCredential, GitLocation, GitSource, GitWriter, Note, SharedCredential, Snapshot,
+};
+use boma_local::LocalPlatform;
 use boma_problem::{IntoProblem, Problem};
 use boma_web::{Repository, Writing};
 use tokio::sync::{Mutex, Notify, watch};
 
 use super::directory;
 use crate::cli::ServeArgs;
+use crate::commands::secret::missing;
 use crate::session::{canonical, committer, sources};
 use crate::terminal::Result;
 
@@ -30,12 +34,35 @@ pub(crate) enum Source {
         every: Duration,
         /// Notified when there are some.
         told: Arc<Notify>,
+        /// What is done before each time, so that an exchanged credential is used.
+        let_in: Option<LetIn>,
     },
+}
+
+/// Looks up what lets Boma into a repository.
+pub(crate) struct LetIn {
+    /// The name of the secret.
+    pub(crate) secret: String,
+    /// Where it is.
+    pub(crate) platform: Arc<LocalPlatform>,
+}
+
+impl LetIn {
+    /// Hands the secret that the name has now to whoever talks to the repository.
+    pub(crate) async fn refresh(
+        &self,
+        credential: &SharedCredential,
+    ) -> std::result::Result<(), Box<Problem>> {
+        let stored = self.platform.named_secret(&self.secret).await?;
+        let stored = stored.ok_or_else(|| Box::new(missing(&self.secret)))?;
+        credential.set(Some(GitCredential::of(&stored)));
+        Ok(())
+    }
 }
 
 impl Source {
     /// The one that was named; what a repository holds is kept below the state directory.
-    pub(crate) fn of(args: &ServeArgs, state: &Path) -> Result<Self> {
+    pub(crate) fn of(args: &ServeArgs, state: &Path, let_in: Option<LetIn>) -> Result<Self> {
         let address = args.source.to_str();
         let Some(address) = address.filter(|text| GitLocation::is_address(text)) else {
             return Ok(Self::Directory(canonical(&args.source)?));
@@ -49,6 +76,7 @@ impl Source {
             source: Box::new(GitSource::new(location, place)),
             every,
             told: Arc::default(),
+            let_in,
         })
     }
 
@@ -74,12 +102,13 @@ impl Source {
         match self {
             Self::Directory(root) => Writing::Directory(root.clone()),
             Self::Repository { source, told, .. } => {
+                let credential = source.credential().clone();
                 let location = source.location().clone();
                 let place = sources(state).join(format!("{}.write", location.directory_name()));
                 let branch = location.branch.clone();
                 let Note { name, email, .. } = committer(String::new()).await;
                 Writing::Repository(Repository {
-                    writer: Mutex::new(GitWriter::new(location, place)),
+                    writer: Mutex::new(GitWriter::new(location, place, credential)),
                     branch,
                     told: told.clone(),
                     name,
@@ -105,18 +134,23 @@ impl Source {
                 source,
                 every,
                 told,
-            } => follow(*source, (every, told), loaded).await,
+                let_in,
+            } => follow((*source, let_in), (every, told), loaded).await,
         }
     }
 }
 
 /// Fetches again and again, and whenever somebody has pushed. What cannot be fetched is said, and
 /// changes nothing.
-async fn follow(mut source: GitSource, (every, push): (Duration, Arc<Notify>), loaded: Loaded) {
+async fn follow(
+    (mut source, let_in): (GitSource, Option<LetIn>),
+    (every, push): (Duration, Arc<Notify>),
+    loaded: Loaded,
+) {
     let mut last = Snapshot::default();
     let mut told: Option<Problem> = None;
     loop {
-        match source.read().await {
+        match read(&mut source, let_in.as_ref()).await {
             Ok(Some(snapshot)) => {
                 last = snapshot;
                 told = None;
@@ -127,8 +161,8 @@ async fn follow(mut source: GitSource, (every, push): (Duration, Arc<Notify>), l
                     loaded.send_replace(Some(Arc::new(last.clone())));
                 }
             }
-            Err(error) => {
-                let problem = error.problem();
+            Err(problem) => {
+                let problem = *problem;
                 if told.as_ref() != Some(&problem) {
                     let mut with = last.clone();
                     with.problems.push(problem.clone());
@@ -142,4 +176,18 @@ async fn follow(mut source: GitSource, (every, push): (Duration, Arc<Notify>), l
         // Cancel-safe: a permit that is not taken stays, and so does one given during a fetch.
         drop(tokio::time::timeout(pause, push.notified()).await);
     }
+}
+
+/// Fetches, with what lets Boma in now.
+async fn read(
+    source: &mut GitSource,
+    let_in: Option<&LetIn>,
+) -> std::result::Result<Option<Snapshot>, Box<Problem>> {
+    if let Some(let_in) = let_in {
+        let_in.refresh(source.credential()).await?;
+    }
+    source
+        .read()
+        .await
+        .map_err(|error| Box::new(error.problem()))
 }

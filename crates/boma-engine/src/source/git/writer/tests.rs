@@ -66,7 +66,11 @@ impl World {
     }
 
     fn writer(&self) -> GitWriter {
-        GitWriter::new(self.location(), self.path("writer"))
+        GitWriter::new(
+            self.location(),
+            self.path("writer"),
+            SharedCredential::default(),
+        )
     }
 
     fn shown(&self, what: &str) -> String {
@@ -156,7 +160,11 @@ async fn of_many_who_write_at_once_all_are_in_the_branch() {
     let world = World::new();
     let writes = (0..4).map(|number| {
         let name = format!("db-{number}");
-        let writer = GitWriter::new(world.location(), world.path(&format!("writer-{number}")));
+        let writer = GitWriter::new(
+            world.location(),
+            world.path(&format!("writer-{number}")),
+            SharedCredential::default(),
+        );
         let proposal = Proposal::new_file(format!("{name}.yaml"), database(&name));
         tokio::spawn(async move { writer.write(&proposal, &note(), &Onto::Branch).await })
     });
@@ -268,4 +276,19 @@ fn a_branch_that_moves_all_the_time_is_tried_again_later() {
         "{problem}"
     );
     assert_eq!(problem.code, "git-branch-moving");
+}
+
+/// The other side dies after it has moved the branch and before it says so.
+#[tokio::test]
+async fn a_push_whose_answer_is_lost_is_found_to_have_arrived() {
+    let world = World::new();
+    let snapshot = world.snapshot().await;
+    let hook = world.path("remote.git/hooks/post-receive");
+    fs::write(&hook, "#!/bin/sh\nkill -9 $PPID\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let (proposal, note) = (memory(&snapshot, "2Gi"), note());
+    let done = world.writer().write(&proposal, &note, &Onto::Branch).await;
+    let newest = git(&world.path("remote.git"), &["rev-parse", "main"]);
+    assert_eq!(done.unwrap().commit, newest.trim());
+    assert_eq!(world.log("main").matches("orders: more memory").count(), 1);
 }

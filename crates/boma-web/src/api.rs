@@ -1,0 +1,157 @@
+//! The HTTP API: what the pages show, for other programs, described by OpenAPI 3.1.
+//!
+//! Resources are as manifests have them, with `computed` and the place where they are written. Errors are
+//! problems after RFC 9457 with the code, place and hints that the command line shows. Who has a session is
+//! let in, by its cookie or by `Authorization: Bearer`.
+//!
+//! Paths are described where they are handled; schemas are those of the types, the same that `boma schema`
+//! prints of manifests.
+
+mod asked;
+mod failure;
+mod reader;
+mod reads;
+mod resources;
+
+use std::sync::{Arc, LazyLock};
+
+use axum::routing::get;
+use axum::{Json, Router};
+use boma_engine::plan::PlanView;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::site::Site;
+pub(crate) use failure::ApiFailure;
+
+/// Where schemas are in the description.
+const SCHEMAS: &str = "/components/schemas";
+
+/// The name of how programs are let in.
+const BEARER: &str = "bearer";
+
+/// Paths below `/api`, and the page that describes them.
+pub(crate) fn routes() -> Router<Arc<Site>> {
+    let (router, _) = described().split_for_parts();
+    router
+        .route("/api/openapi.json", get(description))
+        .method_not_allowed_fallback(async || ApiFailure::wrong_method())
+        .route("/api", get(reader::page))
+}
+
+fn described() -> OpenApiRouter<Arc<Site>> {
+    let info = InfoBuilder::new()
+        .title("Boma")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Databases and applications, as their manifests say and as they were measured.",
+        ));
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let base = OpenApiBuilder::new()
+        .info(info.build())
+        .components(Some(
+            ComponentsBuilder::new()
+                .security_scheme(BEARER, bearer)
+                .build(),
+        ))
+        .security(Some([SecurityRequirement::new(BEARER, [""; 0])]));
+    OpenApiRouter::with_openapi(base.build())
+        .routes(routes!(reads::databases))
+        .routes(routes!(reads::database))
+        .routes(routes!(reads::applications))
+        .routes(routes!(reads::application))
+        .routes(routes!(reads::plan))
+        .routes(routes!(reads::events))
+        .routes(routes!(reads::audit))
+}
+
+/// The description as it is served.
+static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
+    let (_, paths) = described().split_for_parts();
+    let mut described = serde_json::to_value(paths).unwrap_or_default();
+    described["components"]["schemas"] = Value::Object(schemas());
+    described
+});
+
+async fn description() -> Json<&'static Value> {
+    Json(&DESCRIPTION)
+}
+
+/// The schemas of all answers.
+fn schemas() -> Map<String, Value> {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = SCHEMAS.into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.for_serialize().into_generator();
+    generator.subschema_for::<resources::DatabasePage>();
+    generator.subschema_for::<resources::ApplicationPage>();
+    generator.subschema_for::<PlanView>();
+    generator.subschema_for::<resources::EventList>();
+    generator.subschema_for::<resources::AuditList>();
+    generator.subschema_for::<failure::ProblemDetails>();
+    generator.take_definitions(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reference within a description.
+    fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str));
+                fields.values().for_each(|one| references(one, found));
+            }
+            Value::Array(items) => items.iter().for_each(|one| references(one, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn everything_that_the_description_refers_to_is_in_it() {
+        let description = &*DESCRIPTION;
+        assert_eq!(description["openapi"], "3.1.0");
+        let mut found = Vec::new();
+        references(description, &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        for reference in found {
+            let path = reference.strip_prefix('#').unwrap_or(reference);
+            assert!(description.pointer(path).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_path_says_what_it_takes_and_what_goes_wrong() {
+        assert_eq!(DESCRIPTION["security"][0][BEARER], serde_json::json!([]));
+        let paths = DESCRIPTION["paths"].as_object().unwrap();
+        assert_eq!(paths.len(), 7);
+        for (path, operations) in paths {
+            let operation = &operations["get"];
+            assert!(operation["operationId"].is_string(), "{path}: {operation}");
+            let answers = &operation["responses"];
+            assert!(answers["default"].is_object(), "{path}: {operation}");
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            for parameter in parameters {
+                let said = parameter["description"].as_str().unwrap_or_default();
+                assert!(said.ends_with('.'), "{path}: {parameter}");
+            }
+            for name in path
+                .split('{')
+                .skip(1)
+                .filter_map(|one| one.split('}').next())
+            {
+                let text = operation["parameters"].to_string();
+                assert!(text.contains(&format!("\"{name}\"")), "{path}: {name}");
+            }
+        }
+        let limit = &DESCRIPTION["paths"]["/api/v1/databases"]["get"]["parameters"][1];
+        assert_eq!(limit["schema"]["maximum"], 500, "{limit}");
+        assert_eq!(limit["required"], false, "{limit}");
+    }
+}

@@ -1,0 +1,185 @@
+//! Errors of the API: problems after RFC 9457.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use boma_problem::{Class, Place, Problem};
+use schemars::JsonSchema;
+use serde::Serialize;
+use utoipa::IntoResponses;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, response};
+
+use crate::failure::Failure;
+
+/// What kind of text a problem is.
+const KIND: &str = "application/problem+json";
+
+/// A problem after RFC 9457, with what the command line shows.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ProblemDetails {
+    /// A name of the kind of problem: `urn:boma:problem:` and its code, which docs/errors.md explains.
+    #[serde(rename = "type")]
+    kind: String,
+    /// What happened.
+    title: String,
+    /// The status of the answer.
+    status: u16,
+    /// Stable code.
+    code: String,
+    /// Where in the manifests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<Place>,
+    /// What to do now.
+    hints: Vec<String>,
+}
+
+/// How the description says that everything that goes wrong is a problem.
+pub(super) struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<response::Response>> {
+        let schema = RefOr::Ref(Ref::from_schema_name("ProblemDetails"));
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let problem = ResponseBuilder::new()
+            .description("What went wrong, where, and what to do now.")
+            .content(KIND, content)
+            .build();
+        BTreeMap::from([("default".to_owned(), RefOr::T(problem))])
+    }
+}
+
+/// Why a request is not answered with what it asks for.
+#[derive(Debug)]
+pub(crate) struct ApiFailure {
+    status: StatusCode,
+    problem: Box<Problem>,
+}
+
+impl ApiFailure {
+    /// A part of the request says what it should not.
+    pub(super) fn unreadable(error: &dyn Display) -> Self {
+        Self::user(
+            StatusCode::BAD_REQUEST,
+            Problem::new(Class::User, "request-broken", error.to_string()).hint(
+                "`GET /api/openapi.json` says what can be asked for; `/api` is the same to read.",
+            ),
+        )
+    }
+
+    /// The path is there, and cannot be asked in that way.
+    pub(super) fn wrong_method() -> Self {
+        Self::user(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Problem::new(
+                Class::User,
+                "method-not-allowed",
+                "that cannot be done here",
+            )
+            .hint("The header `Allow` says what can be."),
+        )
+    }
+
+    fn user(status: StatusCode, problem: Problem) -> Self {
+        Self {
+            status,
+            problem: Box::new(problem),
+        }
+    }
+}
+
+impl<F: Into<Failure>> From<F> for ApiFailure {
+    fn from(failure: F) -> Self {
+        let failure = failure.into();
+        Self {
+            status: failure.status(),
+            problem: Box::new(problem_of(failure)),
+        }
+    }
+}
+
+fn user(code: &str, message: &str) -> Problem {
+    Problem::new(Class::User, code, message)
+}
+
+fn problem_of(failure: Failure) -> Problem {
+    match failure {
+        Failure::Problem(problem) => *problem,
+        Failure::NotThere(what) => user("not-there", &format!("there is no {what} here")),
+        Failure::SignedOut => user("signed-out", "nobody is signed in").hint(
+            "`boma dashboard --token` prints a token; send it as `Authorization: Bearer TOKEN`.",
+        ),
+        Failure::Forged => user("request-forged", "another site has sent this"),
+        Failure::WrongHost => user("wrong-host", "this server is not known by that name"),
+        Failure::Broken(status) => {
+            let reason = status.canonical_reason();
+            user(
+                "request-broken",
+                reason.unwrap_or("the request is not whole"),
+            )
+        }
+    }
+}
+
+impl IntoResponse for ApiFailure {
+    fn into_response(self) -> Response {
+        let Self { status, problem } = self;
+        let details = ProblemDetails {
+            kind: format!("urn:boma:problem:{}", problem.code),
+            title: problem.to_string(),
+            status: status.as_u16(),
+            code: problem.code,
+            place: problem.place,
+            hints: problem.hints,
+        };
+        let mut response = (status, Json(details)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(KIND));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(failure: &ApiFailure) -> (u16, String) {
+        (failure.status.as_u16(), failure.problem.to_string())
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_request_is_said() {
+        let (status, text) = said(&ApiFailure::unreadable(&"limit: 0 is not from 1 to 500"));
+        assert_eq!((status, &*text), (400, "limit: 0 is not from 1 to 500"));
+        let (status, text) = said(&ApiFailure::wrong_method());
+        assert_eq!((status, &*text), (405, "that cannot be done here"));
+        for (failure, status, text) in [
+            (Failure::SignedOut, 401, "nobody is signed in"),
+            (Failure::Forged, 403, "another site has sent this"),
+            (
+                Failure::WrongHost,
+                421,
+                "this server is not known by that name",
+            ),
+            (
+                Failure::NotThere("page of that name".to_owned()),
+                404,
+                "there is no page of that name here",
+            ),
+            (
+                Failure::Broken(StatusCode::REQUEST_TIMEOUT),
+                408,
+                "Request Timeout",
+            ),
+        ] {
+            assert_eq!(said(&failure.into()), (status, text.to_owned()));
+        }
+    }
+}

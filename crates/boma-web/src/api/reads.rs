@@ -1,0 +1,157 @@
+//! What can be asked for.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use boma_engine::plan::PlanView;
+
+use super::ApiFailure;
+use super::asked::{Asked, Identity, Listing, Newest};
+use super::failure::Problems;
+use super::resources::{
+    self, ApplicationPage, ApplicationResource, AuditList, DatabasePage, DatabaseResource,
+    EventList,
+};
+use crate::failure::Failure;
+use crate::site::Site;
+use crate::world::World;
+
+/// Lists databases, in the order of their identities.
+#[utoipa::path(
+    get,
+    path = "/api/v1/databases",
+    operation_id = "listDatabases",
+    params(Listing),
+    responses(
+        (status = 200, description = "A part of the list.", body = ref("#/components/schemas/DatabasePage")),
+        Problems,
+    ),
+)]
+pub(super) async fn databases(
+    State(site): State<Arc<Site>>,
+    Asked(Query(listing)): Asked<Query<Listing>>,
+) -> Json<DatabasePage> {
+    let world = World::new(site.state());
+    let show = |key: &_| resources::database(&site, &world, key);
+    Json(resources::page(world.databases(), &listing, show))
+}
+
+/// Lists applications, in the order of their identities.
+#[utoipa::path(
+    get,
+    path = "/api/v1/applications",
+    operation_id = "listApplications",
+    params(Listing),
+    responses(
+        (status = 200, description = "A part of the list.", body = ref("#/components/schemas/ApplicationPage")),
+        Problems,
+    ),
+)]
+pub(super) async fn applications(
+    State(site): State<Arc<Site>>,
+    Asked(Query(listing)): Asked<Query<Listing>>,
+) -> Json<ApplicationPage> {
+    let world = World::new(site.state());
+    let show = |key: &_| resources::application(&site, &world, key);
+    Json(resources::page(world.applications(), &listing, show))
+}
+
+/// Shows a database.
+#[utoipa::path(
+    get,
+    path = "/api/v1/databases/{organization}/{unit}/{environment}/{project}/{name}",
+    operation_id = "getDatabase",
+    params(Identity),
+    responses(
+        (status = 200, description = "The database.", body = ref("#/components/schemas/Database")),
+        Problems,
+    ),
+)]
+pub(super) async fn database(
+    State(site): State<Arc<Site>>,
+    Asked(Path(identity)): Asked<Path<Identity>>,
+) -> Result<Json<DatabaseResource>, ApiFailure> {
+    let world = World::new(site.state());
+    let key = identity.database();
+    if !world.has_database(&key) {
+        return Err(Failure::NotThere("database of that name".to_owned()).into());
+    }
+    Ok(Json(resources::database(&site, &world, &key)))
+}
+
+/// Shows an application.
+#[utoipa::path(
+    get,
+    path = "/api/v1/applications/{organization}/{unit}/{environment}/{project}/{name}",
+    operation_id = "getApplication",
+    params(Identity),
+    responses(
+        (status = 200, description = "The application.", body = ref("#/components/schemas/Application")),
+        Problems,
+    ),
+)]
+pub(super) async fn application(
+    State(site): State<Arc<Site>>,
+    Asked(Path(identity)): Asked<Path<Identity>>,
+) -> Result<Json<ApplicationResource>, ApiFailure> {
+    let world = World::new(site.state());
+    let key = identity.application();
+    if !world.has_application(&key) {
+        return Err(Failure::NotThere("application of that name".to_owned()).into());
+    }
+    Ok(Json(resources::application(&site, &world, &key)))
+}
+
+/// Shows what is left to do.
+#[utoipa::path(
+    get,
+    path = "/api/v1/plan",
+    operation_id = "getPlan",
+    responses(
+        (status = 200, description = "The plan.", body = ref("#/components/schemas/PlanView")),
+        Problems,
+    ),
+)]
+pub(super) async fn plan(State(site): State<Arc<Site>>) -> Json<PlanView> {
+    Json(PlanView::from(&*site.state().plan))
+}
+
+/// Lists what happened, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    operation_id = "listEvents",
+    params(Newest),
+    responses(
+        (status = 200, description = "The newest events.", body = ref("#/components/schemas/EventList")),
+        Problems,
+    ),
+)]
+pub(super) async fn events(
+    State(site): State<Arc<Site>>,
+    Asked(Query(newest)): Asked<Query<Newest>>,
+) -> Result<Json<EventList>, ApiFailure> {
+    let events = site.operations.events(None, newest.limit).await?;
+    let items = events.into_iter().map(Into::into).collect();
+    Ok(Json(EventList { items }))
+}
+
+/// Lists who changed what, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/audit",
+    operation_id = "listAudit",
+    params(Newest),
+    responses(
+        (status = 200, description = "The newest entries.", body = ref("#/components/schemas/AuditList")),
+        Problems,
+    ),
+)]
+pub(super) async fn audit(
+    State(site): State<Arc<Site>>,
+    Asked(Query(newest)): Asked<Query<Newest>>,
+) -> Result<Json<AuditList>, ApiFailure> {
+    let items = site.operations.audit_trail(newest.limit).await?;
+    Ok(Json(AuditList { items }))
+}
