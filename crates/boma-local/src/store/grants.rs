@@ -88,20 +88,17 @@ impl Access<'_> {
                 serial,
                 verifier: Secret::new(secret.verifier),
             };
+            let active = turn_of(&text(2)?);
             grants
                 .entry(grant)
                 .or_insert_with(|| ObservedGrant {
-                    active: turn,
+                    active,
                     logins: BTreeMap::new(),
                     asked,
                     draining,
                 })
                 .logins
                 .insert(turn, login);
-            let active = turn_of(&text(2)?);
-            if let Some(mut last) = grants.last_entry() {
-                last.get_mut().active = active;
-            }
         }
         Ok(grants)
     }

@@ -502,3 +502,40 @@ async fn two_who_ask_for_another_password_ask_for_one() {
     assert_eq!(seen[&grant()].asked, 11);
     assert_eq!(store.read(|state| state.wishes()).await.unwrap(), 2);
 }
+
+#[tokio::test]
+async fn each_grant_has_its_own_turn_in_whatever_order_they_were_stored() {
+    let dir = scratch();
+    let store = open(&dir);
+    let since: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let of = |name| GrantKey {
+        application: ApplicationKey::new("a/b/c/d", name),
+        ..grant()
+    };
+    let names = ["web", "api", "job"];
+    for (serial, turn) in [(1, Turn::First), (2, Turn::Second)] {
+        for name in names {
+            let put = store.write(move |state| {
+                state.store_credential(&of(name), turn, &credential("p", serial))
+            });
+            assert!(put.await.unwrap());
+        }
+    }
+    for name in names {
+        let login = ActiveLogin {
+            turn: Turn::Second,
+            serial: 2,
+            since,
+        };
+        let activate = store.write(move |state| state.activate_login(&of(name), login));
+        assert!(activate.await.unwrap());
+        let seen = store.read(|state| state.grants()).await.unwrap();
+        let turns = names.map(|name| seen[&of(name)].active);
+        let begun = names.iter().position(|one| *one == name).unwrap() + 1;
+        let expected = [0, 1, 2].map(|at| match at < begun {
+            true => Turn::Second,
+            false => Turn::First,
+        });
+        assert_eq!(turns, expected, "after {name}");
+    }
+}
