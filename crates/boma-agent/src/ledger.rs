@@ -10,14 +10,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use boma_instance::{Assignment, InstanceId};
+use boma_instance::{Assignment, Correction, InstanceId};
 use boma_problem::{Class, IntoProblem, Problem};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::Reached;
 
 const ASSIGNMENT: &str = "assignment.json";
 const MADE: &str = "made";
 const REACHED: &str = "reached.json";
+const CORRECTIONS: &str = "corrections.json";
+
+/// Corrections that are kept; whoever watches has told them long before there are as many.
+const CORRECTIONS_KEPT: usize = 16;
 
 /// What the agent keeps in its instance directory, beside the data.
 #[derive(Debug)]
@@ -25,6 +31,14 @@ pub struct Ledger {
     dir: PathBuf,
     current: Option<Assignment>,
     reached: Option<Reached>,
+    corrections: Corrections,
+}
+
+/// What was put right, and what is about to be.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Corrections {
+    done: Vec<Correction>,
+    doing: Option<Correction>,
 }
 
 /// Why an assignment is not accepted, or could not be kept.
@@ -127,7 +141,8 @@ impl Ledger {
         Ok(Self {
             dir: dir.to_owned(),
             current,
-            reached: reached(dir),
+            reached: remembered(dir, REACHED),
+            corrections: remembered(dir, CORRECTIONS).unwrap_or_default(),
         })
     }
 
@@ -136,7 +151,8 @@ impl Ledger {
         Self {
             dir: dir.to_owned(),
             current: None,
-            reached: reached(dir),
+            reached: remembered(dir, REACHED),
+            corrections: remembered(dir, CORRECTIONS).unwrap_or_default(),
         }
     }
 
@@ -171,12 +187,7 @@ impl Ledger {
                 return Ok(());
             }
         }
-        let path = self.dir.join(ASSIGNMENT);
-        let bytes = serde_json::to_vec(&assignment).map_err(|error| LedgerError::Store {
-            path: path.clone(),
-            source: error.into(),
-        })?;
-        store(&path, &bytes).map_err(|source| LedgerError::Store { path, source })?;
+        self.write(ASSIGNMENT, &assignment)?;
         self.current = Some(assignment);
         Ok(())
     }
@@ -191,14 +202,39 @@ impl Ledger {
         if self.reached.as_ref() == Some(&now) {
             return Ok(());
         }
-        let path = self.dir.join(REACHED);
-        let bytes = serde_json::to_vec(&now).map_err(|error| LedgerError::Store {
-            path: path.clone(),
-            source: error.into(),
-        })?;
-        store(&path, &bytes).map_err(|source| LedgerError::Store { path, source })?;
+        self.write(REACHED, &now)?;
         self.reached = Some(now);
         Ok(())
+    }
+
+    /// What was put right, oldest first; the newest few.
+    pub fn corrections(&self) -> &[Correction] {
+        &self.corrections.done
+    }
+
+    /// Remembers what is about to be put right. What was begun before and not ended failed.
+    pub fn begin_correction(&mut self, correction: Correction) -> Result<(), LedgerError> {
+        self.corrections.doing = Some(correction);
+        self.write(CORRECTIONS, &self.corrections)
+    }
+
+    /// Remembers that what was begun is done; writes nothing when nothing was.
+    pub fn end_correction(&mut self) -> Result<(), LedgerError> {
+        let Some(done) = self.corrections.doing.take() else {
+            return Ok(());
+        };
+        self.corrections.done.push(done);
+        let surplus = self.corrections.done.len().saturating_sub(CORRECTIONS_KEPT);
+        self.corrections.done.drain(..surplus);
+        self.write(CORRECTIONS, &self.corrections)
+    }
+
+    fn write(&self, name: &str, content: &impl Serialize) -> Result<(), LedgerError> {
+        let path = self.dir.join(name);
+        let written = serde_json::to_vec(content)
+            .map_err(io::Error::from)
+            .and_then(|bytes| store(&path, &bytes));
+        written.map_err(|source| LedgerError::Store { path, source })
     }
 
     /// Whether a data directory was ever made here. If so, a missing one is a loss to be looked
@@ -216,8 +252,8 @@ impl Ledger {
 
 /// What was remembered of the server. A file that cannot be read is none: then a change by hand is
 /// taken for something that was never brought about, once.
-fn reached(dir: &Path) -> Option<Reached> {
-    serde_json::from_slice(&fs::read(dir.join(REACHED)).ok()?).ok()
+fn remembered<T: DeserializeOwned>(dir: &Path, name: &str) -> Option<T> {
+    serde_json::from_slice(&fs::read(dir.join(name)).ok()?).ok()
 }
 
 /// Replaces a file so that after a crash either the old or the new content is there, whole.

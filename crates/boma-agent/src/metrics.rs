@@ -199,7 +199,7 @@ mod tests {
             storage: None,
             logins: Vec::new(),
             backup,
-            corrected: None,
+            corrections: Vec::new(),
             conditions: vec![Condition {
                 kind: "WalArchived".into(),
                 status: Truth::False,

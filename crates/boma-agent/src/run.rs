@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::api::{Handle, QUEUE, Request};
 use crate::backups::{self, ORDERS, Order, Report, Situation};
 use crate::host::{Failure, Host, failure};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::plan::{self, Observed, Outcome, Paths, Plan, Reached, Server, Step, WaitingOn};
 
 /// How often a server that is in sync is looked at: storage, drift. Each look costs one backend
@@ -57,7 +57,6 @@ pub(crate) struct Agent {
     status: watch::Sender<Option<Reported>>,
     converged: u64,
     /// What was last found changed by hand and put right.
-    corrected: Option<Correction>,
     failed: Option<Failed>,
     repeated: Repeated,
     situation: watch::Sender<Situation>,
@@ -110,7 +109,6 @@ impl Agent {
             requests,
             status,
             converged: 0,
-            corrected: None,
             failed: None,
             repeated: Repeated::default(),
             situation,
@@ -156,8 +154,8 @@ impl Agent {
         if plan.steps.is_empty() {
             self.failed = None;
             self.repeated = Repeated::default();
-            self.publish(want, &seen, &plan);
             self.remember_reached(want, &seen, &plan);
+            self.publish(want, &seen, &plan);
             return Some(match plan.waiting {
                 Some(WaitingOn::ServerToAnswer) if seen.recovery.is_some() => ASK_RECOVERING,
                 Some(WaitingOn::ServerToAnswer) => ASK_STARTING,
@@ -171,9 +169,10 @@ impl Agent {
                 return Some(left);
             }
         }
+        self.begin_correction(&plan);
         match self.act(want, &plan).await {
             Ok(()) => {
-                self.note_corrected(&plan);
+                warn_unremembered(self.ledger.end_correction());
                 None
             }
             Err((step, problem)) => {
@@ -201,22 +200,23 @@ impl Agent {
         self.guard_against_repetition(plan)
     }
 
-    fn note_corrected(&mut self, plan: &Plan) {
-        if !plan.corrects.is_empty() {
-            let what = plan.corrects.join("; ");
-            tracing::warn!(%what, "put right what was changed by hand");
-            let at = Timestamp::now();
-            self.corrected = Some(Correction { at, what });
+    /// Remembers what is about to be put right. Killed after it was, the next agent finds nothing
+    /// to do and knows what was done; killed before, it begins again.
+    fn begin_correction(&mut self, plan: &Plan) {
+        if plan.corrects.is_empty() {
+            return;
         }
+        let what = plan.corrects.join("; ");
+        tracing::warn!(%what, "put right what was changed by hand");
+        let at = Timestamp::now();
+        warn_unremembered(self.ledger.begin_correction(Correction { at, what }));
     }
 
     /// Remembers that the server is as its spec says. What cannot be remembered is found again.
     fn remember_reached(&mut self, want: &Assignment, seen: &Observed, plan: &Plan) {
-        if plan.is_in_sync()
-            && matches!(seen.server, Server::Up(_))
-            && let Err(error) = self.ledger.remember_reached(Reached::of(&want.spec))
-        {
-            tracing::warn!(problem = %error.problem(), "what was reached is not remembered");
+        if plan.is_in_sync() && matches!(seen.server, Server::Up(_)) {
+            warn_unremembered(self.ledger.end_correction());
+            warn_unremembered(self.ledger.remember_reached(Reached::of(&want.spec)));
         }
     }
 
@@ -285,7 +285,7 @@ impl Agent {
     fn publish(&mut self, want: &Assignment, seen: &Observed, plan: &Plan) {
         let failed = self.failed.as_ref().map(|failed| &failed.outcome);
         let mut status = plan::report(want, seen, plan, failed, self.converged, Timestamp::now());
-        status.corrected.clone_from(&self.corrected);
+        status.corrections = self.ledger.corrections().to_vec();
         self.converged = status.converged_generation;
         self.measured = Some((want.clone(), status));
         self.send();
@@ -386,6 +386,13 @@ impl Agent {
 }
 
 /// Whether two statuses differ in more than their time.
+/// What the ledger does not take is found again, or told less well: no reason to stop.
+fn warn_unremembered(remembered: Result<(), LedgerError>) {
+    if let Err(error) = remembered {
+        tracing::warn!(problem = %error.problem(), "not remembered");
+    }
+}
+
 fn differs(old: &InstanceStatus, new: &InstanceStatus) -> bool {
     let mut old = old.clone();
     old.observed_at = new.observed_at;

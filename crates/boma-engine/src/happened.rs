@@ -1,9 +1,12 @@
 //! What happened to a server and its backups between two of its statuses, as events. Pure.
 //!
-//! Who watches statuses tells; what came to pass while nobody watched is in the status itself.
+//! Who watches statuses tells; what came to pass while nobody watched is in the status itself, and
+//! what was put right is told of then, too.
 
 use boma_instance::backup::{BackupStatus, Drill};
-use boma_instance::{ARCHIVED, AS_MANIFEST, Condition, InstanceStatus, LEFT_BEHIND, Phase, Truth};
+use boma_instance::{
+    ARCHIVED, AS_MANIFEST, Condition, Correction, InstanceStatus, LEFT_BEHIND, OFF, Phase, Truth,
+};
 use jiff::Timestamp;
 
 use crate::catalog::Subject;
@@ -13,8 +16,11 @@ use crate::platform::Event;
 /// The condition that says whether base backups are taken.
 const BACKUPS: &str = "Backups";
 
-/// Reasons of conditions that say that nobody wants it to be so, or that nothing is known.
-const NO_MATTER: [&str; 3] = ["Off", "NotMeasured", "NoneYet"];
+/// Reasons of conditions that say that nothing is known.
+const NOT_KNOWN: [&str; 2] = ["NotMeasured", "NoneYet"];
+
+/// The reason of the event that something was put right.
+pub const CORRECTED: &str = "DriftCorrected";
 
 /// What happened between two statuses of one server, oldest first.
 pub fn between(key: &DatabaseKey, old: &InstanceStatus, new: &InstanceStatus) -> Vec<Event> {
@@ -35,14 +41,63 @@ pub fn between(key: &DatabaseKey, old: &InstanceStatus, new: &InstanceStatus) ->
         (of(old, ARCHIVED), of(new, ARCHIVED)),
         ("ArchiveLate", "ArchiveAgain"),
     ));
-    events.extend(telling.corrected(old, new));
-    // Of a server that does not answer nothing is known.
-    if new.server.is_some() {
-        let kinds = AS_MANIFEST.into_iter();
-        let told = kinds.filter_map(|kind| telling.changed_by_hand(of(old, kind), of(new, kind)));
-        events.extend(told);
-    }
+    let is_new = |one: &&Correction| !old.corrections.contains(one);
+    let corrected = new.corrections.iter().filter(is_new);
+    events.extend(corrected.map(|one| corrected_event(key, one)));
+    let looked_at = is_whole(new);
+    let told = AS_MANIFEST.into_iter().filter_map(|kind| {
+        let (old, new) = (of(old, kind), of(new, kind));
+        telling.changed_by_hand(old, new, looked_at)
+    });
+    events.extend(told);
     events
+}
+
+/// What was put right while nobody watched: after `told`, the last of which it was told; none: of
+/// nothing was ever told.
+pub fn unwatched(key: &DatabaseKey, new: &InstanceStatus, told: Option<Timestamp>) -> Vec<Event> {
+    let is_new = |one: &&Correction| told.is_none_or(|told| one.at > told);
+    let corrected = new.corrections.iter().filter(is_new);
+    corrected.map(|one| corrected_event(key, one)).collect()
+}
+
+/// What is known after a status: a server that is busy or does not answer says less of itself, and
+/// what was known of it before stands.
+pub fn known(old: Option<InstanceStatus>, mut new: InstanceStatus) -> InstanceStatus {
+    let Some(old) = old else {
+        return new;
+    };
+    let is_unsaid = |kind: &str, new: &InstanceStatus| match of(new, kind) {
+        None => !AS_MANIFEST.contains(&kind) || !is_whole(new),
+        Some(condition) => NOT_KNOWN.contains(&condition.reason.as_str()),
+    };
+    for before in old.conditions {
+        let kind = before.kind.as_str();
+        if is_told(kind) && is_unsaid(kind, &new) {
+            new.conditions.retain(|one| one.kind != before.kind);
+            new.conditions.push(before);
+        }
+    }
+    new
+}
+
+fn is_told(kind: &str) -> bool {
+    [BACKUPS, ARCHIVED].contains(&kind) || AS_MANIFEST.contains(&kind)
+}
+
+/// Whether everything about the server was looked at: one that is about to be changed is not.
+fn is_whole(status: &InstanceStatus) -> bool {
+    status.phase == Phase::Ready
+}
+
+fn corrected_event(key: &DatabaseKey, correction: &Correction) -> Event {
+    Event {
+        at: correction.at,
+        subject: Subject::from(key).to_string(),
+        reason: CORRECTED.to_owned(),
+        message: format!("changed by hand, and put right: {}", correction.what),
+        warning: true,
+    }
 }
 
 /// What a server that was stopped keeps to itself: whoever counts on its backups has to know. Told
@@ -53,7 +108,7 @@ pub fn left_behind(key: &DatabaseKey, status: &InstanceStatus) -> Option<Event> 
         at: status.observed_at,
     };
     let archived = of(status, ARCHIVED)?;
-    if status.phase != Phase::Suspended || archived.reason == "Off" {
+    if status.phase != Phase::Suspended || archived.reason == OFF {
         return None;
     }
     if archived.reason == LEFT_BEHIND {
@@ -122,22 +177,20 @@ impl Telling {
         })
     }
 
-    /// What was changed by hand and put right since.
-    fn corrected(&self, old: &InstanceStatus, new: &InstanceStatus) -> Option<Event> {
-        let correction = new.corrected.as_ref()?;
-        (old.corrected.as_ref() != Some(correction)).then(|| {
-            let message = format!("changed by hand, and put right: {}", correction.what);
-            self.event("DriftCorrected", message, true)
-        })
-    }
-
     /// A condition that is there only while something is changed by hand.
-    fn changed_by_hand(&self, old: Option<&Condition>, new: Option<&Condition>) -> Option<Event> {
+    fn changed_by_hand(
+        &self,
+        old: Option<&Condition>,
+        new: Option<&Condition>,
+        looked_at: bool,
+    ) -> Option<Event> {
         match (old, new) {
             (Some(old), Some(new)) if old.message == new.message => None,
             (_, Some(new)) => Some(self.event("DriftFound", new.message.clone(), true)),
-            (Some(_), None) => Some(self.good("DriftGone", "as the manifest says again".into())),
-            (None, None) => None,
+            (Some(_), None) if looked_at => {
+                Some(self.good("DriftGone", "as the manifest says again".into()))
+            }
+            (_, None) => None,
         }
     }
 
@@ -149,7 +202,8 @@ impl Telling {
     ) -> Option<Event> {
         let (old, new) = (old?, new?);
         let is_bad = |one: &Condition| {
-            one.status == Truth::False && !NO_MATTER.contains(&one.reason.as_str())
+            let reason = one.reason.as_str();
+            one.status == Truth::False && reason != OFF && !NOT_KNOWN.contains(&reason)
         };
         match (is_bad(old), is_bad(new)) {
             (_, true) if !is_bad(old) || old.reason != new.reason => {

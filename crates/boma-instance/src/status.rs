@@ -153,9 +153,9 @@ pub struct InstanceStatus {
     /// Backups; none: not measured yet.
     #[serde(default)]
     pub backup: Option<BackupStatus>,
-    /// What was last found changed by hand and put right, since the agent began; none: nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub corrected: Option<Correction>,
+    /// What was found changed by hand and put right, oldest first; the newest few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrections: Vec<Correction>,
     /// Statements about it.
     pub conditions: Vec<Condition>,
     /// What hinders it, most important first; each with what to do.

@@ -22,7 +22,7 @@ fn ready(want: &Assignment, now: Timestamp) -> InstanceStatus {
         storage: None,
         logins: Vec::new(),
         backup: None,
-        corrected: None,
+        corrections: Vec::new(),
         conditions: Vec::new(),
         problems: Vec::new(),
     }

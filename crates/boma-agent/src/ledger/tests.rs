@@ -47,6 +47,28 @@ fn one_generation_with_two_contents_is_refused() {
 }
 
 #[test]
+fn a_correction_is_known_once_it_is_done_whoever_finds_it_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let correction = |second| Correction {
+        at: jiff::Timestamp::from_second(second).unwrap(),
+        what: format!("set groups {second}"),
+    };
+    let mut killed = Ledger::open(dir.path()).unwrap();
+    killed.begin_correction(correction(1)).unwrap();
+    let mut next = Ledger::open(dir.path()).unwrap();
+    assert_eq!(next.corrections(), []);
+    next.end_correction().unwrap();
+    next.end_correction().unwrap();
+    assert_eq!(next.corrections(), [correction(1)]);
+    for second in 2..40 {
+        next.begin_correction(correction(second)).unwrap();
+        next.end_correction().unwrap();
+    }
+    let kept: Vec<_> = (24..40).map(correction).collect();
+    assert_eq!(Ledger::open(dir.path()).unwrap().corrections(), kept);
+}
+
+#[test]
 fn a_new_placement_of_the_same_generation_is_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(dir.path()).unwrap();

@@ -51,7 +51,7 @@ pub fn report(
         storage: seen.storage,
         logins: logins(want, seen),
         backup: None,
-        corrected: None,
+        corrections: Vec::new(),
         conditions: conditions(want, seen, plan, phase),
         problems,
     }

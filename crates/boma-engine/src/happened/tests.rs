@@ -23,7 +23,7 @@ fn status(archived: (Truth, &str), backup: BackupStatus) -> InstanceStatus {
         storage: None,
         logins: Vec::new(),
         backup: Some(backup),
-        corrected: None,
+        corrections: Vec::new(),
         conditions: vec![
             condition(ARCHIVED, archived),
             condition(BACKUPS, (Truth::True, "Taken")),
@@ -144,21 +144,52 @@ fn what_was_changed_by_hand_is_told_when_it_is_found_put_right_and_gone() {
     assert_eq!(told(&found, &found), []);
     let down = InstanceStatus {
         server: None,
+        phase: Phase::Unknown,
         ..well.clone()
     };
     assert_eq!(told(&found, &down), [], "nothing is known of it");
-    let gone = "DriftGone: as the manifest says again".to_owned();
-    assert_eq!(told(&found, &well), [(gone, false)]);
-    let corrected = InstanceStatus {
-        corrected: Some(boma_instance::Correction {
-            at: Timestamp::UNIX_EPOCH,
-            what: "set groups".into(),
-        }),
+    let busy = InstanceStatus {
+        phase: Phase::Converging,
         ..well.clone()
     };
-    let right = "DriftCorrected: changed by hand, and put right: set groups".to_owned();
-    assert_eq!(told(&well, &corrected), [(right, true)]);
-    assert_eq!(told(&corrected, &corrected), []);
+    assert_eq!(told(&found, &busy), [], "it was not all looked at");
+    let gone = "DriftGone: as the manifest says again".to_owned();
+    let afterwards = known(Some(found), busy);
+    assert_eq!(told(&afterwards, &well), [(gone, false)]);
+}
+
+#[test]
+fn everything_that_was_put_right_is_told_also_by_who_did_not_watch() {
+    let well = status((Truth::True, "Archived"), BackupStatus::default());
+    let correction = |second| Correction {
+        at: Timestamp::from_second(second).unwrap(),
+        what: format!("set groups {second}"),
+    };
+    let corrected = |seconds: std::ops::Range<i64>| InstanceStatus {
+        corrections: seconds.map(correction).collect(),
+        ..well.clone()
+    };
+    let right = |second| {
+        let text = "DriftCorrected: changed by hand, and put right: set groups";
+        (format!("{text} {second}"), true)
+    };
+    assert_eq!(told(&well, &corrected(1..3)), [right(1), right(2)]);
+    assert_eq!(told(&corrected(1..3), &corrected(2..4)), [right(3)]);
+    assert_eq!(told(&corrected(1..3), &corrected(1..3)), []);
+    let key = DatabaseKey::new("o/u/e/p", "orders");
+    let since = |told| unwatched(&key, &corrected(1..4), told).len();
+    assert_eq!(since(None), 3);
+    assert_eq!(since(Some(Timestamp::from_second(2).unwrap())), 1);
+}
+
+#[test]
+fn an_archive_that_comes_back_is_told_though_an_agent_began_anew_meanwhile() {
+    let at = |truth, reason| status((truth, reason), BackupStatus::default());
+    let (late, new) = (at(Truth::False, "Late"), at(Truth::Unknown, "NotMeasured"));
+    assert_eq!(told(&late, &new), []);
+    let back = told(&known(Some(late), new), &at(Truth::True, "Archived"));
+    let expected = ("ArchiveAgain: WalArchived: Archived".to_owned(), false);
+    assert_eq!(back, [expected]);
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn status(spec: &InstanceSpec, listen: Listen, now: Timestamp) -> InstanceStatus
         storage: None,
         logins: logins.collect(),
         backup: None,
-        corrected: None,
+        corrections: Vec::new(),
         conditions: Vec::new(),
         problems: Vec::new(),
     }

@@ -303,7 +303,7 @@ impl SimulatedDatabase {
             storage: None,
             logins: logins.collect(),
             backup: None,
-            corrected: None,
+            corrections: Vec::new(),
             conditions: Vec::new(),
             problems: self.problem.clone().into_iter().collect(),
         })

@@ -206,7 +206,7 @@ fn empty(id: InstanceId, now: Timestamp) -> InstanceStatus {
         storage: None,
         logins: Vec::new(),
         backup: None,
-        corrected: None,
+        corrections: Vec::new(),
         conditions: Vec::new(),
         problems: Vec::new(),
     }

@@ -3,19 +3,21 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use boma_engine::catalog::Subject;
 use boma_engine::happened;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Life;
 use boma_engine::platform::PlatformError;
 use boma_instance::{InstanceId, InstanceStatus};
 use boma_problem::IntoProblem;
+use jiff::Timestamp;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::LocalPlatform;
 use super::error::boxed;
 use crate::agent::{self, AgentError};
 use crate::locks::{self, Held, LockError};
-use crate::store::{DatabaseRow, Role};
+use crate::store::{Access, DatabaseRow, Role};
 use crate::wakes::Waker;
 
 /// Longest single wait for a status.
@@ -145,13 +147,29 @@ impl LocalPlatform {
         }
     }
 
-    /// Adds what happened between two statuses to the events.
+    /// Adds what happened between two statuses to the events; none: nobody watched before.
     async fn tell(&self, key: &DatabaseKey, old: Option<&InstanceStatus>, new: &InstanceStatus) {
-        let events = old.map(|old| happened::between(key, old, new));
-        for event in events.into_iter().flatten() {
+        let events = match old {
+            Some(old) => happened::between(key, old, new),
+            None => happened::unwatched(key, new, self.last_told(key).await),
+        };
+        for event in events {
             let added = self.inner.store.write(move |state| state.add_event(&event));
             if let Err(error) = added.await {
                 tracing::warn!(problem = %error.problem(), "an event is not written");
+            }
+        }
+    }
+
+    /// When it was last told that something of a database was put right.
+    async fn last_told(&self, key: &DatabaseKey) -> Option<Timestamp> {
+        let subject = Subject::from(key).to_string();
+        let told = move |state: Access<'_>| state.last_of(&subject, happened::CORRECTED);
+        match self.inner.store.read(told).await {
+            Ok(last) => last,
+            Err(error) => {
+                tracing::warn!(problem = %error.problem(), "cannot read events");
+                Some(Timestamp::now())
             }
         }
     }
@@ -160,15 +178,15 @@ impl LocalPlatform {
     async fn watch_agent(&self, row: DatabaseRow) {
         let socket = self.inner.layout.agent_socket(row.id);
         let (mut serial, mut pause) = (0, PAUSE.0);
-        let mut last = None;
+        let mut known = None;
         loop {
             match agent::wait_for_status(&socket, serial, ONE_WAIT).await {
                 Ok(reported) => {
                     pause = PAUSE.0;
                     if reported.serial != serial {
                         serial = reported.serial;
-                        self.tell(&row.key, last.as_ref(), &reported.status).await;
-                        last = Some(reported.status);
+                        self.tell(&row.key, known.as_ref(), &reported.status).await;
+                        known = Some(happened::known(known.take(), reported.status));
                         self.inner.waker.wake();
                     }
                     continue;

@@ -105,6 +105,22 @@ impl Access<'_> {
         Ok(found)
     }
 
+    /// When something of one reason last happened to a subject; none: never, or it is forgotten.
+    pub(crate) fn last_of(
+        &self,
+        subject: &str,
+        reason: &str,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let doing = "read the events";
+        let last: Option<String> = self
+            .db
+            .prepare_cached("SELECT max(last) FROM events WHERE subject = ?1 AND reason = ?2")
+            .and_then(|mut query| query.query_row(params![subject, reason], |row| row.get(0)))
+            .map_err(StoreError::sql(doing))?;
+        last.map(|text| text.parse().map_err(StoreError::form(doing)))
+            .transpose()
+    }
+
     /// Adds to the audit trail; nothing is ever removed from it.
     pub(crate) fn add_audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
         self.run(
