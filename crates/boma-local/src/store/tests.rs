@@ -532,10 +532,8 @@ async fn each_grant_has_its_own_turn_in_whatever_order_they_were_stored() {
         let seen = store.read(|state| state.grants()).await.unwrap();
         let turns = names.map(|name| seen[&of(name)].active);
         let begun = names.iter().position(|one| *one == name).unwrap() + 1;
-        let expected = [0, 1, 2].map(|at| match at < begun {
-            true => Turn::Second,
-            false => Turn::First,
-        });
+        let mut expected = [Turn::First; 3];
+        expected[..begun].fill(Turn::Second);
         assert_eq!(turns, expected, "after {name}");
     }
 }
