@@ -25,6 +25,7 @@ pub use resolved::{
 };
 
 use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use crate::source::Roots;
 use entries::{Edit, Entry, find};
 use links::Links;
 use resolve::Resolver;
@@ -34,8 +35,8 @@ use resolve::Resolver;
 pub struct Basis {
     /// The plans of the platform.
     pub plans: PlanTable,
-    /// Absolute directory that the manifests' paths start from; none: they are no files.
-    pub root: Option<String>,
+    /// Absolute directories that the manifests' paths start from.
+    pub roots: Roots,
 }
 
 /// Every resource of a source.

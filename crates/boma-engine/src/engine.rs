@@ -214,15 +214,16 @@ impl<P: Platform> Engine<P> {
         let (catalog, wrong) = last.rebuild(snapshot.parsed(), &self.basis);
         let problems: Vec<Problem> = snapshot.problems().cloned().chain(wrong).collect();
         let is_good = !problems.iter().any(Problem::is_error);
-        let (catalog, revision) = if is_good {
-            (Some(Arc::new(catalog)), snapshot.revision.clone())
+        let (catalog, revisions) = if is_good {
+            (Some(Arc::new(catalog)), snapshot.revisions.clone())
         } else {
-            (before.catalog.clone(), before.revision.clone())
+            (before.catalog.clone(), before.revisions.clone())
         };
+        let held_back = snapshot.held_back.iter().cloned();
         self.publish(|state| {
             state.catalog = catalog;
-            state.revision = revision;
-            state.source_problems = problems;
+            state.revisions = revisions;
+            state.source_problems = problems.into_iter().chain(held_back).collect();
         });
     }
 

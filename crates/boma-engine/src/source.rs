@@ -10,8 +10,11 @@ mod new_manifest;
 mod parallel;
 mod problem;
 mod proposal;
+mod roots;
+mod several;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boma_manifest::{Manifest, Parsed, SourceFile};
@@ -25,6 +28,8 @@ pub use git::{
 pub use new_manifest::NewManifest;
 pub use problem::SourceError;
 pub use proposal::{DifferenceLine, Mark, Proposal, WriteError};
+pub use roots::{Root, Roots, labels};
+pub use several::Several;
 
 /// A file of a source, parsed.
 #[derive(Debug)]
@@ -45,8 +50,11 @@ pub struct Snapshot {
     pub problems: Vec<Problem>,
     /// Number of files that are new, changed or gone since the last snapshot.
     pub changes: usize,
-    /// The commit that it was read from; none: it comes from no repository.
-    pub revision: Option<Revision>,
+    /// What is wrong with sources that are taken as they were without it.
+    pub held_back: Vec<Problem>,
+    /// The commits that it was read from, by the labels of their sources; what comes from no
+    /// repository has none.
+    pub revisions: BTreeMap<String, Revision>,
 }
 
 impl Snapshot {

@@ -20,7 +20,7 @@ use boma_engine::testing::{ForeseenCredentials, SimulatedPlatform, machine};
 use boma_instance::{InstanceId, Secret};
 use boma_manifest::{SourceFile, parse_file};
 use boma_problem::{Class, Problem};
-use boma_web::{Happened, Operations, Parts, SigningKey, Site, Writing};
+use boma_web::{Happened, Operations, Parts, SigningKey, Site, Target, Writing};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -156,7 +156,10 @@ async fn serve(
         snapshots,
         basis: Arc::new(Basis::default()),
         source_name: "/srv/manifests".into(),
-        writing: Writing::Directory("/nowhere".into()),
+        targets: vec![Target {
+            label: String::new(),
+            writing: Writing::Directory("/nowhere".into()),
+        }],
         operations: Arc::new(Nobody),
         ids: || InstanceId(Uuid::nil()),
         key,

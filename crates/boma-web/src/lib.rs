@@ -26,4 +26,4 @@ mod world;
 
 pub use access::{LinkKey, SigningKey};
 pub use operations::{Happened, Operations};
-pub use site::{Parts, Repository, Site, Writing};
+pub use site::{Parts, Repository, Site, Target, Writing};

@@ -31,6 +31,14 @@ pub enum Writing {
     Repository(Repository),
 }
 
+/// A source, and where changes of its manifests go.
+pub struct Target {
+    /// What the names of its files begin with; empty: it is the only source.
+    pub label: String,
+    /// Where they go.
+    pub writing: Writing,
+}
+
 /// A repository that changes of manifests are committed to.
 pub struct Repository {
     /// What commits; one at a time.
@@ -65,8 +73,8 @@ pub struct Parts {
     pub basis: Arc<Basis>,
     /// Where manifests come from, as it is remembered.
     pub source_name: Arc<str>,
-    /// Where changes of manifests go.
-    pub writing: Writing,
+    /// The sources; at least one.
+    pub targets: Vec<Target>,
     /// What a person asks the platform for.
     pub operations: Arc<dyn Operations>,
     /// Where new instances get their ids from, for plans that are only shown.
@@ -83,7 +91,7 @@ pub struct Site {
     pub(crate) snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     pub(crate) basis: Arc<Basis>,
     pub(crate) source_name: Arc<str>,
-    pub(crate) writing: Writing,
+    pub(crate) targets: Vec<Target>,
     pub(crate) operations: Arc<dyn Operations>,
     pub(crate) ids: fn() -> InstanceId,
     pub(crate) access: Access,
@@ -98,7 +106,7 @@ impl Site {
             snapshots: parts.snapshots,
             basis: parts.basis,
             source_name: parts.source_name,
-            writing: parts.writing,
+            targets: parts.targets,
             operations: parts.operations,
             ids: parts.ids,
             access: Access::new(parts.key, &parts.run),
@@ -119,6 +127,13 @@ impl Site {
     /// What the source holds now.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshots.borrow().clone().unwrap_or_default()
+    }
+
+    /// Where a file of the sources is written, and its name there.
+    pub(crate) fn target<'n>(&self, file: &'n str) -> Option<(&Target, &'n str)> {
+        let (root, name) = self.basis.roots.place(file)?;
+        let target = self.targets.iter().find(|one| one.label == root.label)?;
+        Some((target, name))
     }
 
     /// Waits until the source was read with what was written to it; not for ever, because somebody

@@ -277,6 +277,9 @@ pub(crate) struct PlanArgs {
     /// Compare the merge with what runs here, in place of what the base says
     #[arg(long, requires = "base")]
     pub(crate) running: bool,
+    /// Directory with the manifests of another source that is served beside these; may be repeated
+    #[arg(long, value_name = "DIRECTORY", requires = "base")]
+    pub(crate) with: Vec<PathBuf>,
     /// Take these manifests in place of those of another directory that were applied before
     #[arg(long)]
     pub(crate) change_source: bool,
@@ -301,20 +304,21 @@ pub(crate) struct ApplyArgs {
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Directory with manifests, at any depth, or the address of a Git repository
+    /// Directories with manifests, at any depth, and addresses of Git repositories, which may end in
+    /// `#BRANCH:DIRECTORY`
     #[arg(value_name = "SOURCE", default_value = ".")]
-    pub(crate) source: PathBuf,
-    /// Branch of the repository
+    pub(crate) sources: Vec<PathBuf>,
+    /// Branch of repositories whose address names none
     #[arg(long, value_name = "NAME", default_value = "main")]
     pub(crate) branch: String,
-    /// Directory in the repository that the manifests are in; all of it when left out
+    /// Directory in repositories that the manifests are in, where the address names none; all of it when left out
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) path: Option<PathBuf>,
-    /// Secret that lets Boma into the repository (`boma secret set`): a token, `user:password`, or a private SSH key
-    /// [default: what git finds by itself]
+    /// Secret that lets Boma into the repositories (`boma secret set`): a token, `user:password`, or a private SSH key; as
+    /// `ADDRESS=SECRET`, for those whose address begins so; may be repeated [default: what git finds by itself]
     #[arg(long, value_name = "SECRET")]
-    pub(crate) credential: Option<String>,
-    /// Seconds between two looks at the repository, a tenth more or less
+    pub(crate) credential: Vec<String>,
+    /// Seconds between two looks at a repository, a tenth more or less
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) poll: u64,
     /// Where the dashboard is: an address of this machine, or `off` [default: 127.0.0.1:9480 and, where that is

@@ -17,6 +17,7 @@ mod progress;
 #[cfg(debug_assertions)]
 mod recorded;
 mod session;
+mod sources;
 mod table;
 mod terminal;
 

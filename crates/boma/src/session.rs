@@ -8,7 +8,7 @@ use boma_engine::act::Surroundings;
 use boma_engine::catalog::{Basis, Catalog};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Observed;
-use boma_engine::source::{DirectorySource, GitLocation, Note};
+use boma_engine::source::{DirectorySource, Note, Root, Roots, Snapshot, labels};
 use boma_instance::Secret;
 use boma_kubernetes::KubernetesPlatform;
 use boma_local::LocalPlatform;
@@ -62,8 +62,8 @@ impl Session {
     }
 
     /// What manifests below a directory are read against.
-    pub(crate) fn basis(&self, root: &Path) -> Basis {
-        basis(&self.configuration, root)
+    pub(crate) fn basis(&self, roots: Roots) -> Basis {
+        basis(&self.configuration, roots)
     }
 
     /// Clock, passwords, and who acts.
@@ -99,8 +99,8 @@ impl ClusterSession {
     }
 
     /// What manifests below a directory are read against.
-    pub(crate) fn basis(&self, root: &Path) -> Basis {
-        basis(&self.configuration, root)
+    pub(crate) fn basis(&self, roots: Roots) -> Basis {
+        basis(&self.configuration, roots)
     }
 }
 
@@ -118,10 +118,10 @@ fn only_local(global: &Global) -> Result<()> {
     }
 }
 
-fn basis(configuration: &Configuration, root: &Path) -> Basis {
+fn basis(configuration: &Configuration, roots: Roots) -> Basis {
     Basis {
         plans: configuration.plans(),
-        root: Some(root.to_string_lossy().into_owned()),
+        roots,
     }
 }
 
@@ -187,10 +187,10 @@ fn new_repository_key() -> std::result::Result<Secret<String>, Box<Problem>> {
     Ok(RepositoryKey::new(bytes).export())
 }
 
-/// Manifests of a directory, read and checked.
+/// Manifests of directories, read and checked.
 pub(crate) struct Loaded {
-    /// The directory, absolute.
-    pub(crate) root: PathBuf,
+    /// The directories, absolute.
+    pub(crate) roots: Roots,
     /// What they say together; not to be acted upon if a problem is an error.
     pub(crate) catalog: Catalog,
     /// Errors and warnings, all of them.
@@ -204,34 +204,56 @@ impl Loaded {
     pub(crate) fn has_errors(&self) -> bool {
         self.problems.iter().any(Problem::is_error)
     }
+
+    /// The directory; of several, the first.
+    pub(crate) fn root(&self) -> &Path {
+        let first = self.roots.all().first();
+        first.map_or(Path::new("."), |root| &root.directory)
+    }
 }
 
 /// Reads the manifests of a directory.
-pub(crate) fn load(source: &Path, basis: impl FnOnce(&Path) -> Basis) -> Result<Loaded> {
-    let root = canonical(source)?;
-    let snapshot = DirectorySource::new(&root).read();
-    let mut problems: Vec<Problem> = snapshot.problems().cloned().collect();
-    let (catalog, more) = Catalog::build(snapshot.parsed(), &Arc::new(basis(&root)));
+pub(crate) fn load(source: &Path, basis: impl FnOnce(Roots) -> Basis) -> Result<Loaded> {
+    Ok(load_all(Roots::one(canonical(source)?), basis))
+}
+
+/// Directories that are read beside another one.
+pub(crate) fn others(directories: &[PathBuf]) -> Result<Vec<Root>> {
+    let directories: Vec<PathBuf> = directories
+        .iter()
+        .map(|one| canonical(one))
+        .collect::<Result<_>>()?;
+    let names: Vec<_> = directories
+        .iter()
+        .map(|one| one.to_string_lossy())
+        .collect();
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    let labels = labels(&names);
+    let root = |(label, directory)| Root { label, directory };
+    Ok(labels
+        .into_iter()
+        .zip(directories.clone())
+        .map(root)
+        .collect())
+}
+
+/// Reads the manifests of several sources.
+pub(crate) fn load_all(roots: Roots, basis: impl FnOnce(Roots) -> Basis) -> Loaded {
+    let read = |root: &Root| DirectorySource::labelled(&root.directory, &root.label).read();
+    let snapshots: Vec<Snapshot> = roots.all().iter().map(read).collect();
+    let snapshots = || snapshots.iter();
+    let mut problems: Vec<Problem> = snapshots().flat_map(Snapshot::problems).cloned().collect();
+    let mut files: Vec<_> = snapshots().flat_map(|one| &one.files).collect();
+    files.sort_by(|one, other| one.source.name.cmp(&other.source.name));
+    let parsed = files.into_iter().map(|file| &file.parsed);
+    let (catalog, more) = Catalog::build(parsed, &Arc::new(basis(roots.clone())));
     problems.extend(more);
-    Ok(Loaded {
-        root,
+    let manifests = snapshots().flat_map(Snapshot::manifests).cloned().collect();
+    Loaded {
+        roots,
         catalog,
         problems,
-        manifests: snapshot.manifests().cloned().collect(),
-    })
-}
-
-/// Where what repositories hold is kept, below a state directory.
-pub(crate) fn sources(state: &Path) -> PathBuf {
-    state.join("sources")
-}
-
-/// The directory that the manifests of a source are in, by the name that the source is remembered
-/// under.
-pub(crate) fn root_of(source: &str, state: &Path) -> PathBuf {
-    match source.parse::<GitLocation>() {
-        Ok(location) => location.below(&sources(state).join(location.directory_name())),
-        Err(_a_directory) => PathBuf::from(source),
+        manifests,
     }
 }
 

@@ -211,17 +211,13 @@ impl Resolver {
     /// A working directory that is not absolute starts at the directory of the manifest.
     fn directory(&self, origin: &Origin, directory: Option<&str>) -> Option<String> {
         let directory = directory?;
-        let root = self
-            .basis
-            .root
-            .as_deref()
-            .filter(|_| !directory.starts_with('/'));
-        let Some(root) = root else {
+        let place = self.basis.roots.place(&origin.file().name);
+        let Some((root, file)) = place.filter(|_| !directory.starts_with('/')) else {
             return Some(directory.to_owned());
         };
-        let file = &origin.file().name;
+        let root = root.directory.to_string_lossy();
         let beside = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let parts = [root, beside, directory]
+        let parts = [&*root, beside, directory]
             .into_iter()
             .filter(|part| !part.is_empty());
         Some(parts.collect::<Vec<_>>().join("/"))

@@ -17,9 +17,10 @@ use crate::source::Revision;
 pub struct EngineState {
     /// The catalog in force: the last one without an error; none: there was none yet.
     pub catalog: Option<Arc<Catalog>>,
-    /// The commit that this catalog was read from; none: it comes from no repository.
-    pub revision: Option<Revision>,
-    /// What is wrong with the source as it is now; with an error among it, the catalog is older.
+    /// The commits that this catalog was read from, by the labels of their sources.
+    pub revisions: BTreeMap<String, Revision>,
+    /// What is wrong with the source as it is now; with an error among it, the catalog is older, or
+    /// that of several sources which the error is about.
     pub source_problems: Vec<Problem>,
     /// What was observed last.
     pub observed: Arc<Observed>,

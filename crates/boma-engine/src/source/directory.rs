@@ -11,6 +11,7 @@ use boma_problem::{IntoProblem, Problem};
 
 use super::entry::{Known, look};
 use super::parallel::in_parallel;
+use super::roots::labelled;
 use super::walk::{Candidate, Found, plain_file, single, walk};
 use super::{File, Snapshot, SourceError};
 
@@ -26,6 +27,8 @@ const MOST_THREADS: usize = 8;
 #[derive(Debug)]
 pub struct DirectorySource {
     root: PathBuf,
+    /// What tells its files from those of other sources; empty: there are no others.
+    label: String,
     known: HashMap<String, Known>,
     /// The files of the last snapshot, sorted by name.
     last: Vec<Arc<File>>,
@@ -36,12 +39,23 @@ pub struct DirectorySource {
 impl DirectorySource {
     /// A source at a path; nothing is read yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self::labelled(root, "")
+    }
+
+    /// One of several sources: the names of its files begin with its label.
+    pub fn labelled(root: impl Into<PathBuf>, label: &str) -> Self {
         Self {
             root: root.into(),
+            label: label.to_owned(),
             known: HashMap::new(),
             last: Vec::new(),
             is_sound: false,
         }
+    }
+
+    /// What the names of its files begin with; empty: nothing.
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// The path that it was made with.
@@ -81,7 +95,7 @@ impl DirectorySource {
                 .strip_prefix(&root)
                 .or_else(|_| path.strip_prefix(&self.root))
                 .ok()?;
-            let name = below.to_str()?;
+            let name = &*labelled(&self.label, below.to_str()?);
             let known = self.known.get(name).filter(|known| !known.is_link)?;
             let candidate = plain_file(root.join(below), name)?;
             let file = look(&candidate, Some(known), now).ok()??;
@@ -99,17 +113,18 @@ impl DirectorySource {
             files,
             problems: Vec::new(),
             changes,
-            revision: None,
+            ..Snapshot::default()
         })
     }
 
     fn read_at(&mut self, now: SystemTime) -> Snapshot {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = threads.min(MOST_THREADS);
-        let found = find(&self.root, threads).unwrap_or_else(|error| Found {
+        let mut found = find(&self.root, threads).unwrap_or_else(|error| Found {
             errors: vec![error],
             ..Found::default()
         });
+        found.label(&self.label);
         let looked = in_parallel(threads, &found.candidates, |candidate| {
             look(candidate, self.known.get(&candidate.name), now)
         });
@@ -134,7 +149,7 @@ impl DirectorySource {
             files,
             problems,
             changes,
-            revision: None,
+            ..Snapshot::default()
         }
     }
 }

@@ -81,8 +81,13 @@ impl GitSource {
     /// A source that keeps its files in the directory `place`, which is its own. Nothing is
     /// fetched yet.
     pub fn new(location: GitLocation, place: impl Into<PathBuf>) -> Self {
+        Self::labelled(location, place, "")
+    }
+
+    /// One of several sources: the names of its files begin with its label.
+    pub fn labelled(location: GitLocation, place: impl Into<PathBuf>, label: &str) -> Self {
         let place = place.into();
-        let files = DirectorySource::new(location.below(&place));
+        let files = DirectorySource::labelled(location.below(&place), label);
         Self {
             location,
             place,
@@ -155,7 +160,8 @@ impl GitSource {
             (Some(_), Some(changed)) => self.files.read_changed(&changed),
             (None, _) | (_, None) => self.files.read(),
         };
-        snapshot.revision = Some(fetched.clone());
+        let label = self.files.label().to_owned();
+        snapshot.revisions.insert(label, fetched.clone());
         self.revision = Some(fetched);
         Ok(Some(snapshot))
     }
@@ -186,7 +192,8 @@ impl GitSource {
 
     fn begin_anew(&mut self) -> Result<(), GitError> {
         self.revision = None;
-        self.files = DirectorySource::new(self.location.below(&self.place));
+        let label = self.files.label().to_owned();
+        self.files = DirectorySource::labelled(self.location.below(&self.place), &label);
         match std::fs::remove_dir_all(&self.place) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(unwritable(&self.place, source))

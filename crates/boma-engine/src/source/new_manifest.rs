@@ -18,6 +18,9 @@ pub struct NewManifest<'n> {
     pub name: &'n str,
     /// What its `spec` gets.
     pub spec: Vec<Change>,
+    /// The label of the source that it is for, where nothing of its project is in any; empty: there
+    /// is one source.
+    pub label: &'n str,
 }
 
 impl NewManifest<'_> {
@@ -68,7 +71,9 @@ impl NewManifest<'_> {
                 let file = Path::new(&*manifest.origin().file().name);
                 file.parent().unwrap_or(Path::new(""))
             }
-            None => Path::new(self.project.rsplit('/').next().unwrap_or_default()),
+            None => {
+                &Path::new(self.label).join(self.project.rsplit('/').next().unwrap_or_default())
+            }
         };
         let path = directory.join(format!("{}.yaml", self.name));
         path.to_string_lossy().into_owned()
@@ -91,6 +96,7 @@ mod tests {
             project: "o/u/e/shop",
             name,
             spec,
+            label: "",
         }
     }
 

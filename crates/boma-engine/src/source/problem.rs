@@ -48,6 +48,17 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// The name of a file within the source that it is about; none: it is about the whole source.
+    pub(super) fn name_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::NothingThere { .. } => None,
+            Self::Unreadable { path, .. } => Some(path).filter(|path| !path.starts_with('/')),
+            Self::Patterns { path, .. }
+            | Self::LinkOutside { path }
+            | Self::TooLarge { path, .. } => Some(path),
+        }
+    }
+
     fn path(&self) -> &str {
         match self {
             Self::NothingThere { path }

@@ -155,6 +155,15 @@ impl Proposal {
         Ok(Self::replacing(file.clone(), text))
     }
 
+    /// The same, of a file that is called otherwise by whoever writes it.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        Self {
+            name: name.into(),
+            ..self
+        }
+    }
+
     /// The file's path within the source.
     pub fn name(&self) -> &Arc<str> {
         &self.name

@@ -14,6 +14,7 @@ use ignore::gitignore::Gitignore;
 
 use super::SourceError;
 use super::parallel::in_parallel;
+use super::roots::labelled;
 
 /// Name of the files with patterns of what is to be passed over.
 const PATTERNS: &str = ".gitignore";
@@ -23,6 +24,20 @@ const PATTERNS: &str = ".gitignore";
 pub(super) struct Found {
     pub(super) candidates: Vec<Candidate>,
     pub(super) errors: Vec<SourceError>,
+}
+
+impl Found {
+    /// Lets all names begin with the label of their source.
+    pub(super) fn label(&mut self, label: &str) {
+        if label.is_empty() {
+            return;
+        }
+        let names = self.candidates.iter_mut().map(|one| &mut one.name);
+        let places = self.errors.iter_mut().filter_map(SourceError::name_mut);
+        for name in names.chain(places) {
+            *name = labelled(label, name);
+        }
+    }
 }
 
 /// A file that may hold manifests.

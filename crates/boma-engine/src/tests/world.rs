@@ -18,6 +18,7 @@ use crate::observed::Observed;
 use crate::plan::{Asked, Plan, WaitingOn, check, plan_on};
 use crate::platform::Credential;
 use crate::review::{Review, Verdict, compare};
+use crate::source::Roots;
 use crate::testing::{ForeseenCredentials, SimulatedPlatform, machine};
 
 /// Everything that a test of the engine needs.
@@ -86,7 +87,7 @@ impl World {
         let of_files = files.iter().flat_map(|file| &file.problems);
         let mut problems: Vec<Problem> = of_files.cloned().collect();
         let basis = Basis {
-            root: Some(self.source.clone()),
+            roots: Roots::one(&self.source),
             ..Basis::default()
         };
         let (catalog, more) = Catalog::build(&files, &Arc::new(basis));

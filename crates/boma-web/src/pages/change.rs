@@ -28,7 +28,7 @@ use super::parts::{difference, plan_text, problems};
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
-use crate::site::{Repository, Site, Writing};
+use crate::site::{Repository, Site, Target, Writing};
 
 /// What a person is asked to agree to.
 pub(crate) struct Question<'q> {
@@ -85,7 +85,7 @@ fn decision(
             input type="hidden" name="former" value=(mark(proposal.former()));
             input type="hidden" name="text" value=(proposal.text());
             input type="hidden" name="back" value=(question.back);
-            @if let Writing::Repository(repository) = &site.writing {
+            @if let Some((Target { writing: Writing::Repository(repository), .. }, _)) = site.target(proposal.name()) {
                 (commit(repository, question))
             }
             p class="actions" { button class="primary" { (question.yes) } (back) }
@@ -197,10 +197,14 @@ pub(crate) async fn write(
     }
     let back = way_back(&fields);
     let name = proposal.name().clone();
-    match &site.writing {
+    let Some((target, own_name)) = site.target(&name) else {
+        return Err(Failure::of(&WriteError::Outside(name)));
+    };
+    let own = proposal.clone().called(own_name);
+    match &target.writing {
         Writing::Directory(root) => {
-            let (root, proposal) = (root.clone(), proposal.clone());
-            let written = tokio::task::spawn_blocking(move || proposal.write(&root)).await;
+            let root = root.clone();
+            let written = tokio::task::spawn_blocking(move || own.write(&root)).await;
             let written = written
                 .map_err(|error| Problem::from_error(Class::Internal, "not-written", &error))?;
             written.map_err(|error| Failure::of(&error))?;
@@ -216,7 +220,7 @@ pub(crate) async fn write(
                 about => about,
             });
             let written = repository.writer.lock().await;
-            let written = written.write(&proposal, &note, &onto).await;
+            let written = written.write(&own, &note, &onto).await;
             let written = written.map_err(|error| Failure::of(&error))?;
             repository.told.notify_one();
             let what = format!("{name}, commit {} on {}", written.commit, written.branch);

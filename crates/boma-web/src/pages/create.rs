@@ -15,7 +15,7 @@ use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::plans;
-use crate::site::Site;
+use crate::site::{Site, Target};
 use crate::world::projects;
 
 /// Versions that can be chosen, the newest first.
@@ -73,6 +73,7 @@ pub(crate) async fn new_database(
                 datalist id="projects" { @for one in &known { option value=(one) {} } }
                 p id="project-help" class="help" { "organization/organizational-unit/environment/project" }
             }
+            (sources(&site))
             div {
                 label for="name" { "Name" }
                 input id="name" name="name" required maxlength="40" autocomplete="off"
@@ -111,6 +112,23 @@ pub(crate) async fn new_database(
     page(&site, &session, ("New database", Place::New), &content)
 }
 
+/// Which source the first manifest of a project goes to, where there are several.
+fn sources(site: &Site) -> Markup {
+    html! {
+        @if site.targets.len() > 1 {
+            div {
+                label for="source" { "Source" }
+                select id="source" name="source" aria-describedby="source-help" {
+                    @for target in &site.targets { option { (target.label) } }
+                }
+                p id="source-help" class="help" {
+                    "For a project that has no manifest yet. Others are written beside what their project has."
+                }
+            }
+        }
+    }
+}
+
 /// Shows what the new database would be.
 pub(crate) async fn propose_database(
     State(site): State<Arc<Site>>,
@@ -118,11 +136,14 @@ pub(crate) async fn propose_database(
     fields: Fields,
 ) -> Result<Markup, Failure> {
     let (project, name) = (fields.get("project"), fields.get("name"));
+    let chosen = |one: &&Target| one.label == fields.get("source");
+    let source = site.targets.iter().find(chosen).or(site.targets.first());
     let new = NewManifest {
         kind: Kind::Database,
         project,
         name,
         spec: spec(&fields),
+        label: source.map_or("", |source| &source.label),
     };
     let proposal = new.propose(&site.snapshot());
     let proposal = proposal.map_err(|error| Failure::of(&error))?;
@@ -166,6 +187,7 @@ mod tests {
             project: "o/u/e/shop",
             name: "orders",
             spec: spec(&fields),
+            label: "",
         };
         let proposal = new.propose(&Snapshot::default()).unwrap();
         let read = boma_manifest::parse("orders.yaml", proposal.text().as_bytes());

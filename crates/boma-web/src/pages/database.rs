@@ -299,8 +299,7 @@ fn restore_form(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) ->
 /// Where a manifest is written, and who changed it last.
 pub(super) async fn written_at(site: &Site, manifest: &Manifest) -> Markup {
     let place = manifest.origin().place("metadata.name");
-    let root = site.basis.root.as_deref().unwrap_or(".");
-    let change = LastChange::of(std::path::Path::new(root), &place.file).await;
+    let change = LastChange::of(&site.basis.roots, &place.file).await;
     html! {
         p { "It is written in " code { (place.file) ":" (place.line) } "." }
         @if let Some(change) = change { p { "Last changed by " (words::last_change(&change)) "." } }

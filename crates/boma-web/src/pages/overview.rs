@@ -136,8 +136,9 @@ fn state(state: &EngineState) -> Markup {
     html! {
         p class="state" role="status" {
             (badge(health, line))
-            @if let Some(commit) = &state.revision {
-                " Commit " code { (commit.short()) } " “" (commit.subject) "” by " (commit.author) "."
+            @for (label, commit) in &state.revisions {
+                " Commit " code { (commit.short()) } @if !label.is_empty() { " of " (label) }
+                " “" (commit.subject) "” by " (commit.author) "."
             }
         }
         (problems(&wrong))

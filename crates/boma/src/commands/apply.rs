@@ -41,6 +41,7 @@ pub(crate) fn as_plan(args: ApplyArgs) -> PlanArgs {
         head: None,
         path: None,
         running: false,
+        with: Vec::new(),
         change_source: args.change_source,
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use boma_engine::catalog::Basis;
 use boma_engine::source::{
-    DirectorySource, GitLocation, GitSource, GitWriter, Mark, NewManifest, Onto, Proposal, Snapshot,
+    DirectorySource, GitLocation, GitSource, GitWriter, Mark, NewManifest, Onto, Proposal, Roots,
+    Snapshot,
 };
 use boma_manifest::edit::{Attachment, Change, Step, Written};
 use boma_manifest::{Application, Kind, Manifest};
@@ -33,6 +34,7 @@ pub(crate) async fn create(args: &CreateArgs, global: &Global, terminal: Termina
         project: &project,
         name: &args.name,
         spec: args.fields.iter().map(change).collect(),
+        label: "",
     };
     let proposal = new.propose(&opened.snapshot);
     let proposal = proposal.map_err(|error| error.problem())?;
@@ -169,7 +171,7 @@ impl Opened {
             });
         };
         let path = args.path.as_deref().unwrap_or(Path::new(""));
-        let location = GitLocation::new(address, &args.branch, path);
+        let location = GitLocation::of_address(address, &args.branch, path);
         let location = location.map_err(|error| error.problem())?;
         let fetched = tempfile::tempdir()?;
         let mut source = GitSource::new(location.clone(), fetched.path().join("read"));
@@ -241,7 +243,7 @@ impl Opened {
         terminal.result(difference(proposal, terminal).trim_end())?;
         let basis = Arc::new(Basis {
             plans: plans(global),
-            root: Some(self.root.to_string_lossy().into_owned()),
+            roots: Roots::one(&self.root),
         });
         let (_, problems) = proposal.judge(&self.snapshot, &basis);
         terminal.problems(&problems);

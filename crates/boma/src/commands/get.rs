@@ -1,5 +1,6 @@
 //! `boma get`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use boma_engine::catalog::Basis;
@@ -9,15 +10,17 @@ use boma_engine::observed::Observed;
 use boma_engine::plan::{self, Asked, Plan};
 use boma_engine::platform::Platform;
 use boma_manifest::Manifest;
+use boma_problem::Place;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::{GetArgs, Global, ListFormat};
 use crate::commands::plan::new_id;
-use crate::session::{Loaded, Named, Need, Session, find, load, root_of};
+use crate::session::{Loaded, Named, Need, Session, find, load_all, named};
+use crate::sources::roots_of;
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
-use boma_engine::source::LastChange;
+use boma_engine::source::{LastChange, Roots};
 use boma_engine::words::{self, bytes};
 
 /// What is there, with what its manifests say where they can be read.
@@ -37,10 +40,12 @@ impl Inventory {
 
     /// What was seen, with the manifests that were last applied; those of repositories are below
     /// the state directory.
-    pub(crate) fn of(seen: Observed, state: &Path, basis: impl FnOnce(&Path) -> Basis) -> Self {
-        // Manifests that are gone or broken hide nothing of what runs.
+    pub(crate) fn of(seen: Observed, state: &Path, basis: impl FnOnce(Roots) -> Basis) -> Self {
         let source = seen.source.as_ref();
-        let loaded = source.and_then(|source| load(&root_of(source, state), basis).ok());
+        let roots = source.map(|source| roots_of(source, state));
+        // Manifests that are gone or broken hide nothing of what runs.
+        let is_there = |roots: &Roots| roots.all().iter().all(|root| root.directory.exists());
+        let loaded = roots.filter(is_there).map(|roots| load_all(roots, basis));
         Self {
             seen,
             loaded,
@@ -83,11 +88,35 @@ impl Inventory {
         }?;
         let place = manifest.origin().place("metadata.name");
         let line = format!("{}:{}", place.file, place.line);
-        let root = &self.loaded.as_ref()?.root;
-        let change = LastChange::of(root, &place.file).await;
+        let roots = &self.loaded.as_ref()?.roots;
+        let change = LastChange::of(roots, &place.file).await;
         Some(change.map_or(line.clone(), |change| {
             format!("{line}, last changed by {}", words::last_change(&change))
         }))
+    }
+
+    /// Where everything is written, by [`Named::subject`].
+    async fn all_written(&self) -> BTreeMap<String, WrittenView> {
+        let Some(loaded) = &self.loaded else {
+            return BTreeMap::new();
+        };
+        let places: Vec<_> = loaded
+            .manifests
+            .iter()
+            .map(|one| (named(one).subject(), one.origin().place("metadata.name")))
+            .collect();
+        let files = places.iter().map(|(_, place)| &*place.file).collect();
+        let changes = LastChange::of_all(&loaded.roots, &files).await;
+        let view = |(subject, place): (String, Place)| {
+            let last_change = changes.get(&*place.file).map(Into::into);
+            let written = WrittenView {
+                file: place.file.clone(),
+                line: place.line,
+                last_change,
+            };
+            (subject, written)
+        };
+        places.into_iter().map(view).collect()
     }
 
     /// What was measured of a database.
@@ -113,7 +142,49 @@ struct View<C> {
     kind: &'static str,
     project: String,
     name: String,
+    /// Where its manifest is; none: it has none that can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<WrittenView>,
     computed: C,
+}
+
+/// Where a resource is written, and who changed that file last.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenView {
+    file: String,
+    line: u32,
+    /// None: the file is in no commit, or that cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_change: Option<LastChangeView>,
+}
+
+/// The commit that changed a file last.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LastChangeView {
+    commit: String,
+    author: String,
+    at: Timestamp,
+    subject: String,
+    /// Whether it is this very commit; else one before it, which was not fetched.
+    is_exact: bool,
+    /// Whether the file says something else by now.
+    is_modified: bool,
+}
+
+impl From<&LastChange> for LastChangeView {
+    fn from(change: &LastChange) -> Self {
+        let revision = change.revision.clone();
+        Self {
+            commit: revision.commit,
+            author: revision.author,
+            at: revision.at,
+            subject: revision.subject,
+            is_exact: change.is_exact,
+            is_modified: change.is_modified,
+        }
+    }
 }
 
 /// What was asked for.
@@ -156,11 +227,11 @@ impl Chosen {
 /// Lists databases and applications.
 pub(crate) async fn run(args: &GetArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::NoBuilds).await?;
-    print(args, &Inventory::take(&session).await?, terminal)
+    print(args, &Inventory::take(&session).await?, terminal).await
 }
 
 /// Prints what was asked for.
-pub(crate) fn print(args: &GetArgs, inventory: &Inventory, terminal: Terminal) -> Result {
+pub(crate) async fn print(args: &GetArgs, inventory: &Inventory, terminal: Terminal) -> Result {
     let chosen = Chosen::of(args.what.as_deref(), &inventory.seen)?;
     match args.output {
         ListFormat::Table => {
@@ -170,7 +241,7 @@ pub(crate) fn print(args: &GetArgs, inventory: &Inventory, terminal: Terminal) -
             }
         }
         ListFormat::Name => terminal.result(&names(&chosen))?,
-        ListFormat::Json => terminal.json(&views(inventory, &chosen))?,
+        ListFormat::Json => terminal.json(&views(inventory, &chosen).await)?,
         ListFormat::Yaml => terminal.result(&yaml(inventory, &chosen)?)?,
     }
     Ok(Exit::Ok)
@@ -238,12 +309,15 @@ fn tables(inventory: &Inventory, chosen: &Chosen) -> String {
     text
 }
 
-fn views(inventory: &Inventory, chosen: &Chosen) -> Vec<serde_json::Value> {
+async fn views(inventory: &Inventory, chosen: &Chosen) -> Vec<serde_json::Value> {
+    let all = inventory.all_written().await;
+    let written = |named: Named| all.get(&named.subject()).cloned();
     let databases = chosen.databases.iter().map(|key| {
         serde_json::to_value(View {
             kind: "Database",
             project: key.project.to_string(),
             name: key.name.to_string(),
+            written: written(Named::Database(key.clone())),
             computed: inventory.database(key),
         })
     });
@@ -252,6 +326,7 @@ fn views(inventory: &Inventory, chosen: &Chosen) -> Vec<serde_json::Value> {
             kind: "Application",
             project: key.project.to_string(),
             name: key.name.to_string(),
+            written: written(Named::Application(key.clone())),
             computed: inventory.application(key),
         })
     });

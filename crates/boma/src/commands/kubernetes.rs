@@ -16,7 +16,7 @@ use crate::cli::{
 };
 use crate::commands;
 use crate::commands::plan::asked;
-use crate::commands::serve::{Served, Source, asked_to_end, serve_on};
+use crate::commands::serve::{Served, Sources, asked_to_end, serve_on};
 use crate::configuration::Configuration;
 use crate::session::{ClusterSession, load, state_dir};
 use crate::terminal::{Exit, Result, Terminal};
@@ -57,14 +57,14 @@ pub(super) async fn apply(args: ApplyArgs, global: &Global, terminal: Terminal) 
 /// Keeps everything so as the manifests say, until stopped.
 pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = ClusterSession::open(global).await?;
-    if args.credential.is_some() {
+    if !args.credential.is_empty() {
         let message = "secrets of this machine are not for a cluster";
         let refused = Problem::new(Class::User, "not-on-kubernetes", message);
         return Err(refused
             .hint("Leave `--credential` out: git finds what it needs by itself.")
             .into());
     }
-    let source = Source::of(args, &state_dir(global)?, None)?;
+    let sources = Sources::of(args, &state_dir(global)?, None)?;
     let waiting = |holder: &str| {
         let line = format!("{holder} serves this cluster; this one waits to take over.");
         terminal.status(&line);
@@ -80,8 +80,8 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
     let (mut cluster, mut agents) = session.platform.news();
     let served = Served {
         platform: session.platform.clone(),
-        basis: session.basis(source.root()),
-        source,
+        basis: session.basis(sources.roots()),
+        sources,
         dashboard: None,
         place: "state in the cluster".to_owned(),
         converged: Box::new(|| {}),
@@ -169,7 +169,8 @@ fn options(
         Some(name) => InstalledSource::ConfigMap(name.to_owned()),
         None if GitLocation::is_address(&args.source) => {
             let path = Path::new(args.path.as_deref().unwrap_or_default());
-            GitLocation::new(&args.source, &args.branch, path).map_err(|error| error.problem())?;
+            GitLocation::of_address(&args.source, &args.branch, path)
+                .map_err(|error| error.problem())?;
             let mut serve = vec![args.source.clone(), "--branch".into(), args.branch.clone()];
             if let Some(path) = &args.path {
                 serve.extend(["--path".to_owned(), path.clone()]);
@@ -202,7 +203,7 @@ pub(super) async fn get(args: &GetArgs, global: &Global, terminal: Terminal) -> 
     let seen = session.platform.observe().await?;
     let inventory =
         commands::get::Inventory::of(seen, &state_dir(global)?, |root| session.basis(root));
-    commands::get::print(args, &inventory, terminal)
+    commands::get::print(args, &inventory, terminal).await
 }
 
 /// Destroys a retired database, once its name was typed back.

@@ -32,7 +32,8 @@ use crate::cli::{ForkArgs, Global, RestoreArgs, TargetArgs};
 use crate::commands::apply::converge;
 use crate::commands::repository::Backups;
 use crate::commands::stop::last_applied;
-use crate::session::{Loaded, Need, Session, find_database, sources};
+use crate::session::{Loaded, Need, Session, find_database};
+use crate::sources::sources;
 use crate::terminal::{Exit, Result, Terminal};
 
 /// How long a restore is waited for; it goes on when nobody waits any more.
@@ -99,7 +100,7 @@ impl New<'_> {
                 describe(loaded, wanted).map(|(manifest, path)| (manifest.to_yaml(), path))
             }
             Self::Text { name, text } => {
-                Ok((text.clone(), loaded.root.join(format!("{name}.yaml"))))
+                Ok((text.clone(), loaded.root().join(format!("{name}.yaml"))))
             }
         }
     }
@@ -227,10 +228,7 @@ async fn make(
     }
     let (manifest, path) = new.describe(&loaded)?;
     // What was fetched is put back to what its commit says.
-    if loaded
-        .root
-        .starts_with(sources(session.platform.layout().root()))
-    {
+    if path.starts_with(sources(session.platform.layout().root())) {
         terminal.status("Commit this to the repository of the manifests; it makes the database.");
         terminal.result(&manifest)?;
         return Ok(Exit::NotConverged);
@@ -271,13 +269,9 @@ fn describe(loaded: &Loaded, wanted: &Wanted<'_>) -> Result<(Manifest, PathBuf)>
             timeline: wanted.moment.timeline,
         }),
     });
-    let beside = Path::new(&*source.origin.file().name)
-        .parent()
-        .unwrap_or(Path::new(""));
-    let path = loaded
-        .root
-        .join(beside)
-        .join(format!("{}.yaml", wanted.new));
+    let beside = loaded.roots.path(&source.origin.file().name);
+    let beside = beside.unwrap_or_else(|| loaded.root().to_owned());
+    let path = beside.with_file_name(format!("{}.yaml", wanted.new));
     Ok((Manifest::Database(new), path))
 }
 
@@ -349,7 +343,7 @@ mod tests {
             let path = directory.path().join(project).join("db.yaml");
             std::fs::write(path, manifest(project, memory)).unwrap();
         }
-        let basis = |_: &Path| boma_engine::catalog::Basis::default();
+        let basis = |_| boma_engine::catalog::Basis::default();
         let loaded = crate::session::load(directory.path(), basis).unwrap();
         for (project, memory) in [("books", "memory: 1Gi"), ("shop", "memory: 2Gi")] {
             let wanted = Wanted {

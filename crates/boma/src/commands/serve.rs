@@ -6,6 +6,7 @@ mod operations;
 mod source;
 mod webhook;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boma_engine::catalog::Basis;
@@ -23,26 +24,22 @@ use crate::terminal::{Exit, Result, Terminal, Tone};
 pub(crate) use dashboard::DashboardOf;
 use dashboard::{Dashboard, Shown};
 use operations::LocalOperations;
-pub(crate) use source::{LetIn, Source};
+pub(crate) use source::{LetIn, Sources};
 use webhook::Webhook;
 
 /// Keeps everything so as the manifests say, until stopped. What runs goes on running afterwards.
 pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::Builds).await?;
     let state = session.platform.layout().root();
-    let let_in = args.credential.clone().map(|secret| LetIn {
-        secret,
-        platform: session.platform.clone(),
-    });
-    let source = Source::of(args, state, let_in)?;
+    let sources = Sources::of(args, state, Some(&session.platform))?;
     let serving = session.platform.serve().await?;
     session.platform.prepare_spares_in_use().await?;
     let platform = session.platform.clone();
     let operations = LocalOperations::new(session.platform.clone());
     let served = Served {
         platform: session.platform.clone(),
-        basis: session.basis(source.root()),
-        source,
+        basis: session.basis(sources.roots()),
+        sources,
         dashboard: Some(DashboardOf {
             operations: Arc::new(operations),
             state: state.to_owned(),
@@ -66,7 +63,7 @@ pub(crate) struct Served<P> {
     /// What manifests are read against.
     pub(crate) basis: Basis,
     /// Where they come from.
-    pub(crate) source: Source,
+    pub(crate) sources: Sources,
     /// What a dashboard needs besides; none: there is none for this platform.
     pub(crate) dashboard: Option<DashboardOf>,
     /// Where the state is, for people.
@@ -90,20 +87,20 @@ where
     let Served {
         platform,
         basis,
-        source,
+        sources,
         dashboard,
         place,
         converged,
     } = served;
-    let name: Arc<str> = Arc::from(source.name());
+    let name: Arc<str> = Arc::from(sources.name());
     let dashboard = Dashboard::open(args, dashboard).await?;
-    let webhook = Webhook::open(args, source.told(), terminal).await?;
+    let webhook = Webhook::open(args, sources.told(), terminal).await?;
     let (loaded, snapshots) = watch::channel(None);
-    let writing = match &dashboard {
-        Some(dashboard) => Some(source.writing(dashboard.state()).await),
+    let targets = match &dashboard {
+        Some(dashboard) => Some(sources.targets(dashboard.state()).await),
         None => None,
     };
-    let reading = tokio::spawn(source.follow(loaded));
+    let reading = tokio::spawn(sources.follow(loaded));
     let parts = Parts {
         platform,
         around: Session::surroundings("serve"),
@@ -125,14 +122,14 @@ where
         terminal.status(&format!("Pushes are told at {}.", webhook.url()));
         tokio::spawn(webhook.serve())
     });
-    let showing = match dashboard.zip(writing) {
-        Some((dashboard, writing)) => {
+    let showing = match dashboard.zip(targets) {
+        Some((dashboard, targets)) => {
             let shown = Shown {
                 engine: handle.clone(),
                 snapshots,
                 basis: Arc::new(basis),
                 source_name: name,
-                writing,
+                targets,
             };
             Some(dashboard.start(shown, terminal)?)
         }
@@ -173,15 +170,15 @@ async fn tell(
 ) {
     let mut said: Vec<Problem> = Vec::new();
     let mut converged = false;
-    let mut revision = None;
+    let mut revisions = BTreeMap::new();
     loop {
         let now = state.borrow_and_update().clone();
-        if now.revision != revision {
-            revision.clone_from(&now.revision);
-            if let Some(commit) = &revision {
-                terminal.status(&in_force(commit));
+        for (label, commit) in &now.revisions {
+            if revisions.get(label) != Some(commit) {
+                terminal.status(&in_force(label, commit));
             }
         }
+        revisions.clone_from(&now.revisions);
         let problems = problems_of(&now);
         if problems != said {
             terminal.problems(&problems);
@@ -202,10 +199,14 @@ async fn tell(
 }
 
 /// The commit that holds from now on. What its author wrote is text from elsewhere.
-fn in_force(commit: &Revision) -> String {
+fn in_force(label: &str, commit: &Revision) -> String {
     let said = format!("“{}” by {}", commit.subject, commit.author);
     let said: String = said.chars().filter(|letter| !letter.is_control()).collect();
-    format!("Commit {} is in force: {said}.", commit.short())
+    let of = match label {
+        "" => String::new(),
+        label => format!(" of {label}"),
+    };
+    format!("Commit {}{of} is in force: {said}.", commit.short())
 }
 
 fn problems_of(state: &EngineState) -> Vec<Problem> {

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use crate::cli::{Global, NameArgs, StopArgs};
 use crate::commands::apply::converge;
-use crate::session::{Loaded, Named, Need, Session, find, find_application, load, root_of};
+use crate::session::{Loaded, Named, Need, Session, canonical, find, find_application, load_all};
+use crate::sources::roots_of;
 use crate::terminal::{Exit, Result, Terminal};
 
 /// How long a person's word may take to come true.
@@ -90,6 +91,9 @@ pub(crate) async fn last_applied(session: &Session) -> Result<Loaded> {
                 .into(),
         );
     };
-    let root = root_of(&source, session.platform.layout().root());
-    load(&root, |root| session.basis(root))
+    let roots = roots_of(&source, session.platform.layout().root());
+    for root in roots.all() {
+        canonical(&root.directory)?;
+    }
+    Ok(load_all(roots, |roots| session.basis(roots)))
 }

@@ -11,9 +11,9 @@ use crate::terminal::{Exit, Result, Terminal, Tone};
 /// Checks manifests against themselves and each other. Looks at nothing that runs, and needs no
 /// installation; the plans of one that is there count.
 pub(crate) fn run(args: &ValidateArgs, global: &Global, terminal: Terminal) -> Result {
-    let loaded = load(&args.source.source, |root| Basis {
+    let loaded = load(&args.source.source, |roots| Basis {
         plans: plans(global),
-        root: Some(root.to_string_lossy().into_owned()),
+        roots,
     })?;
     match args.output {
         ReportFormat::Text => terminal.problems(&loaded.problems),
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ValidateArgs, global: &Global, terminal: Terminal) -> R
         if loaded.manifests.is_empty() {
             terminal.status(&format!(
                 "There is no manifest in `{}`. `boma init` writes first ones.",
-                loaded.root.display()
+                loaded.root().display()
             ));
         }
     }

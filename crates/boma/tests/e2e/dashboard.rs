@@ -2,7 +2,7 @@
 //! written. How it looks and works in a browser is tested in `tests/browser`.
 
 mod api;
-mod browser;
+pub(crate) mod browser;
 mod numbers;
 
 use std::fs;
@@ -16,7 +16,7 @@ use crate::manifests::{application, database, writes};
 use crate::trouble::serve_with;
 use browser::{Answer, Browser};
 
-const PROJECT: &str = "fincorp/retail-banking/development/shop";
+pub(crate) const PROJECT: &str = "fincorp/retail-banking/development/shop";
 
 /// A database that an application uses, both served.
 fn shop() -> Result<Installation> {
@@ -29,7 +29,7 @@ fn shop() -> Result<Installation> {
 const SERVED: [&str; 3] = ["m", "--dashboard", "127.0.0.1:0"];
 
 /// A browser that has followed a link.
-fn signed_in(boma: &Installation) -> Result<Browser> {
+pub(crate) fn signed_in(boma: &Installation) -> Result<Browser> {
     let link = wait(|| boma.boma(["dashboard"])?.ok())?;
     let mut browser = Browser::at(&link)?;
     let answer = browser.get(link[link.find("/sign-in").context("a path")?..].trim_end())?;
@@ -37,7 +37,7 @@ fn signed_in(boma: &Installation) -> Result<Browser> {
     Ok(browser)
 }
 
-fn is_ready(browser: &mut Browser, path: &str) -> Result<Answer> {
+pub(crate) fn is_ready(browser: &mut Browser, path: &str) -> Result<Answer> {
     wait(|| {
         let page = browser.get(path)?;
         ensure!(

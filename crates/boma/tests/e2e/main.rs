@@ -21,6 +21,7 @@ mod record;
 mod retired;
 mod review;
 mod rotation;
+mod several;
 mod smallest;
 mod trouble;
 mod webhook;

@@ -83,14 +83,28 @@ impl GitLocation {
         })
     }
 
-    /// A name for a directory that is this repository's and branch's alone: the last part of the
-    /// address, for people, and a hash of all of it.
+    /// Checks an address that may name its branch and the directory in it by itself, as in
+    /// `https://host/repository.git#main:databases`.
+    pub fn of_address(address: &str, branch: &str, path: &Path) -> Result<Self, LocationError> {
+        let Some((url, rest)) = address.split_once('#') else {
+            return Self::new(address, branch, path);
+        };
+        match rest.split_once(':') {
+            Some(("", within)) => Self::new(url, branch, Path::new(within)),
+            Some((branch, within)) => Self::new(url, branch, Path::new(within)),
+            None => Self::new(url, rest, path),
+        }
+    }
+
+    /// A name for a directory that is this location's alone: the last part of the address, for
+    /// people, and a hash of all of it.
     pub fn directory_name(&self) -> String {
         let last = self.url.trim_end_matches('/').rsplit('/').next();
         let readable = |letter: &char| letter.is_ascii_alphanumeric() || "-_.".contains(*letter);
         let name: String = last.unwrap_or_default().chars().filter(readable).collect();
         let name = name.trim_start_matches('.').trim_end_matches(".git");
-        let hash = Fingerprint::of_texts(&[&self.url, &self.branch]).to_string();
+        let path = self.path.to_string_lossy();
+        let hash = Fingerprint::of_texts(&[&self.url, &self.branch, &path]).to_string();
         let hash = hash.get(..16).unwrap_or(&hash);
         format!("{name}-{hash}")
     }

@@ -8,6 +8,7 @@ use boma_problem::{IntoProblem, Problem};
 use tempfile::TempDir;
 
 use super::*;
+use crate::source::Roots;
 
 /// A repository that is fetched from, and a place to fetch to.
 struct World {
@@ -359,7 +360,7 @@ async fn of_each_file_it_is_known_who_changed_it_last() {
     );
     let mut source = world.source();
     read(&mut source).await;
-    let of = async |file: &str| LastChange::of(&world.place(), file).await;
+    let of = async |file: &str| LastChange::of(&Roots::one(world.place()), file).await;
     let orders = of("orders.yaml").await.unwrap();
     assert_eq!(orders.revision.subject, "orders: more");
     assert_eq!(orders.revision.author, "Ann <ann@example.com>");
@@ -372,6 +373,18 @@ async fn of_each_file_it_is_known_who_changed_it_last() {
     assert!(of("stock.yaml").await.unwrap().is_modified);
     assert_eq!(of("*.yaml").await, None);
 
+    let files = ["orders.yaml", "stock.yaml", "none.yaml"];
+    let all = LastChange::of_all(&Roots::one(world.place()), &files.into()).await;
+    let known: Vec<_> = all
+        .iter()
+        .map(|(file, change)| (&**file, &*change.revision.subject, change.is_modified))
+        .collect();
+    let expected = [
+        ("orders.yaml", "orders: more", false),
+        ("stock.yaml", "add stock", true),
+    ];
+    assert_eq!(known, expected);
+
     // What was not fetched is not known.
     for number in 0..100 {
         world.commit("stock.yaml", &format!("# {number}\n"), "stock again");
@@ -383,5 +396,11 @@ async fn of_each_file_it_is_known_who_changed_it_last() {
         "{orders:?}"
     );
     assert!(of("stock.yaml").await.unwrap().is_exact);
-    assert_eq!(LastChange::of(world.dir.path(), "remote").await, None);
+    let all = LastChange::of_all(&Roots::one(world.place()), &files.into()).await;
+    let exact = |file: &str| all[file].is_exact;
+    assert!(exact("stock.yaml") && !exact("orders.yaml"), "{all:?}");
+    assert_eq!(
+        LastChange::of(&Roots::one(world.dir.path()), "remote").await,
+        None
+    );
 }

@@ -1,7 +1,6 @@
 //! `boma plan --base REF`: what a merge would do, from the manifests of two commits, and what runs.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use boma_engine::catalog::{Basis, Catalog};
@@ -10,14 +9,17 @@ use boma_engine::observed::{Capabilities, Feature, Observed};
 use boma_engine::plan::{Asked, Plan, plan};
 use boma_engine::platform::Platform as _;
 use boma_engine::review::{Review, ReviewView, Verdict, compare, markdown, place_below};
-use boma_engine::source::{DirectorySource, Repository, Revision, Tree, path_within};
+use boma_engine::source::{
+    DirectorySource, Repository, Revision, Root, Roots, Snapshot, Tree, path_within,
+};
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
 
 use super::{exit_of, new_id};
 use crate::cli::{Global, PlanArgs, PlanFormat, PlatformName};
 use crate::configuration::Configuration;
-use crate::session::{ClusterSession, Loaded, Need, Session, root_of, state_dir};
+use crate::session::{ClusterSession, Loaded, Need, Session, others, state_dir};
+use crate::sources::roots_of;
 use crate::terminal::{Exit, Result, Terminal};
 
 /// What is planned when no head is named.
@@ -27,6 +29,8 @@ const HEAD: &str = "HEAD";
 struct Place {
     repository: Repository,
     directory: String,
+    /// Other sources, which say the same on both sides.
+    others: Vec<Root>,
 }
 
 impl Place {
@@ -41,6 +45,7 @@ impl Place {
         Ok(Self {
             repository,
             directory,
+            others: others(&args.with)?,
         })
     }
 
@@ -51,7 +56,7 @@ impl Place {
 
     /// Reads the manifests of a tree. They are put into a directory for that, which is gone
     /// afterwards; killed before, it is left where temporary files are, and harms nobody.
-    async fn read(&self, tree: &Tree, basis: impl FnOnce(&Path) -> Basis) -> Result<Loaded> {
+    async fn read(&self, tree: &Tree, basis: impl FnOnce(Roots) -> Basis) -> Result<Loaded> {
         let unwritable =
             |error| Problem::from_error(Class::Config, "review-place-unwritable", &error);
         let place = tempfile::tempdir().map_err(unwritable)?;
@@ -61,15 +66,32 @@ impl Place {
             .await;
         written.map_err(|error| error.problem())?;
         let snapshot = DirectorySource::new(place.path()).read();
+        let others: Vec<Snapshot> = self.others.iter().map(read_other).collect();
         // Both sides are taken to be in one place, where the person has them: what a command's
         // directory is follows from it.
-        let root = self.repository.top().join(&self.directory);
+        let own = Root {
+            label: String::new(),
+            directory: self.repository.top().join(&self.directory),
+        };
+        let roots: Roots = self.others.iter().cloned().chain([own]).collect();
         let mut problems: Vec<Problem> = snapshot.problems().cloned().collect();
-        let (catalog, more) = Catalog::build(snapshot.parsed(), &Arc::new(basis(&root)));
-        problems.extend(more);
-        place_below(&self.directory, &mut problems);
+        let all = others.iter().chain([&snapshot]);
+        let mut files: Vec<_> = all.flat_map(|one| &one.files).collect();
+        files.sort_by(|one, other| one.source.name.cmp(&other.source.name));
+        let parsed = files.into_iter().map(|file| &file.parsed);
+        let (catalog, between) = Catalog::build(parsed, &Arc::new(basis(roots.clone())));
+        problems.extend(between);
+        let is_own = |problem: &mut Problem| {
+            let file = problem.place.as_ref().map(|place| &place.file);
+            let root = file.and_then(|file| roots.place(file));
+            root.is_none_or(|(root, _)| root.label.is_empty())
+        };
+        let mut own: Vec<Problem> = problems.extract_if(.., is_own).collect();
+        place_below(&self.directory, &mut own);
+        problems.extend(own);
+        problems.extend(others.iter().flat_map(Snapshot::problems).cloned());
         Ok(Loaded {
-            root,
+            roots,
             catalog,
             problems,
             manifests: snapshot.manifests().cloned().collect(),
@@ -83,6 +105,20 @@ enum Running {
     Cluster(ClusterSession),
 }
 
+/// Why one of several sources is not compared with what runs: all of the others would be missing.
+fn one_of(count: usize) -> Problem {
+    let message = format!("what runs comes from {count} sources, and one of them is reviewed");
+    Problem::new(Class::User, "review-of-one-source", message).hint(
+        "Leave `--running` out, and name the directories of the others with `--with`: the two \
+         commits are compared with each other.",
+    )
+}
+
+/// What another source says, for both sides.
+fn read_other(root: &Root) -> Snapshot {
+    DirectorySource::labelled(&root.directory, &root.label).read()
+}
+
 impl Running {
     async fn open(global: &Global) -> Result<Self> {
         Ok(match global.platform {
@@ -92,13 +128,17 @@ impl Running {
     }
 
     /// Where the manifests are that were applied last: what directories of commands follow from.
-    async fn root(&self, global: &Global) -> Result<Option<PathBuf>> {
+    async fn roots(&self, global: &Global) -> Result<Option<Roots>> {
         let seen = match self {
             Self::Machine(session) => session.platform.observe().await?,
             Self::Cluster(session) => session.platform.observe().await?,
         };
         let state = state_dir(global)?;
-        Ok(seen.source.map(|source| root_of(&source, &state)))
+        let roots = seen.source.map(|source| roots_of(&source, &state));
+        match roots.as_ref().map_or(0, |roots| roots.all().len()) {
+            0 | 1 => Ok(roots),
+            count => Err(one_of(count).into()),
+        }
     }
 
     /// What these manifests would do on what runs.
@@ -131,18 +171,12 @@ pub(crate) async fn run(args: &PlanArgs, global: &Global, terminal: Terminal) ->
         None
     };
     let applied = match &running {
-        Some(running) => running.root(global).await?,
+        Some(running) => running.roots(global).await?,
         None => None,
     };
-    let basis = |root: &Path| Basis {
+    let basis = |roots: Roots| Basis {
         plans: plans.plans(),
-        root: Some(
-            applied
-                .as_deref()
-                .unwrap_or(root)
-                .to_string_lossy()
-                .into_owned(),
-        ),
+        roots: applied.clone().unwrap_or(roots),
     };
     let before = place.read(&place.repository.tree(&base), basis).await?;
     let after = place.read(&merged, basis).await?;

@@ -147,7 +147,7 @@ mod tests {
         let text = rendered("acme/shop/live/books/orders").unwrap();
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("again.yaml"), &text).unwrap();
-        let basis = |_: &std::path::Path| boma_engine::catalog::Basis::default();
+        let basis = |_| boma_engine::catalog::Basis::default();
         let loaded = crate::session::load(directory.path(), basis).unwrap();
         assert!(!loaded.has_errors(), "{:?}\n{text}", loaded.problems);
         assert_eq!(loaded.manifests.len(), 1);

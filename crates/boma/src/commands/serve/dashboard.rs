@@ -8,7 +8,7 @@ use boma_engine::catalog::Basis;
 use boma_engine::engine::EngineHandle;
 use boma_engine::source::Snapshot;
 use boma_problem::{Class, Problem};
-use boma_web::{Operations, Parts, Site, Writing};
+use boma_web::{Operations, Parts, Site, Target};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -35,7 +35,7 @@ pub(super) struct Shown {
     pub(super) snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     pub(super) basis: Arc<Basis>,
     pub(super) source_name: Arc<str>,
-    pub(super) writing: Writing,
+    pub(super) targets: Vec<Target>,
 }
 
 /// An open port.
@@ -99,7 +99,7 @@ impl Dashboard {
             snapshots: shown.snapshots,
             basis: shown.basis,
             source_name: shown.source_name,
-            writing: shown.writing,
+            targets: shown.targets,
             operations: of.operations,
             ids: new_id,
             key,

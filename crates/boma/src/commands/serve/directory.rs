@@ -43,10 +43,10 @@ impl Told {
 }
 
 /// Reads the directory, now and whenever it changes.
-pub(super) async fn follow(root: PathBuf, loaded: Loaded) {
+pub(super) async fn follow((root, label): (PathBuf, String), loaded: Loaded) {
     let told = Arc::new(Told::default());
     let _watcher = watcher(&root, &told);
-    let mut source = DirectorySource::new(&root);
+    let mut source = DirectorySource::labelled(&root, &label);
     loop {
         let paths = told.take();
         let reading = tokio::task::spawn_blocking(move || {

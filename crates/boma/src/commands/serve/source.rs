@@ -1,32 +1,46 @@
 //! Where the served manifests come from.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use boma_engine::retry;
 use boma_engine::source::{
-    GitCredential, GitLocation, GitSource, GitWriter, Note, SharedCredential, Snapshot,
+    GitCredential, GitLocation, GitSource, GitWriter, Note, Root, Roots, Several, SharedCredential,
+    Snapshot, labels,
 };
 use boma_local::LocalPlatform;
-use boma_problem::{IntoProblem, Problem};
-use boma_web::{Repository, Writing};
+use boma_problem::{Class, IntoProblem, Problem};
+use boma_web::{Repository, Target, Writing};
 use tokio::sync::{Mutex, Notify, watch};
+use tokio::task::JoinSet;
 
 use super::directory;
 use crate::cli::ServeArgs;
 use crate::commands::secret::missing;
-use crate::session::{canonical, committer, sources};
+use crate::session::{canonical, committer};
+use crate::sources::{remembered, sources};
 use crate::terminal::Result;
 
 /// What the engine is told of the manifests.
 pub(super) type Loaded = watch::Sender<Option<Arc<Snapshot>>>;
 
-/// Where the served manifests come from.
-pub(crate) enum Source {
-    /// A directory of this machine.
+/// Everything that is served.
+pub(crate) struct Sources(Vec<Source>);
+
+/// One source.
+struct Source {
+    /// What its files' names begin with; empty: it is the only one.
+    label: String,
+    kind: Kind,
+}
+
+/// Where the manifests of a source are.
+enum Kind {
+    /// In a directory of this machine.
     Directory(PathBuf),
-    /// A repository.
+    /// In a repository.
     Repository {
         /// Its files.
         source: Box<GitSource>,
@@ -60,48 +74,260 @@ impl LetIn {
     }
 }
 
-impl Source {
-    /// The one that was named; what a repository holds is kept below the state directory.
-    pub(crate) fn of(args: &ServeArgs, state: &Path, let_in: Option<LetIn>) -> Result<Self> {
-        let address = args.source.to_str();
-        let Some(address) = address.filter(|text| GitLocation::is_address(text)) else {
-            return Ok(Self::Directory(canonical(&args.source)?));
+impl Sources {
+    /// Those that were named; what repositories hold is kept below the state directory, and secrets
+    /// that let Boma in are of `platform`.
+    pub(crate) fn of(
+        args: &ServeArgs,
+        state: &Path,
+        platform: Option<&Arc<LocalPlatform>>,
+    ) -> Result<Self> {
+        let places: Vec<Place> = args
+            .sources
+            .iter()
+            .map(|source| Place::of(source, args))
+            .collect::<Result<_>>()?;
+        let addresses: Vec<String> = places.iter().map(Place::to_string).collect();
+        refuse_twice(&addresses)?;
+        let mut credentials = Credentials::of(&args.credential);
+        let labels = match &*addresses {
+            [_] => vec![String::new()],
+            _several => {
+                let names = names(&places);
+                labels(&names.iter().map(String::as_str).collect::<Vec<_>>())
+            }
         };
-        let path = args.path.as_deref().unwrap_or(Path::new(""));
-        let location = GitLocation::new(address, &args.branch, path);
-        let location = location.map_err(|error| error.problem())?;
-        let place = sources(state).join(location.directory_name());
-        let every = Duration::from_secs(args.poll);
-        Ok(Self::Repository {
-            source: Box::new(GitSource::new(location, place)),
-            every,
-            told: Arc::default(),
-            let_in,
-        })
-    }
-
-    /// The directory that the manifests are, or will be, in.
-    pub(crate) fn root(&self) -> &Path {
-        match self {
-            Self::Directory(root) => root,
-            Self::Repository { source, .. } => source.root(),
+        let mut all: Vec<Source> = Vec::new();
+        for (label, place) in labels.into_iter().zip(places) {
+            let kind = match place {
+                Place::Directory(root) => Kind::Directory(root),
+                Place::Repository(location) => {
+                    let place = sources(state).join(location.directory_name());
+                    let let_in = credentials.find(&location.url).zip(platform);
+                    let let_in = let_in.map(|(secret, platform)| LetIn {
+                        secret,
+                        platform: platform.clone(),
+                    });
+                    Kind::Repository {
+                        source: Box::new(GitSource::labelled(location, place, &label)),
+                        every: Duration::from_secs(args.poll),
+                        told: Arc::default(),
+                        let_in,
+                    }
+                }
+            };
+            all.push(Source { label, kind });
         }
+        credentials.refuse_idle()?;
+        // However they were named, it is the same installation.
+        all.sort_by(|one, other| one.label.cmp(&other.label));
+        Ok(Self(all))
     }
 
-    /// How it is remembered, and shown.
+    /// The directories that the manifests are, or will be, in.
+    pub(crate) fn roots(&self) -> Roots {
+        let root = |source: &Source| Root {
+            label: source.label.clone(),
+            directory: source.root().to_owned(),
+        };
+        self.0.iter().map(root).collect()
+    }
+
+    /// How they are remembered, and shown.
     pub(super) fn name(&self) -> String {
-        match self {
-            Self::Directory(root) => root.to_string_lossy().into_owned(),
-            Self::Repository { source, .. } => source.location().to_string(),
-        }
+        let all = self.0.iter();
+        let all: Vec<_> = all.map(|one| (&*one.label, one.name())).collect();
+        remembered(&all)
     }
 
     /// Where the dashboard writes changes of manifests; what it keeps for that is below the state
     /// directory.
-    pub(super) async fn writing(&self, state: &Path) -> Writing {
+    pub(super) async fn targets(&self, state: &Path) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for source in &self.0 {
+            targets.push(Target {
+                label: source.label.clone(),
+                writing: source.writing(state).await,
+            });
+        }
+        targets
+    }
+
+    /// What is notified when somebody has pushed; none: nothing is pushed to.
+    pub(super) fn told(&self) -> Vec<Arc<Notify>> {
+        let told = |source: &Source| match &source.kind {
+            Kind::Directory(_) => None,
+            Kind::Repository { told, .. } => Some(told.clone()),
+        };
+        self.0.iter().filter_map(told).collect()
+    }
+
+    /// Reads them, now and whenever one changes.
+    pub(super) async fn follow(self, loaded: Loaded) {
+        let several = match <[Source; 1]>::try_from(self.0) {
+            Ok([one]) => return one.follow(loaded).await,
+            Err(several) => several,
+        };
+        let together = Arc::new(std::sync::Mutex::new((Several::new(several.len()), loaded)));
+        let mut following = JoinSet::new();
+        for (at, source) in several.into_iter().enumerate() {
+            let (own, mut changed) = watch::channel(None);
+            following.spawn(source.follow(own));
+            let together = together.clone();
+            following.spawn(async move {
+                while changed.changed().await.is_ok() {
+                    let snapshot = changed.borrow_and_update().clone();
+                    let mut together = together.lock().unwrap_or_else(PoisonError::into_inner);
+                    let (all, loaded) = &mut *together;
+                    if let Some(snapshot) = snapshot {
+                        all.take(at, snapshot);
+                        if let Some(all) = all.together() {
+                            loaded.send_replace(Some(Arc::new(all)));
+                        }
+                    }
+                }
+            });
+        }
+        while following.join_next().await.is_some() {}
+    }
+}
+
+/// Where a source is, as a person wrote it.
+enum Place {
+    Directory(PathBuf),
+    Repository(GitLocation),
+}
+
+impl Place {
+    fn of(source: &Path, args: &ServeArgs) -> Result<Self> {
+        let address = source.to_str();
+        let Some(address) = address.filter(|text| GitLocation::is_address(text)) else {
+            return Ok(Self::Directory(canonical(source)?));
+        };
+        let path = args.path.as_deref().unwrap_or(Path::new(""));
+        let location = GitLocation::of_address(address, &args.branch, path);
+        Ok(Self::Repository(location.map_err(|error| error.problem())?))
+    }
+}
+
+/// What sources are called after: a repository, and its directory where several are of one.
+fn names(places: &[Place]) -> Vec<String> {
+    let url = |place: &Place| match place {
+        Place::Directory(root) => root.to_string_lossy().into_owned(),
+        Place::Repository(location) => location.url.clone(),
+    };
+    let name = |place: &Place| {
+        let own = url(place);
+        let same = places.iter().filter(|other| url(other) == own).count();
+        match place {
+            Place::Repository(location) if same > 1 => {
+                format!("{own}/{}", location.path.display())
+            }
+            Place::Repository(_) | Place::Directory(_) => own,
+        }
+    };
+    places.iter().map(name).collect()
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Directory(root) => Writing::Directory(root.clone()),
-            Self::Repository { source, told, .. } => {
+            Self::Directory(root) => write!(f, "{}", root.display()),
+            Self::Repository(location) => {
+                let GitLocation { url, branch, path } = location;
+                write!(f, "{url}#{branch}:{}", path.display())
+            }
+        }
+    }
+}
+
+/// One source that is named twice would have everything twice.
+fn refuse_twice(addresses: &[String]) -> Result<()> {
+    let twice = |at: &usize| addresses[..*at].contains(&addresses[*at]);
+    match (0..addresses.len()).find(twice) {
+        None => Ok(()),
+        Some(at) => {
+            let message = format!("`{}` is named twice", addresses[at]);
+            Err(Problem::new(Class::User, "source-named-twice", message)
+                .hint("Name each source once.")
+                .into())
+        }
+    }
+}
+
+/// Which secret lets Boma into which repositories.
+struct Credentials(Vec<Credential>);
+
+struct Credential {
+    /// What addresses begin with; empty: any.
+    address: String,
+    secret: String,
+    is_used: bool,
+}
+
+impl Credentials {
+    fn of(args: &[String]) -> Self {
+        let credential = |arg: &String| {
+            let (address, secret) = arg.rsplit_once('=').unwrap_or(("", arg));
+            Credential {
+                address: address.to_owned(),
+                secret: secret.to_owned(),
+                is_used: false,
+            }
+        };
+        Self(args.iter().map(credential).collect())
+    }
+
+    /// The secret for an address: the one that says most of it.
+    fn find(&mut self, url: &str) -> Option<String> {
+        let fitting = self.0.iter_mut();
+        let fitting = fitting.filter(|one| begins_with(url, &one.address));
+        let found = fitting.max_by_key(|one| one.address.len())?;
+        found.is_used = true;
+        Some(found.secret.clone())
+    }
+
+    /// One that is for no source is a mistake, which would be found late.
+    fn refuse_idle(&self) -> Result<()> {
+        match self.0.iter().find(|one| !one.is_used) {
+            None => Ok(()),
+            Some(idle) => {
+                let message = format!("the credential `{}` is for no source", idle.secret);
+                Err(Problem::new(Class::User, "credential-unused", message)
+                    .hint("Write `--credential ADDRESS=SECRET` with the beginning of a repository's address, up to a `/`, or leave it out.")
+                    .into())
+            }
+        }
+    }
+}
+
+/// Whether an address begins with another one: up to the end of a part, so that no other host or
+/// repository is given a secret because its name goes on.
+fn begins_with(url: &str, beginning: &str) -> bool {
+    let beginning = beginning.trim_end_matches('/');
+    let rest = url.strip_prefix(beginning);
+    rest.is_some_and(|rest| beginning.is_empty() || rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Source {
+    fn root(&self) -> &Path {
+        match &self.kind {
+            Kind::Directory(root) => root,
+            Kind::Repository { source, .. } => source.root(),
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.kind {
+            Kind::Directory(root) => root.to_string_lossy().into_owned(),
+            Kind::Repository { source, .. } => source.location().to_string(),
+        }
+    }
+
+    async fn writing(&self, state: &Path) -> Writing {
+        match &self.kind {
+            Kind::Directory(root) => Writing::Directory(root.clone()),
+            Kind::Repository { source, told, .. } => {
                 let credential = source.credential().clone();
                 let location = source.location().clone();
                 let place = sources(state).join(format!("{}.write", location.directory_name()));
@@ -118,19 +344,11 @@ impl Source {
         }
     }
 
-    /// What is notified when somebody has pushed; none: it is not pushed to.
-    pub(super) fn told(&self) -> Option<Arc<Notify>> {
-        match self {
-            Self::Directory(_) => None,
-            Self::Repository { told, .. } => Some(told.clone()),
-        }
-    }
-
     /// Reads it, now and whenever it changes.
-    pub(super) async fn follow(self, loaded: Loaded) {
-        match self {
-            Self::Directory(root) => directory::follow(root, loaded).await,
-            Self::Repository {
+    async fn follow(self, loaded: Loaded) {
+        match self.kind {
+            Kind::Directory(root) => directory::follow((root, self.label), loaded).await,
+            Kind::Repository {
                 source,
                 every,
                 told,
@@ -190,4 +408,42 @@ async fn read(
         .read()
         .await
         .map_err(|error| Box::new(error.problem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::Failure;
+
+    #[test]
+    fn a_secret_is_for_the_repositories_that_it_names() {
+        let args = ["all", "https://h/team=team", "https://h/team/a.git=a"];
+        let mut credentials = Credentials::of(&args.map(str::to_owned));
+        for (url, secret) in [
+            ("https://h/team/a.git", "a"),
+            ("https://h/team/b.git", "team"),
+            ("https://h/teamwork/b.git", "all"),
+        ] {
+            assert_eq!(credentials.find(url).as_deref(), Some(secret), "{url}");
+        }
+        assert!(credentials.refuse_idle().is_ok());
+        let mut only = Credentials::of(&["https://h/=x".to_owned()]);
+        assert_eq!(only.find("https://h.evil/x.git"), None);
+        let Err(Failure::Problem(problem)) = only.refuse_idle() else {
+            panic!("it is refused");
+        };
+        assert_eq!(problem.code, "credential-unused");
+        assert!(problem.to_string().contains("`x` is for no source"));
+    }
+
+    #[test]
+    fn a_source_is_named_once() {
+        let twice = ["/a", "/b", "/a"].map(str::to_owned);
+        let Err(Failure::Problem(problem)) = refuse_twice(&twice) else {
+            panic!("it is refused");
+        };
+        assert_eq!(problem.code, "source-named-twice");
+        assert!(problem.to_string().contains("`/a` is named twice"));
+        assert!(refuse_twice(&twice[..2]).is_ok());
+    }
 }

@@ -62,27 +62,27 @@ pub(super) struct Webhook {
 /// What all requests share.
 struct Hook {
     deliveries: Mutex<Deliveries>,
-    told: Arc<Notify>,
+    told: Vec<Arc<Notify>>,
 }
 
 impl Webhook {
     /// Opens the port that was asked for; none: nobody asked. `told` is notified of each good delivery.
     pub(super) async fn open(
         args: &ServeArgs,
-        told: Option<Arc<Notify>>,
+        told: Vec<Arc<Notify>>,
         terminal: Terminal,
     ) -> Result<Option<Self>> {
         let (Some(address), Some(file)) = (args.webhook, &args.webhook_secret) else {
             return Ok(None);
         };
-        let told = told.ok_or_else(|| {
-            Problem::new(
-                Class::User,
-                "webhook-without-repository",
-                "a directory is served, which nobody pushes to",
-            )
-            .hint("Serve a repository, by its address, or leave `--webhook` out.")
-        })?;
+        if told.is_empty() {
+            let message = "a directory is served, which nobody pushes to";
+            return Err(
+                Problem::new(Class::User, "webhook-without-repository", message)
+                    .hint("Serve a repository, by its address, or leave `--webhook` out.")
+                    .into(),
+            );
+        }
         let secret = secret(file, terminal)?;
         let refused = |error: std::io::Error| Problem {
             causes: vec![error.to_string()],
@@ -189,7 +189,9 @@ impl Hook {
         let answer = self.judge(request).await;
         if answer == Answer::Fetch {
             // One permit at most is kept: many deliveries while a fetch goes on are one more fetch.
-            self.told.notify_one();
+            for one in &self.told {
+                one.notify_one();
+            }
         }
         let complaint = answer.complaint();
         let unsaid = complaint.and_then(|_| self.lock().complain(Instant::now()));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 /// Asks a dashboard.
 #[derive(Clone, Debug)]
-pub(super) struct Browser {
+pub(crate) struct Browser {
     address: String,
     cookie: Option<String>,
     form: String,
@@ -16,21 +16,21 @@ pub(super) struct Browser {
 
 /// What it answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         let (_, value) = headers.find(|(key, _)| key == name)?;
         Some(value)
     }
 
     /// The hidden fields of the last form.
-    pub(super) fn fields(&self) -> Vec<(String, String)> {
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
         let form = self.body.rsplit("<form").next().unwrap_or_default();
         let inputs = form.split("<input type=\"hidden\" name=\"").skip(1);
         inputs
@@ -50,7 +50,7 @@ fn plain(text: &str) -> String {
 
 impl Browser {
     /// A browser that is not signed in, for the address of a link.
-    pub(super) fn at(link: &str) -> Result<Self> {
+    pub(crate) fn at(link: &str) -> Result<Self> {
         let rest = link.strip_prefix("http://").context("a link")?;
         let (address, _) = rest.split_once('/').context("an address")?;
         Ok(Self {
@@ -61,12 +61,12 @@ impl Browser {
         })
     }
 
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// The same, with one more header, or another in place of the usual one.
-    pub(super) fn with(&self, header: &str, value: &str) -> Self {
+    pub(crate) fn with(&self, header: &str, value: &str) -> Self {
         Self {
             extra: Some((header.to_owned(), value.to_owned())),
             ..self.clone()
@@ -74,11 +74,11 @@ impl Browser {
     }
 
     /// Forgets the secret of forms, as another site does not know it.
-    pub(super) fn forget_form(&mut self) {
+    pub(crate) fn forget_form(&mut self) {
         "AAAA".clone_into(&mut self.form);
     }
 
-    pub(super) fn get(&mut self, path: &str) -> Result<Answer> {
+    pub(crate) fn get(&mut self, path: &str) -> Result<Answer> {
         let answer = self.ask("GET", path, &[], None)?;
         if let Some((_, rest)) = answer.body.split_once("name=\"form\" value=\"") {
             rest.split('"')
@@ -90,7 +90,7 @@ impl Browser {
     }
 
     /// Sends a form with the secret of this browser's session.
-    pub(super) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
+    pub(crate) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
         let mut sent = vec![("form".to_owned(), self.form.clone())];
         sent.extend(
             fields
@@ -101,7 +101,7 @@ impl Browser {
     }
 
     /// Sends a form as it was read from a page.
-    pub(super) fn post_as_sent(
+    pub(crate) fn post_as_sent(
         &mut self,
         path: &str,
         fields: &[(String, String)],
@@ -114,7 +114,7 @@ impl Browser {
     }
 
     /// Says that a form comes, and sends half of it.
-    pub(super) fn post_half(&mut self, path: &str) -> Result<Answer> {
+    pub(crate) fn post_half(&mut self, path: &str) -> Result<Answer> {
         self.ask("POST", path, b"form=", Some(4096))
     }
 
