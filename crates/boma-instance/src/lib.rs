@@ -24,6 +24,6 @@ pub use spec::{
     Placement, Power, Resources, Secret, TlsMaterial, UnknownMajorVersion, Verifier,
 };
 pub use status::{
-    ARCHIVED, AS_MANIFEST, Condition, Correction, InstanceStatus, LEFT_BEHIND, LoginStatus, OFF,
-    Phase, ServerStatus, StorageStatus, Truth,
+    ARCHIVED, AS_MANIFEST, Condition, Correction, InstanceStatus, LEFT_BEHIND, LoginStatus,
+    OBJECTS_AS_MANIFEST, OFF, Phase, ServerStatus, StorageStatus, Truth,
 };

@@ -70,8 +70,12 @@ pub const ARCHIVED: &str = "WalArchived";
 /// Its reason when a server was stopped and its repository did not take the last of its log.
 pub const LEFT_BEHIND: &str = "LeftBehind";
 
+/// The condition that says that objects in a cluster were changed by hand.
+pub const OBJECTS_AS_MANIFEST: &str = "ObjectsAsManifest";
+
 /// The conditions that say that something was changed by hand; there only while it is so.
-pub const AS_MANIFEST: [&str; 4] = [
+pub const AS_MANIFEST: [&str; 5] = [
+    OBJECTS_AS_MANIFEST,
     "AccessAsManifest",
     "SettingsAsManifest",
     "LoginsAsManifest",

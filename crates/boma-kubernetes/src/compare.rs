@@ -18,44 +18,67 @@ pub(crate) enum Lists {
     Whole,
 }
 
-/// Whether everything that is wanted is there.
-pub(crate) fn holds(wanted: &Value, found: &Value, lists: Lists) -> bool {
+/// Where something else is there than what is wanted, as paths; none: everything is there.
+pub(crate) fn differing(wanted: &Value, found: &Value, lists: Lists) -> Vec<String> {
+    let here = || vec![String::new()];
     match (wanted, found) {
-        (Value::Object(wanted), Value::Object(found)) => wanted.iter().all(|(name, wanted)| {
-            match found.get(name) {
-                Some(found) => holds(wanted, found, lists),
-                // What is empty is left out by the API server.
-                None => is_empty(wanted),
-            }
-        }),
-        (Value::Array(wanted), Value::Array(found)) => holds_all(wanted, found, lists),
-        (wanted, found) => wanted == found,
+        (Value::Object(wanted), Value::Object(found)) => {
+            let fields = wanted.iter().flat_map(|(name, wanted)| {
+                let differing = match found.get(name) {
+                    Some(found) => differing(wanted, found, lists),
+                    // What is empty is left out by the API server.
+                    None if is_empty(wanted) => Vec::new(),
+                    None => here(),
+                };
+                below(format!(".{name}"), differing)
+            });
+            fields.collect()
+        }
+        (Value::Array(wanted), Value::Array(found)) => differing_entries(wanted, found, lists),
+        (wanted, found) if wanted == found => Vec::new(),
+        (_, _) => here(),
     }
 }
 
-fn holds_all(wanted: &[Value], found: &[Value], lists: Lists) -> bool {
+fn differing_entries(wanted: &[Value], found: &[Value], lists: Lists) -> Vec<String> {
     let key = KEYS.into_iter().find(|key| {
         lists == Lists::Shared
             && !wanted.is_empty()
             && wanted.iter().all(|entry| entry.get(key).is_some())
     });
-    match key {
-        // Others may have added entries; ours must be there.
-        Some(key) => wanted.iter().all(|wanted| {
-            let mut same = found
-                .iter()
-                .filter(|found| found.get(key) == wanted.get(key));
-            same.any(|found| holds(wanted, found, lists))
-        }),
+    let Some(key) = key else {
         // A list without keys is one value.
-        None => {
-            wanted.len() == found.len()
-                && wanted
-                    .iter()
-                    .zip(found)
-                    .all(|(wanted, found)| holds(wanted, found, lists))
-        }
-    }
+        let same = wanted.len() == found.len()
+            && wanted
+                .iter()
+                .zip(found)
+                .all(|(wanted, found)| differing(wanted, found, lists).is_empty());
+        return if same {
+            Vec::new()
+        } else {
+            vec![String::new()]
+        };
+    };
+    // Others may have added entries; ours must be there.
+    let entries = wanted.iter().flat_map(|wanted| {
+        let same = found
+            .iter()
+            .filter(|found| found.get(key) == wanted.get(key));
+        let each = same.map(|found| differing(wanted, found, lists));
+        let nearest = each.min_by_key(Vec::len);
+        let name = wanted[key]
+            .as_str()
+            .map_or_else(|| wanted[key].to_string(), str::to_owned);
+        below(
+            format!("[{name}]"),
+            nearest.unwrap_or_else(|| vec![String::new()]),
+        )
+    });
+    entries.collect()
+}
+
+fn below(field: String, paths: Vec<String>) -> impl Iterator<Item = String> {
+    paths.into_iter().map(move |path| format!("{field}{path}"))
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -72,6 +95,30 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn holds(wanted: &Value, found: &Value, lists: Lists) -> bool {
+        differing(wanted, found, lists).is_empty()
+    }
+
+    #[test]
+    fn a_difference_is_named_by_its_path() {
+        let wanted = json!({"spec": {
+            "replicas": 1,
+            "containers": [{"name": "postgres", "image": "x", "ports": [{"containerPort": 5432}]}],
+        }});
+        let found = json!({"spec": {
+            "replicas": 0,
+            "containers": [{"name": "postgres", "image": "y", "ports": []}],
+        }});
+        let mut paths = differing(&wanted, &found, Lists::Shared);
+        paths.sort();
+        let expected = [
+            ".spec.containers[postgres].image",
+            ".spec.containers[postgres].ports[5432]",
+            ".spec.replicas",
+        ];
+        assert_eq!(paths, expected);
+    }
 
     #[test]
     fn what_others_add_is_no_difference() {

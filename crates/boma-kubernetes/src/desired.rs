@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
 
-use crate::compare::{Lists, holds};
+use crate::compare::{Lists, differing};
 use crate::kinds::Kind;
 use crate::names::{self, Part};
 
@@ -21,6 +21,18 @@ pub(crate) enum Owner {
     Boma,
     /// Somebody else's: what others say already is not overruled.
     Others,
+}
+
+/// How an object is against what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Met {
+    /// It is so.
+    Whole,
+    /// It was applied as it is wanted now, is known by its labels, and somebody has changed these
+    /// fields since.
+    ChangedByHand(Vec<String>),
+    /// It was never applied so, is not known by what it should be, or is being deleted.
+    Otherwise,
 }
 
 /// An object as it should be; everything that is not said is left to others.
@@ -125,6 +137,11 @@ impl Desired {
     /// Whether an object is so already: it was applied as it is wanted now, and nobody has changed
     /// it since.
     pub(crate) fn is_met_by(&self, found: &DynamicObject) -> bool {
+        self.met_by(found) == Met::Whole
+    }
+
+    /// How an object is against what it should be.
+    pub(crate) fn met_by(&self, found: &DynamicObject) -> Met {
         let metadata = &found.metadata;
         let has = |wanted: &Marks, found: &Option<Marks>| {
             wanted
@@ -148,11 +165,34 @@ impl Desired {
             | Kind::Job
             | Kind::Event => Lists::Shared,
         };
-        metadata.deletion_timestamp.is_none()
+        let is_applied = metadata.deletion_timestamp.is_none()
             && applied == Some(&self.digest())
             && has(&self.labels, &metadata.labels)
-            && has(&self.annotations, &metadata.annotations)
-            && holds(&self.body, &found.data, lists)
+            && has(&self.annotations, &metadata.annotations);
+        if !is_applied {
+            return Met::Otherwise;
+        }
+        let fields = differing(&self.body, &found.data, lists);
+        if fields.is_empty() {
+            return Met::Whole;
+        }
+        Met::ChangedByHand(fields)
+    }
+
+    /// What was changed by hand in an object, where a database's manifest may leave it so: not who
+    /// may enter, nor what is secret.
+    pub(crate) fn may_be_left(&self, met: &Met) -> Option<String> {
+        let Met::ChangedByHand(fields) = met else {
+            return None;
+        };
+        let may = matches!(self.kind, Kind::StatefulSet | Kind::VolumeClaim);
+        may.then(|| {
+            let fields: Vec<&str> = fields
+                .iter()
+                .map(|one| one.trim_start_matches('.'))
+                .collect();
+            format!("{:?} {}: {}", self.kind, self.name, fields.join(", "))
+        })
     }
 }
 

@@ -101,6 +101,11 @@ fn an_object_is_met_by_itself_until_somebody_changes_it() {
         let mut unlabelled = as_applied.clone();
         unlabelled.metadata.labels = None;
         assert!(!wanted.is_met_by(&unlabelled));
+        let may_be_left = matches!(wanted.kind, Kind::StatefulSet | Kind::VolumeClaim);
+        let left = wanted.may_be_left(&wanted.met_by(&emptied));
+        assert_eq!(left.is_some(), may_be_left, "{left:?}");
+        let unknown = wanted.met_by(&unlabelled);
+        assert_eq!(wanted.may_be_left(&unknown), None, "it is found by these");
         let less = wanted.clone().annotation("former", "x");
         assert!(!less.is_met_by(&as_applied));
         assert!(

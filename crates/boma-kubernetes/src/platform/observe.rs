@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use boma_engine::authority::renewed_from;
 use boma_engine::observed::{AgentState, Life, Observed, ObservedDatabase};
-use boma_instance::{Assignment, InstanceStatus, Power};
+use boma_instance::{
+    Assignment, Condition, Drift, InstanceStatus, OBJECTS_AS_MANIFEST, Power, Truth,
+};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -16,7 +18,7 @@ use super::pods::{self, PodTrouble};
 use super::put::RESTED;
 use crate::build;
 use crate::cluster::record;
-use crate::desired::{Desired, secret_entry};
+use crate::desired::{Desired, Met, secret_entry};
 use crate::error::KubernetesError;
 use crate::kinds::Kind;
 use crate::names::{self, Part};
@@ -82,11 +84,23 @@ impl Inner {
     fn observed_database(&self, one: Registered) -> ObservedDatabase {
         let agent = self.agent_state(&one);
         let renew_at = self.certificate_until(&one).map(renewed_from);
+        let objects = self.objects_of(&one);
         let listen = one
             .assignment
             .as_ref()
-            .filter(|assignment| one.row.life != Life::Active || self.is_whole(&one, assignment))
+            .filter(|_| one.row.life != Life::Active || objects.is_some())
             .map(|assignment| assignment.placement.listen.clone());
+        let agent = match agent {
+            AgentState::Answering(mut status) => {
+                status.conditions.extend(objects.and_then(left_so));
+                AgentState::Answering(status)
+            }
+            AgentState::Silent(problem) => match objects.and_then(left_so) {
+                Some(left) => AgentState::Silent(problem.hint(left.message)),
+                None => AgentState::Silent(problem),
+            },
+            AgentState::Absent => AgentState::Absent,
+        };
         ObservedDatabase {
             id: one.row.id,
             record: one.row.record,
@@ -99,18 +113,22 @@ impl Inner {
         }
     }
 
-    /// Whether every object of an instance is as it should be. Where one is not, the instance
-    /// counts as not placed, and is put again.
-    fn is_whole(&self, one: &Registered, assignment: &Assignment) -> bool {
-        let Some(wanted) = self.objects(one, assignment) else {
-            return false;
-        };
-        wanted.iter().all(|wanted| {
+    /// What was changed by hand in the objects of an instance and is left so; none: one is not as
+    /// it should be. The instance counts as not placed then, and is put again.
+    fn objects_of(&self, one: &Registered) -> Option<Vec<String>> {
+        let assignment = one.assignment.as_ref()?;
+        let mut left = Vec::new();
+        for wanted in self.objects(one, assignment)? {
             let found = self
                 .cluster
-                .get(wanted.kind, &wanted.namespace, &wanted.name);
-            found.is_some_and(|found| wanted.is_met_by(&found))
-        })
+                .get(wanted.kind, &wanted.namespace, &wanted.name)?;
+            let met = wanted.met_by(&found);
+            if met != Met::Whole {
+                let may = (assignment.spec.drift == Drift::Report).then_some(&met);
+                left.push(may.and_then(|met| wanted.may_be_left(met))?);
+            }
+        }
+        Some(left)
     }
 
     /// Every object of an instance as it should be; none: that cannot be told.
@@ -202,4 +220,17 @@ impl Inner {
         }
         pods::trouble(pod.as_deref(), claim.as_deref())
     }
+}
+
+/// The condition that says what is left as somebody changed it; none: nothing is.
+fn left_so(left: Vec<String>) -> Option<Condition> {
+    (!left.is_empty()).then(|| Condition {
+        kind: OBJECTS_AS_MANIFEST.into(),
+        status: Truth::False,
+        reason: "ChangedByHand".into(),
+        message: format!(
+            "changed by hand in the cluster, and left so because of `drift: report`: {}",
+            left.join("; ")
+        ),
+    })
 }

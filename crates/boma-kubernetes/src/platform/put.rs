@@ -2,27 +2,31 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use boma_engine::authority::renewed_from;
+use boma_engine::catalog::Subject;
+use boma_engine::happened;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Life;
 use boma_engine::platform::PlatformError;
 use boma_instance::backup::Repositories;
 use boma_instance::{
-    Assignment, InstanceId, InstanceSpec, InstanceStatus, Listen, Phase, Placement, Power,
+    Assignment, Drift, InstanceId, InstanceSpec, InstanceStatus, Listen, Phase, Placement, Power,
     TlsMaterial,
 };
 use boma_problem::IntoProblem;
 use jiff::Timestamp;
 use kube::ResourceExt;
+use kube::core::DynamicObject;
 use tokio::time::Instant;
 
 use super::Inner;
 use super::databases::Registered;
 use super::installation::is_for_a_person;
 use crate::build::{self, Setting};
-use crate::desired::{Desired, secret_entry};
+use crate::desired::{Desired, Met, secret_entry};
 use crate::error::{KubernetesError, boxed};
 use crate::kinds::Kind;
 use crate::names;
@@ -68,17 +72,17 @@ impl Inner {
         check(&one, spec).map_err(boxed)?;
         self.check_volume(&one, spec).map_err(boxed)?;
         let setting = self.setting(key, &one.namespace, spec).map_err(boxed)?;
-        let cluster = &self.cluster;
         let service = build::service(&setting);
         let claim = build::volume_claim(&setting, spec);
-        let (service, claim) = tokio::join!(cluster.apply(&service), cluster.apply(&claim));
+        let apply = async |wanted: &Desired| self.apply_unless_left(key, wanted, spec.drift).await;
+        let (service, claim) = tokio::join!(apply(&service), apply(&claim));
         claim.map_err(boxed)?;
         let listen = listen(key, &one.namespace, &*service.map_err(boxed)?).map_err(boxed)?;
         let assignment = self.assign(&setting, &one, spec, listen.clone()).await?;
         let policy = build::network_policy(&setting, spec);
-        cluster.apply(&policy).await.map_err(boxed)?;
+        apply(&policy).await.map_err(boxed)?;
         let server = self.stateful_set(&setting, spec, Life::Active);
-        cluster.apply(&server).await.map_err(boxed)?;
+        apply(&server).await.map_err(boxed)?;
         // A pod that runs is told at once; one that starts reads it from its Secret.
         if let Some(address) = self.attendance.address(spec.id) {
             match self.agents.assign(&address, &assignment).await {
@@ -90,6 +94,37 @@ impl Inner {
             }
         }
         Ok(listen)
+    }
+
+    /// Makes an object so, and tells if that takes back what somebody has changed by hand; where
+    /// the manifest says so, that is left.
+    async fn apply_unless_left(
+        &self,
+        key: &DatabaseKey,
+        wanted: &Desired,
+        drift: Drift,
+    ) -> Result<Arc<DynamicObject>, KubernetesError> {
+        let found = self
+            .cluster
+            .get(wanted.kind, &wanted.namespace, &wanted.name);
+        let Some(found) = found else {
+            return self.cluster.apply(wanted).await;
+        };
+        let met = wanted.met_by(&found);
+        if drift == Drift::Report && wanted.may_be_left(&met).is_some() {
+            return Ok(found);
+        }
+        let applied = self.cluster.apply(wanted).await?;
+        if let Met::ChangedByHand(fields) = met {
+            let subject = Subject::from(key);
+            let (kind, name, fields) = (wanted.kind, &wanted.name, fields.join(", "));
+            let what = format!("{kind:?} {name}: {}", fields.trim_start_matches('.'));
+            tracing::warn!(
+                target: "boma::event", %subject, reason = happened::CORRECTED,
+                "changed by hand, and put right: {what}",
+            );
+        }
+        Ok(applied)
     }
 
     /// A claim of that name must be this instance's, and must stay.

@@ -60,6 +60,50 @@ async fn what_is_changed_by_hand_comes_back_and_no_row_is_lost() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs a cluster: make test-kubernetes"]
+async fn what_is_changed_by_hand_is_left_where_the_manifest_says_so() -> Result<()> {
+    let cluster = Cluster::new()?;
+    cluster.database("accounts", ", drift: report")?;
+    cluster.application("api", "accounts")?;
+    cluster.apply()?;
+    cluster.client("api", "accounts")?;
+    cluster.query("api", "create table t(i int); insert into t values (7)")?;
+    let policy = cluster.object("networkpolicy", "accounts")?["spec"].clone();
+    let open = json!({"spec": {"ingress": [{}]}}).to_string();
+    let patch = ["patch", "networkpolicy", "accounts", "--type=merge", "-p"];
+    cluster.kubectl(&[&patch[..], &[&open]].concat())?;
+    cluster.kubectl(&["scale", "statefulset", "accounts-1", "--replicas=0"])?;
+    // Who may enter is put right; that nobody is served is told.
+    eventually(PATIENCE, async || {
+        let said = |error: anyhow::Error| error.to_string();
+        let _not_converged = cluster.boma(&["apply", "--patience", "1"]).map_err(said)?;
+        let admitted = cluster.object("networkpolicy", "accounts").map_err(said)?;
+        if admitted["spec"] != policy {
+            return Err(format!("who may enter: {admitted}"));
+        }
+        let told = ["get", "accounts", "-o", "json"];
+        let told = cluster.boma(&told).map_err(said)?;
+        if told
+            .stdout
+            .contains("StatefulSet accounts-1: spec.replicas")
+        {
+            Ok(())
+        } else {
+            Err(format!("{told:?}"))
+        }
+    })
+    .await?;
+    assert_eq!(
+        cluster.object("statefulset", "accounts-1")?["spec"]["replicas"],
+        0
+    );
+    cluster.database("accounts", "")?;
+    cluster.apply()?;
+    assert_eq!(cluster.answered("api", "select i from t").await?, "7");
+    cluster.apply_again()
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
 async fn the_server_outlives_its_agent_and_a_deleted_pod_loses_nothing() -> Result<()> {
     let cluster = Cluster::new()?;
     cluster.database("accounts", "")?;
