@@ -96,6 +96,8 @@ if [ "$purpose" = test ]; then
   [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
   scripts/install-test-postgres.sh
   scripts/install-test-stores.sh
+  have ssh-agent || apt_install openssh-client
+  scripts/install-test-sshd.sh
   if ! cargo nextest --version >/dev/null 2>&1; then
     say "cargo install cargo-nextest (some minutes, once)"
     # Unoptimised, it is built in half the time and runs tests no slower.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
@@ -206,6 +206,102 @@ fn a_repository_is_read_and_written_with_a_secret_that_may_be_exchanged() -> Res
     boma.boma(["secret", "remove", "git-host"])?.ok()?;
     let gone = boma.boma(["secret", "remove", "git-host"])?.code(1)?;
     ensure!(gone.contains("there is no secret `git-host`"), "{gone}");
+    Ok(())
+}
+
+/// OpenSSH's server on an address of its own, which lets one key in.
+struct Ssh {
+    server: Child,
+    port: u16,
+}
+
+impl Drop for Ssh {
+    fn drop(&mut self) {
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+}
+
+impl Ssh {
+    /// With `host` for its own key, and the public half of `key` let in.
+    fn serve(host: &Path, key: &Path) -> Result<Self> {
+        // It insists on this directory where it is root.
+        if nix::unistd::geteuid().is_root() {
+            fs::create_dir_all("/run/sshd")?;
+        }
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let options = [
+            format!("ListenAddress=127.0.0.1:{port}"),
+            format!("HostKey={}", host.display()),
+            format!("AuthorizedKeysFile={}.pub", key.display()),
+            "StrictModes=no".into(),
+            "UsePAM=no".into(),
+            "PidFile=none".into(),
+            "PasswordAuthentication=no".into(),
+        ];
+        let options = options.iter().flat_map(|option| ["-o", option]);
+        let server = Command::new(ssh_server()?)
+            .args(["-D", "-e", "-f", "/dev/null"])
+            .args(options)
+            .stderr(Stdio::null())
+            .spawn()?;
+        let ssh = Self { server, port };
+        wait(|| Ok(TcpStream::connect(("127.0.0.1", port)).map(drop)?))?;
+        Ok(ssh)
+    }
+}
+
+/// Where `scripts/install-test-sshd.sh` puts it, or the system's.
+fn ssh_server() -> Result<PathBuf> {
+    let directory = std::env::var_os("BOMA_TEST_SSHD_DIR");
+    let directory = directory.map_or_else(|| "/var/cache/boma/sshd".into(), PathBuf::from);
+    let mut places = ["/usr/sbin/sshd".into(), directory.join("sshd")].into_iter();
+    let found = places.find(|place| place.exists());
+    found.context("no sshd; run scripts/setup.sh test")
+}
+
+/// Makes a key; answers with its public half.
+fn key_at(place: &Path) -> Result<String> {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(place)
+        .status()?;
+    ensure!(made.success(), "no key was made");
+    Ok(fs::read_to_string(place.with_extension("pub"))?)
+}
+
+#[test]
+fn a_private_key_lets_boma_in_to_a_host_that_is_known() -> Result<()> {
+    let boma = Installation::new()?;
+    let repository = Repository::new(&boma)?;
+    repository.takes_pushes()?;
+    let suspended = database("orders", "suspended: true");
+    repository.commit("orders.yaml", &suspended, "add orders")?;
+    let (host, key) = (boma.path("host_key"), boma.path("user_key"));
+    let host_key = key_at(&host)?;
+    key_at(&key)?;
+    let ssh = Ssh::serve(&host, &key)?;
+    let key = fs::read_to_string(&key)?;
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())?.context("no user")?;
+    let (user, port) = (user.name, ssh.port);
+    let url = format!(
+        "ssh://{user}@127.0.0.1:{port}{}",
+        repository.place.display()
+    );
+
+    // A host that nobody knows is not talked to, whoever may be behind it.
+    store(&boma, "deploy-key", &key)?;
+    let arguments = [url.as_str(), "--credential", "deploy-key", "--poll", "1"];
+    let _serving = serve_with(&boma, &arguments)?;
+    log_has(&boma, "Host key verification failed")?;
+    let known = format!("{key}[127.0.0.1]:{port} {host_key}");
+    store(&boma, "deploy-key", &known)?;
+    log_has(&boma, "Everything is as the manifests say")?;
+    let set = ["set", "orders", "memory=1Gi", "--source", &url];
+    boma.boma([&set[..], &["--credential", "deploy-key"]].concat())?
+        .ok()?;
+    let pushed = repository.git(&["log", "--format=%s", "main"])?;
+    ensure!(pushed.contains("orders: memory"), "{pushed}");
     Ok(())
 }
 

@@ -15,8 +15,12 @@ const HELPER: &str = "!f() { test \"$1\" = get && printf 'username=%s\\npassword
                       \"$BOMA_GIT_USER\" \"$BOMA_GIT_PASSWORD\"; }; f";
 
 /// Lets an agent of its own hold the key while ssh runs; nothing else that could let it in is tried.
+/// Hosts that came with the key are known beside those of the user's files.
 const SSH: &str = "ssh-agent sh -c 'printf \"%s\\n\" \"$BOMA_GIT_KEY\" | ssh-add -q - && \
-                   unset BOMA_GIT_KEY && exec ssh -o BatchMode=yes -o IdentityFile=none \"$@\"' ssh";
+                   unset BOMA_GIT_KEY && \
+                   if [ -n \"$BOMA_GIT_HOSTS\" ]; then \
+                   set -- -o \"KnownHostsCommand=$(command -v printenv) BOMA_GIT_HOSTS\" \"$@\"; fi && \
+                   exec ssh -o BatchMode=yes -o IdentityFile=none \"$@\"' ssh";
 
 /// The user of a token that comes without one: hosts look at the token.
 const TOKEN_USER: &str = "git";
@@ -31,16 +35,29 @@ pub enum GitCredential {
         /// The password or token.
         password: Secret<String>,
     },
-    /// For `ssh://`: a private key, without a passphrase.
-    Key(Secret<String>),
+    /// For `ssh://`.
+    Key {
+        /// A private key, without a passphrase.
+        key: Secret<String>,
+        /// Lines of `known_hosts`; empty: those that the user has.
+        hosts: String,
+    },
 }
 
 impl GitCredential {
-    /// Reads what a person stored: a private key, `user:password`, or a token alone.
+    /// Reads what a person stored: a private key, with lines of `known_hosts` after it or without,
+    /// `user:password`, or a token alone.
     pub fn of(stored: &Secret<String>) -> Self {
         let text = stored.expose().trim();
         if text.starts_with("-----BEGIN ") {
-            return Self::Key(Secret::new(text.to_owned()));
+            let end = text.find("-----END ").map_or(text.len(), |at| {
+                text[at..].find('\n').map_or(text.len(), |line| at + line)
+            });
+            let (key, hosts) = text.split_at(end);
+            return Self::Key {
+                key: Secret::new(key.trim_end().to_owned()),
+                hosts: hosts.trim().to_owned(),
+            };
         }
         let (user, password) = text.split_once(':').unwrap_or((TOKEN_USER, text));
         Self::Password {
@@ -62,10 +79,11 @@ impl GitCredential {
                     .env("BOMA_GIT_USER", user)
                     .env("BOMA_GIT_PASSWORD", password.expose());
             }
-            Self::Key(key) => {
+            Self::Key { key, hosts } => {
                 command
                     .env("GIT_SSH_COMMAND", SSH)
-                    .env("BOMA_GIT_KEY", key.expose());
+                    .env("BOMA_GIT_KEY", key.expose())
+                    .env("BOMA_GIT_HOSTS", hosts);
             }
         }
     }
@@ -115,10 +133,13 @@ mod tests {
         assert_eq!(of("bea:a:b\n"), password("bea", "a:b"));
         assert_eq!(of("glpat-x\n"), password("git", "glpat-x"));
         let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nx:y\n-----END OPENSSH PRIVATE KEY-----";
-        assert_eq!(
-            of(&format!("{key}\n")),
-            GitCredential::Key(Secret::new(key.to_owned()))
-        );
+        let with = |hosts: &str| GitCredential::Key {
+            key: Secret::new(key.to_owned()),
+            hosts: hosts.to_owned(),
+        };
+        assert_eq!(of(&format!("{key}\n")), with(""));
+        let line = "[127.0.0.1]:22 ssh-ed25519 AAAA";
+        assert_eq!(of(&format!("{key}\r\n\n{line}\n")), with(line));
     }
 
     #[test]
