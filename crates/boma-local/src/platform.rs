@@ -13,6 +13,7 @@ mod pass;
 mod place;
 mod purge;
 mod repositories;
+mod said;
 mod secrets;
 mod serving;
 

@@ -18,6 +18,7 @@ mod rekey;
 mod replacements;
 mod repositories;
 mod schema;
+mod sealed;
 mod secrets;
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

@@ -12,7 +12,7 @@
 use boma_engine::authority::{Authority, CertificateError};
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Life;
-use boma_engine::platform::{AuditEntry, Event, Platform, PlatformError};
+use boma_engine::platform::PlatformError;
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
 
@@ -172,22 +172,8 @@ impl LocalPlatform {
         action: String,
         reason: &str,
     ) -> Result<(), PlatformError> {
-        let entry = AuditEntry {
-            at: Timestamp::now(),
-            actor: actor.to_owned(),
-            action,
-            subject: "Installation".to_owned(),
-            outcome: "done".to_owned(),
-        };
-        self.audit(&entry).await?;
-        let event = Event {
-            at: entry.at,
-            subject: entry.subject,
-            reason: reason.to_owned(),
-            message: entry.action,
-            warning: false,
-        };
-        self.event(&event).await
+        let at = self.audit_installation(actor, action.clone()).await?;
+        self.tell_installation(at, reason, action).await
     }
 }
 

@@ -1,7 +1,6 @@
 //! Another key for the secret store.
 
-use boma_engine::platform::{AuditEntry, Event, Platform, PlatformError};
-use jiff::Timestamp;
+use boma_engine::platform::PlatformError;
 
 use super::error::boxed;
 use super::{LocalPlatform, OpenError};
@@ -23,26 +22,10 @@ impl LocalPlatform {
             .await
             .unwrap_or(Err(store::StoreError::Closed.into()))
             .map_err(boxed)?;
-        let (at, action) = (
-            Timestamp::now(),
-            "another key for the secret store".to_owned(),
-        );
-        let entry = AuditEntry {
-            at,
-            actor: actor.to_owned(),
-            action: action.clone(),
-            subject: "Installation".to_owned(),
-            outcome: "done".to_owned(),
-        };
-        self.audit(&entry).await?;
-        let event = Event {
-            at,
-            subject: entry.subject,
-            reason: "KeyRotated".to_owned(),
-            message: format!("{action}: {count} secrets sealed anew"),
-            warning: false,
-        };
-        self.event(&event).await?;
+        let action = "another key for the secret store".to_owned();
+        let at = self.audit_installation(actor, action.clone()).await?;
+        let message = format!("{action}: {count} secrets sealed anew");
+        self.tell_installation(at, "KeyRotated", message).await?;
         Ok(count)
     }
 }

@@ -1,8 +1,7 @@
 //! Secrets that people store by a name of their own.
 
-use boma_engine::platform::{AuditEntry, Platform, PlatformError};
+use boma_engine::platform::PlatformError;
 use boma_instance::Secret;
-use jiff::Timestamp;
 
 use super::LocalPlatform;
 use super::error::boxed;
@@ -37,8 +36,9 @@ impl LocalPlatform {
             .store
             .write(move |state| state.set_named_secret(&row, &value));
         write.await.map_err(boxed)?;
-        self.audit_secret(actor, format!("secret {name} is stored"))
-            .await
+        let action = format!("secret {name} is stored");
+        self.audit_installation(actor, action).await?;
+        Ok(())
     }
 
     /// Forgets a secret; tells whether there was one.
@@ -55,19 +55,8 @@ impl LocalPlatform {
         let was_there = write.await.map_err(boxed)?;
         if was_there {
             let action = format!("secret {name} is forgotten");
-            self.audit_secret(actor, action).await?;
+            self.audit_installation(actor, action).await?;
         }
         Ok(was_there)
-    }
-
-    async fn audit_secret(&self, actor: &str, action: String) -> Result<(), PlatformError> {
-        self.audit(&AuditEntry {
-            at: Timestamp::now(),
-            actor: actor.to_owned(),
-            action,
-            subject: "Installation".to_owned(),
-            outcome: "done".to_owned(),
-        })
-        .await
     }
 }

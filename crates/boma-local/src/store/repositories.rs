@@ -4,10 +4,10 @@
 use boma_instance::Secret;
 
 use super::schema::{meta, set_meta};
+use super::{Access, StoreError};
 
 /// Agents may have a former key of some repository still.
 const HAND_OVER: &str = "repository-keys-to-hand-over";
-use super::{Access, StoreError};
 
 /// Names the row, for the database and for the seal.
 fn row_of(repository: &str) -> String {
@@ -20,15 +20,7 @@ impl Access<'_> {
         &self,
         repository: &str,
     ) -> Result<Option<Secret<String>>, StoreError> {
-        let doing = "read the key of a repository";
-        let row = row_of(repository);
-        let Some(sealed) = meta(self.db, &row).map_err(StoreError::sql(doing))? else {
-            return Ok(None);
-        };
-        let plain = self.sealer.open(&row, &sealed)?;
-        String::from_utf8(plain)
-            .map(|text| Some(Secret::new(text)))
-            .map_err(StoreError::form(doing))
+        self.sealed(&row_of(repository), "read the key of a repository")
     }
 
     /// Stores the key of a repository that has none, and tells which one it has then.
@@ -40,10 +32,7 @@ impl Access<'_> {
         if let Some(known) = self.repository_key(repository)? {
             return Ok(known);
         }
-        let row = row_of(repository);
-        let sealed = self.sealer.seal(&row, key.expose().as_bytes())?;
-        set_meta(self.db, &row, &sealed)
-            .map_err(StoreError::sql("store the key of a repository"))?;
+        self.set_sealed(&row_of(repository), key, "store the key of a repository")?;
         Ok(key.clone())
     }
 
@@ -59,9 +48,7 @@ impl Access<'_> {
         if self.repository_key(repository)?.as_ref() != Some(former) {
             return Ok(false);
         }
-        let row = row_of(repository);
-        let sealed = self.sealer.seal(&row, key.expose().as_bytes())?;
-        set_meta(self.db, &row, &sealed).map_err(StoreError::sql(doing))?;
+        self.set_sealed(&row_of(repository), key, doing)?;
         set_meta(self.db, HAND_OVER, b"1").map_err(StoreError::sql(doing))?;
         Ok(true)
     }

@@ -2,7 +2,6 @@
 
 use boma_instance::Secret;
 
-use super::schema::{meta, set_meta};
 use super::{Access, StoreError};
 
 /// What the names of their rows begin with.
@@ -16,15 +15,7 @@ fn row_of(name: &str) -> String {
 impl Access<'_> {
     /// The secret of a name; none: there is none.
     pub(crate) fn named_secret(&self, name: &str) -> Result<Option<Secret<String>>, StoreError> {
-        let doing = "read a secret";
-        let row = row_of(name);
-        let Some(sealed) = meta(self.db, &row).map_err(StoreError::sql(doing))? else {
-            return Ok(None);
-        };
-        let plain = self.sealer.open(&row, &sealed)?;
-        String::from_utf8(plain)
-            .map(|text| Some(Secret::new(text)))
-            .map_err(StoreError::form(doing))
+        self.sealed(&row_of(name), "read a secret")
     }
 
     /// Stores a secret, in the place of one that has the name.
@@ -33,9 +24,7 @@ impl Access<'_> {
         name: &str,
         value: &Secret<String>,
     ) -> Result<(), StoreError> {
-        let row = row_of(name);
-        let sealed = self.sealer.seal(&row, value.expose().as_bytes())?;
-        set_meta(self.db, &row, &sealed).map_err(StoreError::sql("store a secret"))
+        self.set_sealed(&row_of(name), value, "store a secret")
     }
 
     /// Forgets a secret; tells whether there was one.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use boma_engine::keys::{ApplicationKey, GrantKey};
-use boma_engine::platform::{Binding, Credential, Environment};
+use boma_engine::platform::{Binding, Credential, Environment, Platform as _};
 use boma_instance::Secret;
 use boma_instance::names::Turn;
 
