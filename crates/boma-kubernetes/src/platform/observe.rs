@@ -92,10 +92,12 @@ impl Inner {
             .map(|assignment| assignment.placement.listen.clone());
         let agent = match agent {
             AgentState::Answering(mut status) => {
-                status.conditions.extend(objects.and_then(left_so));
+                status
+                    .conditions
+                    .extend(objects.as_deref().and_then(left_so));
                 AgentState::Answering(status)
             }
-            AgentState::Silent(problem) => match objects.and_then(left_so) {
+            AgentState::Silent(problem) => match objects.as_deref().and_then(left_so) {
                 Some(left) => AgentState::Silent(problem.hint(left.message)),
                 None => AgentState::Silent(problem),
             },
@@ -223,7 +225,7 @@ impl Inner {
 }
 
 /// The condition that says what is left as somebody changed it; none: nothing is.
-fn left_so(left: Vec<String>) -> Option<Condition> {
+fn left_so(left: &[String]) -> Option<Condition> {
     (!left.is_empty()).then(|| Condition {
         kind: OBJECTS_AS_MANIFEST.into(),
         status: Truth::False,
