@@ -1,6 +1,7 @@
 //! Restores in place: the database goes back, its applications keep what they connect with, and
 //! what it was is kept until a person says otherwise; through every kind of death in between.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,6 +10,7 @@ use boma_instance::MajorVersion;
 use crate::backups::{insert, moment, shop};
 use crate::installation::{Installation, wait};
 use crate::manifests::database;
+use crate::rotation::{Client, connects, delivered};
 use crate::trouble::{again, killed_after, serve};
 
 /// Rows, counted by the application with what it was given when it was made.
@@ -97,6 +99,39 @@ fn a_database_goes_back_and_comes_back_and_its_applications_keep_what_they_have(
     ensure!(none.contains("nothing is kept"), "{none}");
     assert_eq!(count(&boma)?, "4|4");
     assert_eq!(boma.boma(["plan", "m"])?.code, 0);
+    Ok(())
+}
+
+#[test]
+fn a_rotation_beside_a_restore_leaves_one_password_that_works() -> Result<()> {
+    let (boma, between) = three_rows()?;
+    let _serving = serve(&boma)?;
+    let former = delivered(&boma)?;
+    let restore = ["restore", "orders", "--in-place", "--to-time", &between];
+    let mut command = boma.command();
+    let command = command.args(restore).stdout(Stdio::null());
+    let restore = command.stderr(Stdio::piped()).spawn()?;
+    let asked = boma.boma(["rotate", "web"])?;
+    ensure!([0, 4].contains(&asked.code), "{asked:?}");
+    let restored = restore.wait_with_output()?;
+    let said = String::from_utf8_lossy(&restored.stderr);
+    // It ends while the exchange still waits for the application.
+    let is_done = matches!(restored.status.code(), Some(0 | 4));
+    ensure!(is_done && said.contains("takes its place"), "{said}");
+    let new = wait(|| {
+        let new = delivered(&boma)?;
+        ensure!(new != former && connects(&new)?, "not exchanged");
+        Ok(new)
+    })?;
+    assert_eq!(count(&boma)?, "2|2");
+    // It runs elsewhere: the former password goes once it is seen with the new one.
+    let _session = Client::connect(&new)?;
+    wait(|| {
+        let waited = boma.boma(["rotate", "web", "--wait", "--patience", "5"])?;
+        ensure!(!connects(&former)?, "{waited:?}");
+        Ok(())
+    })?;
+    ensure!(connects(&delivered(&boma)?)?, "the last one works");
     Ok(())
 }
 

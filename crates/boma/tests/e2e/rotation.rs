@@ -26,7 +26,7 @@ fn shop(source: &str) -> Result<Installation> {
 }
 
 /// The connection string that was delivered last.
-fn delivered(boma: &Installation) -> Result<String> {
+pub(crate) fn delivered(boma: &Installation) -> Result<String> {
     let text = boma.boma(["env", "web", "--reveal"])?.ok()?;
     let line = text
         .lines()
@@ -50,7 +50,7 @@ fn running(boma: &Installation) -> Result<Option<String>> {
     Ok(line.map(str::to_owned))
 }
 
-fn connects(url: &str) -> Result<bool> {
+pub(crate) fn connects(url: &str) -> Result<bool> {
     let output = client(url).args(["-qc", "select 1"]).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let is_refused = said.contains("not permitted to log in")
@@ -62,10 +62,10 @@ fn connects(url: &str) -> Result<bool> {
 }
 
 /// A client that holds one session until it is dropped.
-struct Client(Child);
+pub(crate) struct Client(Child);
 
 impl Client {
-    fn connect(url: &str) -> Result<Self> {
+    pub(crate) fn connect(url: &str) -> Result<Self> {
         let mut command = client(url);
         command.arg("-q").stdin(Stdio::piped());
         Ok(Self(command.stdout(Stdio::null()).spawn()?))
@@ -86,7 +86,37 @@ fn is_over(boma: &Installation, former: &str) -> Result<()> {
     ensure!(connects(&new)?, "the new one does not work");
     ensure!(!connects(former)?, "the former one still works");
     ensure!(running(boma)?.is_none_or(|url| url == new), "not restarted");
-    assert_eq!(boma.boma(["plan", "m"])?.code, 0);
+    let plan = boma.boma(["plan", "m"])?;
+    ensure!(plan.code == 0, "{plan:?}");
+    Ok(())
+}
+
+#[test]
+fn a_rotation_beside_a_restart_loses_no_access_and_leaves_no_login() -> Result<()> {
+    let boma = shop(SESSION)?;
+    let _serving = serve(&boma)?;
+    let changed = |buffers: &str| {
+        let parameters = format!("parameters: {{shared_buffers: '{buffers}'}}");
+        boma.write("db.yaml", &database("orders", &parameters))
+    };
+    let rotated = || {
+        let asked = boma.boma(["rotate", "web"])?;
+        ensure!([0, 4].contains(&asked.code), "{asked:?}");
+        Ok(())
+    };
+    for (buffers, restart_first) in [("48MB", true), ("40MB", false)] {
+        let former = delivered(&boma)?;
+        if restart_first {
+            changed(buffers)?;
+            rotated()?;
+        } else {
+            rotated()?;
+            changed(buffers)?;
+        }
+        wait(|| is_over(&boma, &former))?;
+        let shown = boma.sql("web", "show shared_buffers")?.ok()?;
+        assert_eq!(shown.trim(), buffers);
+    }
     Ok(())
 }
 
