@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use boma_testkit::{Account, Build, Ran, ScratchDir, postgres_builds, unprivileged};
@@ -233,14 +234,22 @@ fn own_pid() -> i32 {
 }
 
 /// Waits until a condition holds; says how things stood when it never does.
-pub(crate) fn wait<T>(mut condition: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn wait<T>(condition: impl FnMut() -> Result<T>) -> Result<T> {
+    wait_for(Duration::from_mins(1), condition)
+}
+
+fn wait_for<T>(patience: Duration, mut condition: impl FnMut() -> Result<T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(boma_testkit::eventually(
-        std::time::Duration::from_mins(1),
-        async || condition().map_err(|error| format!("{error:#}")),
-    ))
+    runtime.block_on(boma_testkit::eventually(patience, async || {
+        condition().map_err(|error| format!("{error:#}"))
+    }))
+}
+
+/// The same, for what may wait until an agent looks by itself, once a minute.
+pub(crate) fn wait_long<T>(condition: impl FnMut() -> Result<T>) -> Result<T> {
+    wait_for(Duration::from_mins(3), condition)
 }
 
 /// Kills a process. One that has ended meanwhile is what is wanted.

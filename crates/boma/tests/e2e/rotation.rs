@@ -13,6 +13,9 @@ use crate::trouble::{Victim, again, kill_during, serve};
 /// Keeps one session open until it is ended.
 const SESSION: &str = "source: {command: [sh, -c, 'tail -f /dev/null | CLIENT -q']}";
 
+/// Queries again and again in one session, and opens another when it ends, as a pool does.
+const POOL: &str = r#"source: {command: [sh, -c, 'while :; do CLIENT -qc "select 1" -c "\watch 0.2"; sleep 0.1; done']}"#;
+
 fn shop(source: &str) -> Result<Installation> {
     let boma = Installation::new()?.only(boma_instance::MajorVersion::V17);
     boma.write("db.yaml", &database("orders", ""))?;
@@ -93,7 +96,7 @@ fn is_over(boma: &Installation, former: &str) -> Result<()> {
 
 #[test]
 fn a_rotation_beside_a_restart_loses_no_access_and_leaves_no_login() -> Result<()> {
-    let boma = shop(SESSION)?;
+    let boma = shop(POOL)?;
     let _serving = serve(&boma)?;
     let changed = |buffers: &str| {
         let parameters = format!("parameters: {{shared_buffers: '{buffers}'}}");
