@@ -28,14 +28,14 @@ if command -v flock >/dev/null; then
 fi
 [ ! -x "$directory/sshd" ] || exit 0
 
-rm -rf "$directory/root" "$directory/packages"
+rm -rf "$directory/tree" "$directory/packages"
 mkdir -p "$directory/packages"
 (cd "$directory/packages" && apt-get -q=2 download openssh-server libwrap0 2>/dev/null)
 for package in "$directory"/packages/*.deb; do
-  dpkg --extract "$package" "$directory/root"
+  dpkg --extract "$package" "$directory/tree"
 done
-libraries=$(dirname "$(find "$directory/root" -name 'libwrap.so.*' -print -quit)")
-printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$libraries" "$directory/root/usr/sbin/sshd" >"$directory/sshd.new"
+libraries=$(dirname "$(find "$directory/tree" -name 'libwrap.so.*' -print -quit)")
+printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$libraries" "$directory/tree/usr/sbin/sshd" >"$directory/sshd.new"
 chmod 755 "$directory/sshd.new"
 mv "$directory/sshd.new" "$directory/sshd"
 rm -rf "$directory/packages"

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::process::Command;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
 
 use super::{GitError, GitLocation, SharedCredential};
 
@@ -22,13 +24,17 @@ const LEADS_ELSEWHERE: [&str; 6] = [
 ];
 
 /// Settings that keep a repository from having anything done: its hooks are not run, its
-/// submodules are not followed, and objects are checked before they are used.
-const SETTINGS: [&str; 6] = [
+/// submodules are not followed, and objects are checked before they are used; nor can it hold Boma
+/// up for long.
+const SETTINGS: [&str; 8] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "submodule.recurse=false",
     "protocol.ext.allow=never",
     "fetch.fsckObjects=true",
+    // Less than a line a second for half a minute is a connection that hangs.
+    "http.lowSpeedLimit=80",
+    "http.lowSpeedTime=30",
     "gc.auto=0",
 ];
 
@@ -131,13 +137,17 @@ impl Git {
         patience: Duration,
     ) -> Result<Answer, GitError> {
         let mut command = self.command();
-        let running = command.args(arguments).output();
-        let ended = tokio::time::timeout(patience, running).await;
+        let running = command.args(arguments).spawn();
+        let running = running.map_err(GitError::NoProgram)?;
+        // Dropped after it has ended, or with it.
+        let group = Group::of(&running);
+        let ended = tokio::time::timeout(patience, running.wait_with_output()).await;
         let output = ended.map_err(|_late| GitError::TooSlow {
             command: arguments.first().copied().unwrap_or_default().to_owned(),
             patience,
         })?;
         let output = output.map_err(GitError::NoProgram)?;
+        group.has_ended();
         Ok(Answer {
             code: output.status.code(),
             text: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -169,7 +179,10 @@ impl Git {
         command
             .env("LC_ALL", "C.UTF-8")
             .env("GIT_TERMINAL_PROMPT", "0")
-            .stdin(Stdio::null());
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         if std::env::var_os("GIT_SSH_COMMAND").is_none() {
             command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
         }
@@ -180,6 +193,30 @@ impl Git {
             credential.hand_to(&mut command, location);
         }
         command
+    }
+}
+
+/// Git and what it has started to talk to the other side, which would go on waiting for that without
+/// it. Killed when dropped, unless git has ended by itself.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.map(Pid::from_raw))
+    }
+
+    fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // One that has ended meanwhile is what is wanted.
+            let _ended = killpg(group, Signal::SIGKILL);
+        }
     }
 }
 

@@ -404,3 +404,46 @@ async fn of_each_file_it_is_known_who_changed_it_last() {
         None
     );
 }
+
+#[tokio::test]
+async fn a_repository_that_never_answers_is_given_up_with_all_that_asks_it() {
+    let world = World::new();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/x.git", silent.local_addr().unwrap());
+    let git = Git::around(&world.remote());
+    let asking = ["ls-remote", url.as_str()];
+    let (mut stream, _) = tokio::select! {
+        answer = git.run(&asking, PATIENCE) => panic!("it is silent: {answer:?}"),
+        accepted = silent.accept() => accepted.unwrap(),
+    };
+    // Nobody holds the other end any more.
+    let mut sink = tokio::io::sink();
+    let end = tokio::io::copy(&mut stream, &mut sink);
+    tokio::time::timeout(PATIENCE, end).await.unwrap().unwrap();
+    let late = git.run(&asking, Duration::from_millis(1)).await;
+    assert!(matches!(late, Err(GitError::TooSlow { .. })), "{late:?}");
+}
+
+#[tokio::test]
+async fn half_an_answer_changes_nothing() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::new();
+    let mut whole = world.source();
+    read(&mut whole).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/x.git", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _asked = stream.read(&mut request).await.unwrap();
+        let half = "HTTP/1.1 200 OK\r\n\
+                    content-type: application/x-git-upload-pack-advertisement\r\n\
+                    content-length: 4096\r\n\r\n001e# service=git-upload-pack\n00000";
+        stream.write_all(half.as_bytes()).await.unwrap();
+    });
+    let location = GitLocation::new(&url, "main", Path::new("")).unwrap();
+    let problem = problem(&mut GitSource::new(location, world.place())).await;
+    server.await.unwrap();
+    assert_eq!(problem.code, "git-fetch-failed", "{problem:?}");
+    assert_eq!(whole.read().await.unwrap().map(|all| all.files.len()), None);
+}
