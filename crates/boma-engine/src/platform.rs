@@ -125,6 +125,15 @@ impl std::fmt::Display for AttachedKind {
     }
 }
 
+/// What became of the wish for another password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedRotation {
+    /// It is remembered.
+    Begins,
+    /// An exchange is going on already; the two are one.
+    GoesOn,
+}
+
 /// Something that happened, for people and for metrics; never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -21,8 +21,8 @@ use boma_engine::observed::{
     Capabilities, DatabaseRecord, Feature, Life, Observed, ProcessState, SettingValue,
 };
 use boma_engine::platform::{
-    ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
-    Workload,
+    ActiveLogin, AskedRotation, AuditEntry, Credential, Environment, Event, Platform,
+    PlatformError, Program, Workload,
 };
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen};
@@ -90,6 +90,23 @@ impl KubernetesPlatform {
     pub fn news(&self) -> (watch::Receiver<u64>, watch::Receiver<u64>) {
         let inner = &self.inner;
         (inner.cluster.news(), inner.attendance.news())
+    }
+
+    /// Remembers that a person asks for another password of a grant; the next pass, of whoever makes
+    /// one, exchanges it.
+    ///
+    /// # Errors
+    /// When there is no password to exchange, or the API server does not take it.
+    pub async fn ask_rotation(
+        &self,
+        grant: &GrantKey,
+        now: Timestamp,
+    ) -> Result<AskedRotation, PlatformError> {
+        let at_least = u64::try_from(now.as_millisecond()).unwrap_or_default();
+        self.inner
+            .ask_rotation(grant, at_least)
+            .await
+            .map_err(boxed)
     }
 
     /// Waits until this process is the one of its installation that acts; `waiting` is told which

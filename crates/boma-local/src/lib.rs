@@ -44,5 +44,5 @@ pub use limits::LimitsError;
 pub use locks::{Holder, LockError};
 pub use platform::{AuthorityError, LocalPlatform, NotPossible, OpenError, Pass, Renewal, Serving};
 pub use seal::SealError;
-pub use store::{ApplicationSecrets, AskedRotation, RecordedEvent, StoreError};
+pub use store::{ApplicationSecrets, RecordedEvent, StoreError};
 pub use user::UserError;

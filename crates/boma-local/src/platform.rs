@@ -27,8 +27,8 @@ use boma_engine::observed::{
     Capabilities, DatabaseRecord, Judgements, Life, Observed, ProcessState, SettingValue,
 };
 use boma_engine::platform::{
-    ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
-    Workload,
+    ActiveLogin, AskedRotation, AuditEntry, Credential, Environment, Event, Platform,
+    PlatformError, Program, Workload,
 };
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, MajorVersion};
@@ -40,7 +40,7 @@ use crate::applications::{ApplicationError, Applications};
 use crate::config::LocalConfig;
 use crate::layout::Layout;
 use crate::limits::Limits;
-use crate::store::{ApplicationSecrets, AskedRotation, RecordedEvent, Store};
+use crate::store::{ApplicationSecrets, RecordedEvent, Store};
 use crate::user::SystemUser;
 use crate::wakes::Waker;
 

@@ -37,7 +37,6 @@ use crate::seal::{SealError, Sealer};
 pub use applications::ApplicationSecrets;
 pub(crate) use applications::{ApplicationRow, ProcessRow, Role};
 pub(crate) use databases::{CertificateRow, DatabaseRow, PlacementRow};
-pub use grants::AskedRotation;
 pub use journal::RecordedEvent;
 use rekey::Keyring;
 pub(crate) use rekey::{fits, rekey};

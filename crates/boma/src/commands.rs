@@ -101,6 +101,7 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         Command::Serve(args) if there => kubernetes::serve(&args, global, terminal).await,
         Command::Get(args) if there => kubernetes::get(&args, global, terminal).await,
         Command::Purge(args) if there => kubernetes::purge(&args, global, terminal).await,
+        Command::Rotate(args) if there => kubernetes::rotate(&args, global, terminal).await,
         Command::Plan(args) => plan::run(&args, global, terminal).await,
         Command::Apply(args) => apply::run(args, global, terminal).await,
         Command::Serve(args) => serve::run(&args, global, terminal).await,

@@ -1,7 +1,7 @@
 //! Credentials of grants, in Secrets beside their databases.
 
 use boma_engine::keys::GrantKey;
-use boma_engine::platform::{ActiveLogin, Credential};
+use boma_engine::platform::{ActiveLogin, AskedRotation, Credential};
 use boma_instance::names::Turn;
 use serde_json::json;
 
@@ -98,6 +98,31 @@ impl Inner {
                 row.active = turn;
                 row.draining = Some(login.since);
                 Ok(Change::Write(row, ()))
+            })
+            .await
+    }
+
+    /// Remembers that a person asks for a password with at least this number. One that is asked for
+    /// while an exchange goes on is the one that is under way.
+    pub(super) async fn ask_rotation(
+        &self,
+        grant: &GrantKey,
+        at_least: u64,
+    ) -> Result<AskedRotation, KubernetesError> {
+        let missing = || KubernetesError::NoCredential {
+            grant: grant.clone(),
+        };
+        let place = self.grant_place(grant).ok_or_else(missing)?;
+        self.cluster
+            .change(&place, |found: Option<GrantRow>| {
+                let mut row = found.ok_or_else(missing)?;
+                let active = row.logins.get(&row.active).ok_or_else(missing)?.serial;
+                if row.draining.is_some() || row.asked > active {
+                    return Ok(Change::Keep(AskedRotation::GoesOn));
+                }
+                let newest = row.logins.values().map(|login| login.serial).max();
+                row.asked = at_least.max(1 + newest.unwrap_or(active));
+                Ok(Change::Write(row, AskedRotation::Begins))
             })
             .await
     }

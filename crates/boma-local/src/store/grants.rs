@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use boma_engine::keys::GrantKey;
 use boma_engine::observed::{ObservedGrant, ObservedLogin};
-use boma_engine::platform::{ActiveLogin, Credential};
+use boma_engine::platform::{ActiveLogin, AskedRotation, Credential};
 use boma_instance::Secret;
 use boma_instance::names::Turn;
 use jiff::Timestamp;
@@ -18,15 +18,6 @@ use super::{Access, StoreError};
 struct Sealed {
     password: String,
     verifier: String,
-}
-
-/// What became of the wish for another password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskedRotation {
-    /// It is remembered.
-    Begins,
-    /// An exchange is going on already; the two are one.
-    GoesOn,
 }
 
 /// The row that a secret belongs to. The serial is part of it, so that an older password of the

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::{DatabaseRecord, Life};
-use boma_engine::platform::{ActiveLogin, AuditEntry, Binding, Credential, Environment, Event};
+use boma_engine::platform::{
+    ActiveLogin, AskedRotation, AuditEntry, Binding, Credential, Environment, Event,
+};
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, Secret};
 use jiff::{SignedDuration, Timestamp};

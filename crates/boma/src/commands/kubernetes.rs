@@ -8,17 +8,18 @@ use boma_engine::platform::Platform;
 use boma_engine::source::GitLocation;
 use boma_kubernetes::{InstallOptions, InstalledSource, KubernetesConfig};
 use boma_problem::{Class, IntoProblem, Problem};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::cli::{
     ApplyArgs, ClusterInstallArgs, GetArgs, Global, KubernetesCommand, PlanArgs, PurgeArgs,
-    ServeArgs,
+    RotateArgs, ServeArgs,
 };
 use crate::commands;
 use crate::commands::plan::asked;
 use crate::commands::serve::{Served, Sources, asked_to_end, serve_on};
 use crate::configuration::Configuration;
-use crate::session::{ClusterSession, load, state_dir};
+use crate::session::{ClusterSession, find_application, load, state_dir};
 use crate::terminal::{Exit, Result, Terminal};
 
 /// Shows what `apply` would do.
@@ -204,6 +205,31 @@ pub(super) async fn get(args: &GetArgs, global: &Global, terminal: Terminal) -> 
     let inventory =
         commands::get::Inventory::of(seen, &state_dir(global)?, |root| session.basis(root));
     commands::get::print(args, &inventory, terminal).await
+}
+
+/// Asks for another password of an application; whoever applies the manifests exchanges it.
+pub(super) async fn rotate(args: &RotateArgs, global: &Global, terminal: Terminal) -> Result {
+    let Some(application) = &args.application else {
+        // Keys and certificates of a cluster are its own, and this says so.
+        return commands::rotate::run(args, global, terminal).await;
+    };
+    let session = ClusterSession::open(global).await?;
+    let platform = &*session.platform;
+    let seen = platform.observe().await?;
+    let key = find_application(&seen, application)?;
+    let grants = commands::rotate::grants(&seen, &key, args)?;
+    for grant in &grants {
+        let asked = platform.ask_rotation(grant, Timestamp::now()).await?;
+        commands::rotate::tell_asked(asked, grant, terminal);
+    }
+    if args.wait {
+        let patience = Duration::from_secs(args.patience);
+        return commands::rotate::watch(platform, &grants, patience, terminal).await;
+    }
+    terminal.status(
+        "`boma serve` in the cluster exchanges it, or the next `boma apply`; `--wait` says how far it is.",
+    );
+    Ok(Exit::NotConverged)
 }
 
 /// Destroys a retired database, once its name was typed back.

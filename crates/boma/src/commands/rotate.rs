@@ -9,8 +9,7 @@ use boma_engine::converge::Converge;
 use boma_engine::keys::{ApplicationKey, GrantKey};
 use boma_engine::observed::Observed;
 use boma_engine::plan::{Asked, Rotation};
-use boma_engine::platform::Platform;
-use boma_local::AskedRotation;
+use boma_engine::platform::{AskedRotation, Platform};
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 
@@ -48,12 +47,7 @@ pub(crate) async fn run(args: &RotateArgs, global: &Global, terminal: Terminal) 
             .platform
             .ask_rotation(grant, Timestamp::now())
             .await?;
-        if asked == AskedRotation::GoesOn {
-            terminal.status(&format!(
-                "The password for Database {} is being exchanged already.",
-                grant.database.name
-            ));
-        }
+        tell_asked(asked, grant, terminal);
     }
     let rotation = Followed {
         session: &session,
@@ -62,6 +56,16 @@ pub(crate) async fn run(args: &RotateArgs, global: &Global, terminal: Terminal) 
         terminal,
     };
     rotation.follow(&key, args).await
+}
+
+/// Says that what was asked for is going on already.
+pub(super) fn tell_asked(asked: AskedRotation, grant: &GrantKey, terminal: Terminal) {
+    if asked == AskedRotation::GoesOn {
+        terminal.status(&format!(
+            "The password for Database {} is being exchanged already.",
+            grant.database.name
+        ));
+    }
 }
 
 /// Exchanges the key of the secret store.
@@ -77,7 +81,11 @@ async fn key(global: &Global, terminal: Terminal) -> Result {
 }
 
 /// The grants of an application, or the one that was named.
-fn grants(seen: &Observed, key: &ApplicationKey, args: &RotateArgs) -> Result<Vec<GrantKey>> {
+pub(super) fn grants(
+    seen: &Observed,
+    key: &ApplicationKey,
+    args: &RotateArgs,
+) -> Result<Vec<GrantKey>> {
     let database = args.database.as_deref();
     let database = database.map(|name| find_database(seen, name)).transpose()?;
     let granted = seen.grants.keys().filter(|grant| {
@@ -108,7 +116,7 @@ impl Followed<'_> {
     /// Brings them about, or lets `boma serve` do it, and says how far they are.
     async fn follow(&self, key: &ApplicationKey, args: &RotateArgs) -> Result {
         let until = Instant::now() + Duration::from_secs(args.patience);
-        let mut said: BTreeMap<&GrantKey, String> = BTreeMap::new();
+        let mut stages = Stages::of(&self.grants, self.terminal);
         loop {
             let is_served = self.session.platform.is_served()?;
             if !is_served {
@@ -118,18 +126,7 @@ impl Followed<'_> {
                 }
             }
             let seen = self.session.platform.observe().await?;
-            let stages = self.stages(&seen);
-            let is_over = stages.values().all(Option::is_none);
-            for (grant, stage) in stages {
-                let line = stage.unwrap_or_else(|| "exchanged; the former user is locked".into());
-                if said.get(grant) != Some(&line) {
-                    let database = &grant.database.name;
-                    let heading = self.terminal.paint_err(Tone::Heading, database);
-                    self.terminal.status(&format!("{heading}  {line}"));
-                    said.insert(grant, line);
-                }
-            }
-            if is_over {
+            if stages.are_over(&seen) {
                 return Ok(Exit::Ok);
             }
             if !args.wait {
@@ -197,12 +194,58 @@ impl Followed<'_> {
         }
         Ok(())
     }
+}
 
-    /// How far each is; none: it is over.
-    fn stages(&self, seen: &Observed) -> BTreeMap<&GrantKey, Option<String>> {
-        let stages = self.grants.iter();
-        stages.map(|grant| (grant, stage(grant, seen))).collect()
+/// How far exchanges are, each stage said once.
+struct Stages<'g> {
+    grants: &'g [GrantKey],
+    said: BTreeMap<&'g GrantKey, String>,
+    terminal: Terminal,
+}
+
+impl<'g> Stages<'g> {
+    fn of(grants: &'g [GrantKey], terminal: Terminal) -> Self {
+        Self {
+            grants,
+            said: BTreeMap::new(),
+            terminal,
+        }
     }
+
+    /// Says what is new, and whether all of them are over.
+    fn are_over(&mut self, seen: &Observed) -> bool {
+        let mut are_over = true;
+        for grant in self.grants {
+            let stage = stage(grant, seen);
+            are_over &= stage.is_none();
+            let line = stage.unwrap_or_else(|| "exchanged; the former user is locked".into());
+            if self.said.get(grant) != Some(&line) {
+                let database = &grant.database.name;
+                let heading = self.terminal.paint_err(Tone::Heading, database);
+                self.terminal.status(&format!("{heading}  {line}"));
+                self.said.insert(grant, line);
+            }
+        }
+        are_over
+    }
+}
+
+/// Follows exchanges that somebody else carries out.
+pub(super) async fn watch(
+    platform: &impl Platform,
+    grants: &[GrantKey],
+    patience: Duration,
+    terminal: Terminal,
+) -> Result {
+    let until = Instant::now() + patience;
+    let mut stages = Stages::of(grants, terminal);
+    while !stages.are_over(&platform.observe().await?) {
+        if Instant::now() >= until {
+            return Ok(Exit::NotConverged);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(Exit::Ok)
 }
 
 fn stage(grant: &GrantKey, seen: &Observed) -> Option<String> {

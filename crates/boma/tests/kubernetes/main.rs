@@ -11,4 +11,5 @@ mod installed;
 mod killed;
 mod life;
 mod repaired;
+mod rotated;
 mod trouble;
