@@ -405,6 +405,34 @@ async fn of_each_file_it_is_known_who_changed_it_last() {
     );
 }
 
+#[test]
+fn an_address_may_name_its_branch_and_directory() {
+    let of = |address: &str| {
+        let location = GitLocation::of_address(address, "main", Path::new("usual"));
+        let GitLocation { url, branch, path } = location.unwrap();
+        (url, branch, path.display().to_string())
+    };
+    let expected = |branch: &str, path: &str| {
+        let url = "https://host/x.git".to_owned();
+        (url, branch.to_owned(), path.to_owned())
+    };
+    for (end, branch, path) in [
+        ("", "main", "usual"),
+        ("#other", "other", "usual"),
+        ("#other:db", "other", "db"),
+        ("#:db", "main", "db"),
+        ("#other:", "other", ""),
+    ] {
+        let address = format!("https://host/x.git{end}");
+        assert_eq!(of(&address), expected(branch, path), "{address}");
+    }
+    let outside = GitLocation::of_address("https://host/x#main:../y", "main", Path::new(""));
+    assert!(
+        matches!(outside, Err(LocationError::Path(_))),
+        "{outside:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_repository_that_never_answers_is_given_up_with_all_that_asks_it() {
     let world = World::new();
