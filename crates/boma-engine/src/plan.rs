@@ -118,6 +118,29 @@ impl Plan {
         self.steps.is_empty() && self.waiting.is_empty() && self.blocked.is_empty()
     }
 
+    /// What of it is about some resources only. Its steps need those of theirs that are in it; it is to be
+    /// shown, not to be carried out.
+    #[must_use]
+    pub fn of(&self, is_of: impl Fn(&Subject) -> bool) -> Self {
+        let steps = self.steps.iter();
+        let mut steps: Vec<Step> = steps
+            .filter(|step| is_of(&step.action.subject()))
+            .cloned()
+            .collect();
+        let kept: BTreeSet<StepId> = steps.iter().map(|step| step.id).collect();
+        for step in &mut steps {
+            step.needs.retain(|id| kept.contains(id));
+        }
+        let waiting = self.waiting.iter().filter(|one| is_of(&one.subject()));
+        let blocked = self.blocked.iter().filter(|one| is_of(&one.subject));
+        Self {
+            steps,
+            waiting: waiting.cloned().collect(),
+            blocked: blocked.cloned().collect(),
+            ..self.clone()
+        }
+    }
+
     /// When something that is waited for or scheduled is due by the clock; none: nothing is.
     pub fn look_again(&self) -> Option<Timestamp> {
         let due = self.waiting.iter().filter_map(WaitingOn::due);

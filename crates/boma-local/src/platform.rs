@@ -10,6 +10,7 @@ mod keys;
 mod observe;
 mod open;
 mod pass;
+mod people;
 mod place;
 mod purge;
 mod repositories;

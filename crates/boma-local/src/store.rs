@@ -14,6 +14,7 @@ mod applications;
 mod databases;
 mod grants;
 mod journal;
+mod people;
 mod rekey;
 mod replacements;
 mod repositories;

@@ -20,7 +20,10 @@ use boma_engine::testing::{ForeseenCredentials, SimulatedPlatform, machine};
 use boma_instance::{InstanceId, Secret};
 use boma_manifest::{SourceFile, parse_file};
 use boma_problem::{Class, Problem};
-use boma_web::{Happened, Operations, Parts, SigningKey, Site, Target, Writing};
+use boma_web::{
+    Happened, Keys, Operations, Parts, People, PeopleChange, Permit, Register, Rights, SigningKey,
+    Site, Target, Writing,
+};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -162,8 +165,13 @@ async fn serve(
         }],
         operations: Arc::new(Nobody),
         ids: || InstanceId(Uuid::nil()),
-        key,
-        run: "bench".to_owned(),
+        keys: Keys {
+            key,
+            run: "run".to_owned(),
+            owner: "owner".to_owned(),
+        },
+        register: Arc::new(Nobody),
+        url: None,
     };
     tokio::spawn(Site::new(parts, at).serve(listener));
     Ok(Client { at, token })
@@ -353,23 +361,44 @@ impl Operations for Nobody {
         Ok(Vec::new())
     }
 
-    async fn rotate(&self, _: &GrantKey) -> Result<(), Box<Problem>> {
+    async fn rotate(&self, _: &Permit, _: &GrantKey) -> Result<(), Box<Problem>> {
         Err(refused())
     }
 
-    async fn hold(&self, _: &Subject, _: bool) -> Result<(), Box<Problem>> {
+    async fn hold(&self, _: &Permit, _: &Subject, _: bool) -> Result<(), Box<Problem>> {
         Err(refused())
     }
 
-    async fn back_up(&self, _: &DatabaseKey) -> Result<(), Box<Problem>> {
+    async fn back_up(&self, _: &Permit, _: &DatabaseKey) -> Result<(), Box<Problem>> {
         Err(refused())
     }
 
-    async fn reveal(&self, _: &ApplicationKey, _: &str) -> Result<Secret<String>, Box<Problem>> {
+    async fn reveal(
+        &self,
+        _: &Permit,
+        _: &ApplicationKey,
+        _: &str,
+    ) -> Result<Secret<String>, Box<Problem>> {
         Err(refused())
     }
 
-    async fn wrote(&self, _: &str) -> Result<(), Box<Problem>> {
+    async fn wrote(&self, _: &Permit, _: &str) -> Result<(), Box<Problem>> {
+        Err(refused())
+    }
+}
+
+#[async_trait]
+impl Register for Nobody {
+    async fn people(&self) -> Result<People, Box<Problem>> {
+        Ok(People::default())
+    }
+
+    async fn change_people(
+        &self,
+        _: PeopleChange,
+        _: &Rights,
+        _: &str,
+    ) -> Result<People, Box<Problem>> {
         Err(refused())
     }
 }

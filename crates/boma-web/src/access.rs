@@ -1,32 +1,50 @@
-//! Who may use the dashboard: whoever has followed a link that the command line has printed.
+//! Who may use the dashboard: whoever has followed a link that the command line has printed, people with
+//! a password, and programs with a token.
 //!
 //! ```text
-//!   link: until | nonce | tag ── once ──► session: until | nonce | tag ─► form tokens
+//!   link:       until | nonce | tag ── once ──► session of the owner
+//!   invitation: until | nonce | serial | name | tag ─► a password is chosen, the serial counts on
+//!   session:    until | nonce | serial | name | tag ─► form tokens
 //! ```
 //!
 //! Links and sessions are signed, not stored, so that a session outlives a restart of the server. A link
 //! is signed with a key of the server's run as well: none works twice, not across a restart either. A
 //! session that was ended is remembered until it would have ended by itself, by this process; its cookie
-//! is gone from the browser in any case.
+//! is gone from the browser in any case. A person's sessions end with their serial: with another
+//! password, another invitation, and with the person.
 
 mod guard;
+mod throttle;
+mod who;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use boma_problem::Problem;
 use jiff::{SignedDuration, Timestamp};
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use crate::people::{People, Person, PersonName, Register, Rights, Token};
 pub(crate) use guard::guard;
+pub(crate) use throttle::Throttle;
+pub use who::Permit;
+pub(crate) use who::Who;
 
 /// How long a link can be followed.
 const LINK: SignedDuration = SignedDuration::from_mins(15);
 
+/// How long an invitation can be followed.
+const INVITATION: SignedDuration = SignedDuration::from_hours(3 * 24);
+
 /// How long a session lasts: a day of work.
 const SESSION: SignedDuration = SignedDuration::from_hours(12);
+
+/// How old what is known of people may be: who is removed is out within this time.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Bytes of a nonce.
 const NONCE: usize = 16;
@@ -48,31 +66,31 @@ impl SigningKey {
 
     /// The key of the links of one run of the server.
     pub fn links(&self, run: &str) -> LinkKey {
-        let key = hmac::sign(&self.0, format!("links of {run}").as_bytes());
-        LinkKey(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))
+        LinkKey(self.derived(&format!("links of {run}")))
     }
 
-    /// A token for a program: as good as a session, for as long; none: the system has no random bytes.
+    /// A token for a program: as good as the owner's session, for as long; none: the system has no
+    /// random bytes.
     pub fn token(&self, now: Timestamp) -> Option<String> {
-        self.session(now).map(|(_, text)| text)
+        make(&self.0, now + SESSION, &[]).map(|(_, text)| text)
     }
 
-    fn session(&self, now: Timestamp) -> Option<(Session, String)> {
-        let (nonce, text) = make(&self.0, now, SESSION)?;
-        Some((self.of(nonce), text))
+    /// What a person chooses a password with; none: the system has no random bytes.
+    pub fn invitation(&self, person: &Person, now: Timestamp) -> Option<String> {
+        let said = Bearer::of(person).bytes();
+        let key = self.derived("invitations");
+        make(&key, now + INVITATION, &said).map(|(_, text)| text)
     }
 
-    fn read(&self, text: &str, now: Timestamp) -> Option<Session> {
-        let (nonce, _) = read(&self.0, text, now)?;
-        Some(self.of(nonce))
+    fn derived(&self, of: &str) -> hmac::Key {
+        let key = hmac::sign(&self.0, of.as_bytes());
+        hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())
     }
 
-    fn of(&self, nonce: Nonce) -> Session {
+    /// What every form of a session carries.
+    fn form(&self, nonce: &Nonce) -> String {
         let form = hmac::sign(&self.0, &[b"form of ", &nonce[..]].concat());
-        Session {
-            nonce,
-            form: BASE64_URL_SAFE_NO_PAD.encode(form),
-        }
+        BASE64_URL_SAFE_NO_PAD.encode(form)
     }
 }
 
@@ -82,29 +100,80 @@ pub struct LinkKey(hmac::Key);
 impl LinkKey {
     /// The token of a new link; none: the system has no random bytes.
     pub fn token(&self, now: Timestamp) -> Option<String> {
-        make(&self.0, now, LINK).map(|(_, text)| text)
+        make(&self.0, now + LINK, &[]).map(|(_, text)| text)
     }
 }
 
-/// A token: until when, which one, signed.
-fn make(key: &hmac::Key, now: Timestamp, lasts: SignedDuration) -> Option<(Nonce, String)> {
+/// Whose a session or an invitation is, and of which count of theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bearer {
+    pub(crate) name: PersonName,
+    pub(crate) serial: u32,
+}
+
+impl Bearer {
+    fn of(person: &Person) -> Self {
+        Self {
+            name: person.name.clone(),
+            serial: person.serial,
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        [
+            &self.serial.to_be_bytes()[..],
+            self.name.as_str().as_bytes(),
+        ]
+        .concat()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (serial, name) = bytes.split_first_chunk::<4>()?;
+        Some(Self {
+            name: std::str::from_utf8(name).ok()?.parse().ok()?,
+            serial: u32::from_be_bytes(*serial),
+        })
+    }
+
+    /// The person, if they still have that count.
+    fn among<'p>(&self, people: &'p People) -> Option<&'p Person> {
+        let person = people.person(&self.name)?;
+        (person.serial == self.serial).then_some(person)
+    }
+}
+
+/// What a token says.
+#[derive(Debug)]
+struct Said {
+    nonce: Nonce,
+    until: Timestamp,
+    rest: Vec<u8>,
+}
+
+/// A token: until when, which one, what else it says, signed.
+fn make(key: &hmac::Key, until: Timestamp, rest: &[u8]) -> Option<(Nonce, String)> {
     let mut nonce = [0; NONCE];
     SystemRandom::new().fill(&mut nonce).ok()?;
-    let until = (now + lasts).as_second();
-    let mut bytes = [&until.to_be_bytes()[..], &nonce].concat();
+    let until = until.as_second().to_be_bytes();
+    let mut bytes = [&until[..], &nonce, rest].concat();
     let tag = hmac::sign(key, &bytes);
     bytes.extend_from_slice(tag.as_ref());
     Some((nonce, BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-/// Which token a text is, and until when; none: it is none of this key, or its time is over.
-fn read(key: &hmac::Key, text: &str, now: Timestamp) -> Option<(Nonce, Timestamp)> {
+/// What a text says; none: it is no token of this key, or its time is over.
+fn read(key: &hmac::Key, text: &str, now: Timestamp) -> Option<Said> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
     let (said, tag) = bytes.split_at_checked(bytes.len().checked_sub(TAG)?)?;
     hmac::verify(key, said, tag).ok()?;
-    let (until, nonce) = said.split_first_chunk::<8>()?;
+    let (until, said) = said.split_first_chunk::<8>()?;
+    let (nonce, rest) = said.split_first_chunk::<NONCE>()?;
     let until = Timestamp::from_second(i64::from_be_bytes(*until)).ok()?;
-    (now < until).then_some((nonce.try_into().ok()?, until))
+    (now < until).then(|| Said {
+        nonce: *nonce,
+        until,
+        rest: rest.to_vec(),
+    })
 }
 
 /// Somebody who is signed in.
@@ -113,6 +182,8 @@ pub(crate) struct Session {
     nonce: Nonce,
     /// What every form of this session carries, so that no other site can send one.
     pub(crate) form: String,
+    /// Who it is.
+    pub(crate) who: Arc<Who>,
 }
 
 /// Links that were followed and sessions that were ended, until their time is over.
@@ -133,36 +204,169 @@ impl Spent {
     }
 }
 
+/// What is let in by, and as whom.
+pub struct Keys {
+    /// What sessions are signed with.
+    pub key: SigningKey,
+    /// What tells this run of the server from others.
+    pub run: String,
+    /// How the audit trail names whoever follows a link of this machine.
+    pub owner: String,
+}
+
 /// Who is let in.
 pub(crate) struct Access {
     key: SigningKey,
     links: LinkKey,
     followed: Spent,
     ended: Spent,
+    owner: Arc<Who>,
+    register: Arc<dyn Register>,
+    known: Mutex<Option<(Instant, Arc<People>)>>,
+    pub(crate) throttle: Throttle,
 }
 
 impl Access {
-    /// Whoever follows a link of this run, or has a session of this key.
-    pub(crate) fn new(key: SigningKey, run: &str) -> Self {
+    /// Whoever follows a link of this run, or has a session of this key, and who is in the register.
+    pub(crate) fn new(keys: Keys, register: Arc<dyn Register>) -> Self {
         Self {
-            links: key.links(run),
-            key,
+            links: keys.key.links(&keys.run),
+            key: keys.key,
             followed: Spent::default(),
             ended: Spent::default(),
+            owner: Arc::new(Who {
+                actor: keys.owner,
+                person: None,
+                email: String::new(),
+                rights: Rights::of_owner(),
+            }),
+            register,
+            known: Mutex::default(),
+            throttle: Throttle::default(),
         }
     }
 
-    /// The session that a link opens, and its cookie's value; none: the link is not good, or no more.
-    pub(crate) fn follow(&self, link: &str, now: Timestamp) -> Option<(Session, String)> {
-        let (nonce, until) = read(&self.links.0, link, now)?;
-        let is_first = self.followed.spend(nonce, until, now);
-        is_first.then(|| self.key.session(now)).flatten()
+    /// Everybody, as of at most a second ago.
+    pub(crate) async fn people(&self) -> Result<Arc<People>, Box<Problem>> {
+        if let Some(people) = self.fresh() {
+            return Ok(people);
+        }
+        let people = self.register.people().await?;
+        Ok(self.learn(people))
     }
 
-    /// The session of a cookie's value.
-    pub(crate) fn session(&self, cookie: &str, now: Timestamp) -> Option<Session> {
-        let session = self.key.read(cookie, now)?;
-        (!self.ended.is_spent(&session.nonce)).then_some(session)
+    fn fresh(&self) -> Option<Arc<People>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = known.as_ref().filter(|(at, _)| at.elapsed() < FRESH);
+        fresh.map(|(_, people)| people.clone())
+    }
+
+    /// What is known of people from now on.
+    pub(crate) fn learn(&self, people: People) -> Arc<People> {
+        let people = Arc::new(people);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some((Instant::now(), people.clone()));
+        people
+    }
+
+    /// What keeps the people.
+    pub(crate) fn register(&self) -> &dyn Register {
+        &*self.register
+    }
+
+    /// The cookie's value of the session that a link opens; none: the link is not good, or no more.
+    pub(crate) fn follow(&self, link: &str, now: Timestamp) -> Option<String> {
+        let said = read(&self.links.0, link, now)?;
+        let is_first = self.followed.spend(said.nonce, said.until, now);
+        is_first.then(|| self.key.token(now)).flatten()
+    }
+
+    /// The cookie's value of a person's session; none: the system has no random bytes.
+    pub(crate) fn open(&self, person: &Person, now: Timestamp) -> Option<String> {
+        let rest = Bearer::of(person).bytes();
+        make(&self.key.0, now + SESSION, &rest).map(|(_, text)| text)
+    }
+
+    /// Who was invited, if they still are.
+    pub(crate) async fn invited(
+        &self,
+        invitation: &str,
+        now: Timestamp,
+    ) -> Result<Option<Bearer>, Box<Problem>> {
+        let key = self.key.derived("invitations");
+        let said = read(&key, invitation, now);
+        let Some(bearer) = said.and_then(|said| Bearer::read(&said.rest)) else {
+            return Ok(None);
+        };
+        let people = self.people().await?;
+        Ok(bearer.among(&people).is_some().then_some(bearer))
+    }
+
+    /// What a person chooses a password with.
+    pub(crate) fn invitation(&self, person: &Person, now: Timestamp) -> Option<String> {
+        self.key.invitation(person, now)
+    }
+
+    /// The session of a cookie's value, or of what a program sends; none: it lets nobody in.
+    ///
+    /// # Errors
+    /// When it is not known who there is.
+    pub(crate) async fn session(
+        &self,
+        sent: &str,
+        now: Timestamp,
+    ) -> Result<Option<Session>, Box<Problem>> {
+        if Token::is_one(sent) {
+            let people = self.people().await?;
+            let found = people.token(sent, now);
+            return Ok(found.map(|token| {
+                self.of(
+                    [0; NONCE],
+                    Who {
+                        actor: format!("token {}", token.name),
+                        person: None,
+                        email: String::new(),
+                        rights: Rights::new(token.roles.clone()),
+                    },
+                )
+            }));
+        }
+        let Some(said) = read(&self.key.0, sent, now) else {
+            return Ok(None);
+        };
+        if self.ended.is_spent(&said.nonce) {
+            return Ok(None);
+        }
+        if said.rest.is_empty() {
+            return Ok(Some(Session {
+                nonce: said.nonce,
+                form: self.key.form(&said.nonce),
+                who: self.owner.clone(),
+            }));
+        }
+        let Some(bearer) = Bearer::read(&said.rest) else {
+            return Ok(None);
+        };
+        let people = self.people().await?;
+        Ok(bearer.among(&people).map(|person| {
+            self.of(
+                said.nonce,
+                Who {
+                    actor: format!("{}, in the dashboard", person.name),
+                    person: Some(person.name.clone()),
+                    email: person.email.clone(),
+                    rights: Rights::new(person.roles.clone()),
+                },
+            )
+        }))
+    }
+
+    fn of(&self, nonce: Nonce, who: Who) -> Session {
+        Session {
+            nonce,
+            form: self.key.form(&nonce),
+            who: Arc::new(who),
+        }
     }
 
     /// Ends a session.
@@ -172,65 +376,4 @@ impl Access {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
-
-    fn access(run: &str) -> Access {
-        Access::new(SigningKey::new(&[7; 32]), run)
-    }
-
-    #[test]
-    fn a_link_opens_one_session_within_its_time() {
-        let here = access("first");
-        let link = here.links.token(at(0)).unwrap();
-        assert!(here.follow(&link, at(15 * 60)).is_none(), "too late");
-        let (session, cookie) = here.follow(&link, at(1)).unwrap();
-        assert!(here.follow(&link, at(2)).is_none(), "a second time");
-        assert_eq!(here.session(&cookie, at(60)), Some(session));
-        assert!(here.session(&cookie, at(12 * 3600 + 2)).is_none());
-    }
-
-    #[test]
-    fn a_session_outlives_a_restart_and_a_link_does_not() {
-        let before = access("first");
-        let (link, used) = (before.links.token(at(0)), before.links.token(at(0)));
-        let (_, cookie) = before.follow(&used.unwrap(), at(1)).unwrap();
-        let after = access("second");
-        assert!(after.session(&cookie, at(2)).is_some());
-        assert!(after.follow(&link.unwrap(), at(2)).is_none());
-        let other = Access::new(SigningKey::new(&[8; 32]), "first");
-        assert!(other.session(&cookie, at(2)).is_none());
-    }
-
-    #[test]
-    fn a_token_that_was_changed_is_none() {
-        let here = access("first");
-        let (_, cookie) = here.key.session(at(0)).unwrap();
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(&cookie).unwrap();
-        for index in 0..bytes.len() {
-            let mut other = bytes.clone();
-            other[index] ^= 1;
-            let text = BASE64_URL_SAFE_NO_PAD.encode(&other);
-            assert!(here.session(&text, at(1)).is_none(), "byte {index}");
-        }
-        for text in ["", "a", "!", &cookie[..20], &format!("{cookie}AA")] {
-            assert!(here.session(text, at(1)).is_none(), "{text}");
-        }
-        // A link is no session, and a session no link.
-        let link = here.links.token(at(0)).unwrap();
-        assert!(here.session(&link, at(1)).is_none());
-        assert!(here.follow(&cookie, at(1)).is_none());
-    }
-
-    #[test]
-    fn a_session_that_was_ended_is_none() {
-        let here = access("first");
-        let (session, cookie) = here.key.session(at(0)).unwrap();
-        here.end(&session, at(5));
-        assert!(here.session(&cookie, at(6)).is_none());
-    }
-}
+mod tests;

@@ -1,11 +1,15 @@
 //! What a request comes to when it does not come to what was asked.
 
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
+use boma_engine::words;
 use boma_problem::{Class, IntoProblem, Problem};
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::pages::{alone, problem_card};
+use crate::people::Role;
 
 /// Why a request is not answered with what it asks for.
 #[derive(Debug)]
@@ -16,6 +20,15 @@ pub(crate) enum Failure {
     Forged,
     /// Nobody is signed in.
     SignedOut,
+    /// They may not do that: what they would have to be, and on what.
+    NotAllowed {
+        /// The least role that may.
+        role: Role,
+        /// A project; empty: everything.
+        scope: String,
+    },
+    /// Somebody has tried to sign in too often; when they may again.
+    TooOften(Timestamp),
     /// There is no such page or resource: its name.
     NotThere(String),
     /// What was asked for cannot be done.
@@ -47,13 +60,19 @@ impl Failure {
             Self::NotThere(_) => StatusCode::NOT_FOUND,
             Self::Broken(status) => *status,
             Self::Problem(problem) => match (problem.code.as_str(), problem.class) {
-                ("manifest-changed" | "manifest-exists", _) => StatusCode::CONFLICT,
+                (
+                    "manifest-changed" | "manifest-exists" | "person-exists" | "token-exists"
+                    | "link-spent",
+                    _,
+                ) => StatusCode::CONFLICT,
+                ("role-not-yours", _) => StatusCode::FORBIDDEN,
                 (_, Class::User) => StatusCode::UNPROCESSABLE_ENTITY,
                 (_, Class::Transient) => StatusCode::SERVICE_UNAVAILABLE,
                 (_, Class::Config | Class::Internal) => StatusCode::INTERNAL_SERVER_ERROR,
             },
             Self::WrongHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::Forged => StatusCode::FORBIDDEN,
+            Self::Forged | Self::NotAllowed { .. } => StatusCode::FORBIDDEN,
+            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::SignedOut => StatusCode::UNAUTHORIZED,
         }
     }
@@ -74,10 +93,22 @@ impl Failure {
             Self::SignedOut => alone(
                 "Sign in",
                 &html! {
-                    p { "The dashboard opens by a link that works once. On the machine that runs " code { "boma serve" } ":" }
+                    p { "Whoever has an account: " a href="/sign-in" { "sign in" } "." }
+                    p { "Whoever runs " code { "boma serve" } ": a link that works once opens the dashboard. On that machine," }
                     pre tabindex="0" { code { "boma dashboard" } }
-                    p { "prints a new one." }
+                    p { "prints one." }
                 },
+            ),
+            Self::NotAllowed { role, scope } => alone(
+                "Not yours to do",
+                &html! {
+                    p { (who_may(*role, scope)) " Nothing was done." }
+                    p { a href="/" { "Back to the overview" } }
+                },
+            ),
+            Self::TooOften(until) => alone(
+                "Tried too often",
+                &html! { p { "Too many attempts have failed. Try again after " (words::second(*until)) "." } },
             ),
             Self::NotThere(what) => alone(
                 "Not here",
@@ -101,8 +132,23 @@ impl Failure {
     }
 }
 
+/// Who could do what somebody else may not.
+pub(crate) fn who_may(role: Role, scope: &str) -> String {
+    let scope = if scope.is_empty() {
+        "everything"
+    } else {
+        scope
+    };
+    format!("Only somebody who is {role} of {scope} may do that.")
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status(), self.page()).into_response()
+        let mut response = (self.status(), self.page()).into_response();
+        if let Self::TooOften(until) = self {
+            let seconds = until.duration_since(Timestamp::now()).as_secs().max(1);
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -13,6 +14,9 @@ use crate::site::Site;
 
 /// Largest form, in bytes: a manifest of the largest size, each byte of it written as three.
 const LARGEST: usize = 4 << 20;
+
+/// Largest form of somebody who is not signed in, in bytes.
+const SMALL: usize = 16 << 10;
 
 /// How long a form may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,21 +50,40 @@ impl Fields {
     }
 }
 
+/// What was sent, whole, not too slowly, and not too much of it.
+pub(crate) async fn body(request: Request, largest: usize) -> Result<Bytes, Failure> {
+    let body = Limited::new(request.into_body(), largest).collect();
+    match tokio::time::timeout(PATIENCE, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Failure::Broken(StatusCode::PAYLOAD_TOO_LARGE))
+        }
+        Ok(Err(_)) => Err(Failure::Broken(StatusCode::BAD_REQUEST)),
+        Err(_) => Err(Failure::Broken(StatusCode::REQUEST_TIMEOUT)),
+    }
+}
+
+/// Fields of a form that somebody has sent who is not signed in yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent(pub(crate) Fields);
+
+impl FromRequest<Arc<Site>> for Sent {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _site: &Arc<Site>) -> Result<Self, Failure> {
+        let body = body(request, SMALL).await?;
+        let fields = form_urlencoded::parse(&body).into_owned().collect();
+        Ok(Self(Fields(fields)))
+    }
+}
+
 impl FromRequest<Arc<Site>> for Fields {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _site: &Arc<Site>) -> Result<Self, Failure> {
         let session = request.extensions().get::<Session>().cloned();
         let session = session.ok_or(Failure::SignedOut)?;
-        let body = Limited::new(request.into_body(), LARGEST).collect();
-        let body = match tokio::time::timeout(PATIENCE, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return Err(Failure::Broken(StatusCode::PAYLOAD_TOO_LARGE));
-            }
-            Ok(Err(_)) => return Err(Failure::Broken(StatusCode::BAD_REQUEST)),
-            Err(_) => return Err(Failure::Broken(StatusCode::REQUEST_TIMEOUT)),
-        };
+        let body = body(request, LARGEST).await?;
         let fields = Self(form_urlencoded::parse(&body).into_owned().collect());
         if fields.raw("form") != session.form {
             return Err(Failure::Forged);

@@ -19,11 +19,18 @@ mod fields;
 mod metrics;
 mod operations;
 mod pages;
+mod people;
 mod plans;
 mod serve;
+mod sight;
 mod site;
 mod world;
 
-pub use access::{LinkKey, SigningKey};
+pub use access::{Keys, LinkKey, Permit, SigningKey};
 pub use operations::{Happened, Operations};
-pub use site::{Parts, Repository, Site, Target, Writing};
+pub use people::{
+    Assignment, NotAName, NotAScope, NotAnAssignment, PasswordHash, People, PeopleChange,
+    PeopleError, Person, PersonName, ProviderIdentity, Register, Rights, Role, Scope, Token,
+    UnfitPassword,
+};
+pub use site::{NotASiteUrl, Parts, Repository, Site, SiteUrl, Target, Writing};

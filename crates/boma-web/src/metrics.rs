@@ -68,7 +68,7 @@ fn unready(state: &EngineState) -> Option<&'static str> {
 }
 
 fn render(state: Arc<EngineState>) -> String {
-    let world = World::new(state);
+    let world = World::whole(state);
     let state = &*world.state;
     let mut page = Page::default();
     if state.planned_at.is_some() || state.platform_problem.is_some() {

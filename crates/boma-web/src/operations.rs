@@ -8,6 +8,8 @@ use boma_instance::Secret;
 use boma_problem::Problem;
 use jiff::Timestamp;
 
+use crate::access::Permit;
+
 /// An event, and when it happened for the last time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Happened {
@@ -20,7 +22,7 @@ pub struct Happened {
 }
 
 /// What a person asks a platform for, apart from manifests. What changes something is recorded in the
-/// audit trail, by the platform or by whoever implements this.
+/// audit trail, by the platform or by whoever implements this, with whoever was permitted to.
 #[async_trait]
 pub trait Operations: Send + Sync {
     /// The newest events, newest first; of one resource, or of all.
@@ -34,21 +36,27 @@ pub trait Operations: Send + Sync {
     async fn audit_trail(&self, limit: u32) -> Result<Vec<AuditEntry>, Box<Problem>>;
 
     /// Asks for another password of a grant.
-    async fn rotate(&self, grant: &GrantKey) -> Result<(), Box<Problem>>;
+    async fn rotate(&self, permit: &Permit, grant: &GrantKey) -> Result<(), Box<Problem>>;
 
     /// Stops a database or an application until it is released; or releases it.
-    async fn hold(&self, subject: &Subject, held: bool) -> Result<(), Box<Problem>>;
+    async fn hold(
+        &self,
+        permit: &Permit,
+        subject: &Subject,
+        held: bool,
+    ) -> Result<(), Box<Problem>>;
 
     /// Begins a base backup; what becomes of it is an event.
-    async fn back_up(&self, database: &DatabaseKey) -> Result<(), Box<Problem>>;
+    async fn back_up(&self, permit: &Permit, database: &DatabaseKey) -> Result<(), Box<Problem>>;
 
     /// The value of one variable of an application: the one secret that somebody asked to see.
     async fn reveal(
         &self,
+        permit: &Permit,
         application: &ApplicationKey,
         variable: &str,
     ) -> Result<Secret<String>, Box<Problem>>;
 
     /// Records that a manifest was changed in the dashboard.
-    async fn wrote(&self, file: &str) -> Result<(), Box<Problem>>;
+    async fn wrote(&self, permit: &Permit, file: &str) -> Result<(), Box<Problem>>;
 }

@@ -8,6 +8,7 @@ mod database;
 mod layout;
 mod overview;
 mod parts;
+mod people;
 mod session;
 mod stream;
 
@@ -19,5 +20,6 @@ pub(crate) use database::{back_up, database, hold, restore};
 pub(crate) use layout::{Place, alone, nothing, page};
 pub(crate) use overview::overview;
 pub(crate) use parts::problem_card;
-pub(crate) use session::{sign_in, sign_out};
+pub(crate) use people::{change_people, people};
+pub(crate) use session::{choose_password, invitation, sign_in, sign_in_by_password, sign_out};
 pub(crate) use stream::stream;

@@ -1,8 +1,10 @@
 //! Connections.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -20,24 +22,28 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// A pause after the system refused a connection: it is out of something.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 impl Site {
     /// Answers until it is dropped.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let service = TowerToHyperService::new(self.routes());
+        let routes = self.routes();
         loop {
             let Ok(place) = places.clone().acquire_owned().await else {
                 return;
             };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match listener.accept().await {
+                Ok((stream, peer)) => (stream, Peer(peer)),
                 Err(error) => {
                     tracing::debug!(%error, "accept a connection");
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
-            let service = service.clone();
+            let service = TowerToHyperService::new(routes.clone().layer(Extension(peer)));
             tokio::spawn(async move {
                 let served = http1::Builder::new()
                     .timer(TokioTimer::new())

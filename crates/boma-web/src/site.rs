@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +11,25 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use boma_engine::catalog::Basis;
 use boma_engine::engine::{EngineHandle, EngineState};
+use boma_engine::platform::AuditEntry;
 use boma_engine::source::{GitWriter, Note, Proposal, Snapshot};
 use boma_instance::InstanceId;
+use boma_problem::Problem;
 use tokio::sync::{Mutex, Notify, watch};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use crate::access::{Access, SigningKey, guard};
-use crate::operations::Operations;
+use crate::access::{Access, Keys, Session, Who, guard};
+use crate::failure::Failure;
+use crate::operations::{Happened, Operations};
+use crate::people::{People, PeopleChange, Register, Role};
 use crate::{api, assets, metrics, pages};
 
 /// How long a source may take to be read again: a repository is fetched for it.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Entries of the journal that are looked through for somebody who sees a part of them.
+const SEARCHED: u32 = 5000;
 
 /// Where changes of manifests go.
 pub enum Writing {
@@ -54,10 +62,20 @@ pub struct Repository {
 }
 
 impl Repository {
-    pub(crate) fn note(&self, message: &str) -> Note {
+    /// Whose a commit is: name and address. Of a person without an address, the name says who it was.
+    pub(crate) fn author<'w>(&'w self, who: &'w Who) -> (&'w str, &'w str) {
+        match &who.person {
+            Some(person) if who.email.is_empty() => (person.as_str(), &self.email),
+            Some(person) => (person.as_str(), &who.email),
+            None => (&self.name, &self.email),
+        }
+    }
+
+    pub(crate) fn note(&self, who: &Who, message: &str) -> Note {
+        let (name, email) = self.author(who);
         Note {
-            name: self.name.clone(),
-            email: self.email.clone(),
+            name: name.to_owned(),
+            email: email.to_owned(),
             message: message.to_owned(),
         }
     }
@@ -79,10 +97,54 @@ pub struct Parts {
     pub operations: Arc<dyn Operations>,
     /// Where new instances get their ids from, for plans that are only shown.
     pub ids: fn() -> InstanceId,
-    /// What sessions are signed with.
-    pub key: SigningKey,
-    /// What tells this run of the server from others.
-    pub run: String,
+    /// What is let in by, and as whom.
+    pub keys: Keys,
+    /// Who there is.
+    pub register: Arc<dyn Register>,
+    /// What people reach it by; none: by the address where it listens, on this machine only.
+    pub url: Option<SiteUrl>,
+}
+
+/// What people reach a dashboard by, such as `https://boma.example`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteUrl(String);
+
+/// A text is not the address of a dashboard.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no address of a dashboard: `https://HOST` or `https://HOST:PORT`")]
+pub struct NotASiteUrl(String);
+
+impl SiteUrl {
+    /// Scheme, host and port.
+    pub fn origin(&self) -> &str {
+        &self.0
+    }
+
+    /// Host and port, as a browser asks for them.
+    pub(crate) fn host(&self) -> &str {
+        let host = self.0.split_once("://");
+        host.map_or("", |(_, host)| host)
+    }
+
+    /// Whether what is sent there is encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+}
+
+impl FromStr for SiteUrl {
+    type Err = NotASiteUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotASiteUrl> {
+        let plain = text.strip_suffix('/').unwrap_or(text);
+        let host = plain.strip_prefix("https://");
+        let host = host.or_else(|| plain.strip_prefix("http://"));
+        let is_letter = |one: char| one.is_ascii_alphanumeric() || ".-:[]".contains(one);
+        let is_host = |host: &str| !host.is_empty() && host.chars().all(is_letter);
+        host.is_some_and(is_host)
+            .then(|| Self(plain.to_ascii_lowercase()))
+            .ok_or_else(|| NotASiteUrl(text.to_owned()))
+    }
 }
 
 /// What all requests share.
@@ -95,7 +157,8 @@ pub struct Site {
     pub(crate) operations: Arc<dyn Operations>,
     pub(crate) ids: fn() -> InstanceId,
     pub(crate) access: Access,
-    port: u16,
+    pub(crate) url: Option<SiteUrl>,
+    at: SocketAddr,
 }
 
 impl Site {
@@ -109,14 +172,69 @@ impl Site {
             targets: parts.targets,
             operations: parts.operations,
             ids: parts.ids,
-            access: Access::new(parts.key, &parts.run),
-            port: at.port(),
+            access: Access::new(parts.keys, parts.register),
+            url: parts.url,
+            at,
         })
     }
 
     /// Cookies are shared by all ports of a host; two installations are not to sign each other out.
     pub(crate) fn cookie_name(&self) -> String {
-        format!("boma-{}", self.port)
+        format!("boma-{}", self.at.port())
+    }
+
+    /// Where people reach it.
+    pub(crate) fn origin_for_people(&self) -> String {
+        match &self.url {
+            Some(url) => url.origin().to_owned(),
+            None => format!("http://{}", self.at),
+        }
+    }
+
+    /// Changes who there is, for somebody.
+    pub(crate) async fn change_people(
+        &self,
+        session: &Session,
+        change: PeopleChange,
+    ) -> Result<Arc<People>, Failure> {
+        let who = &session.who;
+        let register = self.access.register();
+        let changed = register.change_people(change, &who.rights, &who.actor);
+        Ok(self.access.learn(changed.await?))
+    }
+
+    /// The newest events of what somebody sees, newest first.
+    pub(crate) async fn events(
+        &self,
+        who: &Who,
+        limit: u32,
+    ) -> Result<Vec<Happened>, Box<Problem>> {
+        let is_all = who.rights.has_everywhere(Role::Viewer);
+        let asked = if is_all { limit } else { SEARCHED.max(limit) };
+        let mut events = self.operations.events(None, asked).await?;
+        events.retain(|one| who.rights.has_in(Role::Viewer, &one.event.subject));
+        events.truncate(limit as usize);
+        Ok(events)
+    }
+
+    /// The newest entries of the audit trail about what somebody is admin of, newest first.
+    pub(crate) async fn audit_trail(
+        &self,
+        who: &Who,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, Failure> {
+        if !who.rights.has_somewhere(Role::Admin) {
+            return Err(Failure::NotAllowed {
+                role: Role::Admin,
+                scope: String::new(),
+            });
+        }
+        let is_all = who.rights.has_everywhere(Role::Admin);
+        let asked = if is_all { limit } else { SEARCHED.max(limit) };
+        let mut entries = self.operations.audit_trail(asked).await?;
+        entries.retain(|one| who.rights.has_in(Role::Admin, &one.subject));
+        entries.truncate(limit as usize);
+        Ok(entries)
     }
 
     /// What the engine knows now.
@@ -174,7 +292,15 @@ impl Site {
             .route("/events", get(pages::events))
             .route("/audit", get(pages::audit))
             .route("/stream", get(pages::stream))
-            .route("/sign-in", get(pages::sign_in))
+            .route("/people", get(pages::people).post(pages::change_people))
+            .route(
+                "/sign-in",
+                get(pages::sign_in).post(pages::sign_in_by_password),
+            )
+            .route(
+                "/invitation",
+                get(pages::invitation).post(pages::choose_password),
+            )
             .route("/sign-out", post(pages::sign_out))
             .route("/healthz", get(async || "well\n"))
             .route("/readyz", get(metrics::ready))
@@ -186,5 +312,29 @@ impl Site {
             // A page of an installation with thousands of resources is a tenth of its size then.
             .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
             .with_state(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_dashboard_has_no_path() {
+        let url: SiteUrl = "https://Boma.Example:8443/".parse().unwrap();
+        assert_eq!(url.origin(), "https://boma.example:8443");
+        assert_eq!(url.host(), "boma.example:8443");
+        assert!(url.is_encrypted());
+        for not in [
+            "",
+            "boma.example",
+            "https://",
+            "https://a/b",
+            "ftp://a",
+            "https://a@b",
+        ] {
+            let refused = not.parse::<SiteUrl>().unwrap_err().to_string();
+            assert!(refused.contains("no address of a dashboard"), "{refused}");
+        }
     }
 }

@@ -13,6 +13,9 @@ use boma_instance::Phase;
 use boma_manifest::{Manifest, ProjectIdentity};
 use jiff::Timestamp;
 
+use crate::access::Who;
+use crate::people::{Rights, Role};
+
 /// How something is, at a glance. What is not known is not well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
@@ -62,17 +65,29 @@ impl Health {
     }
 }
 
-/// What there is, at one moment.
+/// What there is, at one moment, as far as somebody may know of it.
 pub(crate) struct World {
     pub(crate) state: Arc<EngineState>,
     pub(crate) now: Timestamp,
+    rights: Rights,
 }
 
 impl World {
-    pub(crate) fn new(state: Arc<EngineState>) -> Self {
+    /// What somebody may see.
+    pub(crate) fn of(state: Arc<EngineState>, who: &Who) -> Self {
         Self {
             state,
             now: Timestamp::now(),
+            rights: who.rights.clone(),
+        }
+    }
+
+    /// Everything, to be counted.
+    pub(crate) fn whole(state: Arc<EngineState>) -> Self {
+        Self {
+            state,
+            now: Timestamp::now(),
+            rights: Rights::of_owner(),
         }
     }
 
@@ -82,17 +97,22 @@ impl World {
         let seen = seen.filter(|(_, one)| one.record.beside.is_none() || one.life == Life::Active);
         let catalog = self.state.catalog.iter();
         let wanted = catalog.flat_map(|catalog| catalog.databases());
-        seen.map(|(key, _)| key.clone())
-            .chain(wanted.map(|one| one.key.clone()))
+        seen.map(|(key, _)| key)
+            .chain(wanted.map(|one| &one.key))
+            .filter(|key| self.rights.has(Role::Viewer, &key.project))
+            .cloned()
             .collect()
     }
 
     /// Every application that has a manifest or was registered.
     pub(crate) fn applications(&self) -> BTreeSet<ApplicationKey> {
-        let seen = self.state.observed.applications.keys().cloned();
+        let seen = self.state.observed.applications.keys();
         let catalog = self.state.catalog.iter();
         let wanted = catalog.flat_map(|catalog| catalog.applications());
-        seen.chain(wanted.map(|one| one.key.clone())).collect()
+        seen.chain(wanted.map(|one| &one.key))
+            .filter(|key| self.rights.has(Role::Viewer, &key.project))
+            .cloned()
+            .collect()
     }
 
     /// Whether [`Self::databases`] has it.
@@ -101,14 +121,16 @@ impl World {
         let is_seen =
             seen.is_some_and(|one| one.record.beside.is_none() || one.life == Life::Active);
         let catalog = self.state.catalog.as_ref();
-        is_seen || catalog.is_some_and(|catalog| catalog.database(key).is_some())
+        let is_there = is_seen || catalog.is_some_and(|catalog| catalog.database(key).is_some());
+        is_there && self.rights.has(Role::Viewer, &key.project)
     }
 
     /// Whether [`Self::applications`] has it.
     pub(crate) fn has_application(&self, key: &ApplicationKey) -> bool {
         let catalog = self.state.catalog.as_ref();
-        self.state.observed.applications.contains_key(key)
-            || catalog.is_some_and(|catalog| catalog.application(key).is_some())
+        let is_there = self.state.observed.applications.contains_key(key)
+            || catalog.is_some_and(|catalog| catalog.application(key).is_some());
+        is_there && self.rights.has(Role::Viewer, &key.project)
     }
 
     pub(crate) fn database(&self, key: &DatabaseKey) -> DatabaseComputed {

@@ -3,6 +3,7 @@
 mod agents;
 mod backups;
 mod edits;
+pub(crate) mod people;
 
 use std::path::PathBuf;
 
@@ -159,6 +160,12 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Print a link that opens the dashboard of `boma serve`
     Dashboard(DashboardArgs),
+    /// Say who may use the dashboard, and what they may do
+    #[command(subcommand)]
+    People(people::PeopleCommand),
+    /// Make tokens that let programs use the HTTP API
+    #[command(subcommand)]
+    Token(people::TokenCommand),
     /// List databases and applications
     Get(GetArgs),
     /// Show everything about a database or an application

@@ -15,6 +15,7 @@ mod init;
 mod kubernetes;
 mod logging;
 mod logs;
+mod people;
 mod plan;
 mod postgres;
 mod psql;
@@ -65,6 +66,8 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         | Command::Deploy(_)
         | Command::Rotate(_)
         | Command::Secret(_)
+        | Command::People(_)
+        | Command::Token(_)
         | Command::Backup(_)
         | Command::Restore(_)
         | Command::Fork(_)
@@ -110,6 +113,8 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         Command::Events(args) => events::events(&args, global, terminal).await,
         Command::Audit(args) => events::audit(&args, global, terminal).await,
         Command::Secret(command) => secret::run(command, global, terminal).await,
+        Command::People(command) => people::people(command, global, terminal).await,
+        Command::Token(command) => people::token(command, global, terminal).await,
         Command::Env(args) => env::env(&args, global, terminal).await,
         Command::Run(args) => env::run(&args, global).await,
         Command::Deploy(args) => stop::deploy(&args, global, terminal).await,

@@ -11,6 +11,10 @@
 //! type = "s3"
 //! bucket = "backups"
 //!
+//! [dashboard]                    # without it: on this machine only
+//! url = "https://boma.example"
+//! behind-proxy = true            # which encrypts what comes from other machines
+//!
 //! [kubernetes]                   # only with `--platform kubernetes`
 //! namespace = "boma-system"
 //! image = "registry.example/boma:0.1.0"
@@ -33,6 +37,7 @@ use boma_kubernetes::KubernetesConfig;
 use boma_local::config::{Addresses, COMPRESSION_LEVEL, HostsFile, LocalConfig, RepositoryConfig};
 use boma_manifest::PlanTable;
 use boma_problem::{Class, IntoProblem, Problem};
+use boma_web::SiteUrl;
 use serde::Deserialize;
 
 /// Name of the file in the state directory.
@@ -53,6 +58,33 @@ pub(crate) struct Configuration {
     repositories: BTreeMap<String, RepositorySection>,
     #[serde(default)]
     kubernetes: KubernetesSection,
+    #[serde(default)]
+    dashboard: DashboardSection,
+}
+
+/// `[dashboard]`: how people reach it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct DashboardSection {
+    url: Option<String>,
+    #[serde(default)]
+    behind_proxy: bool,
+}
+
+impl DashboardSection {
+    /// What people reach it by; none: by the address where it listens.
+    pub(crate) fn url(&self) -> Result<Option<SiteUrl>, Box<Problem>> {
+        let url = self.url.as_deref().map(str::parse).transpose();
+        url.map_err(|error: boma_web::NotASiteUrl| {
+            let problem = Problem::from_error(Class::Config, "dashboard-url-invalid", &error);
+            Box::new(problem.hint("Mend `url` in `[dashboard]` of config.toml."))
+        })
+    }
+
+    /// Whether something else encrypts what comes from other machines.
+    pub(crate) fn is_behind_proxy(&self) -> bool {
+        self.behind_proxy
+    }
 }
 
 /// `[kubernetes]`: what runs there, and where.
@@ -199,6 +231,11 @@ impl Configuration {
         }
     }
 
+    /// How people reach the dashboard.
+    pub(crate) fn dashboard(&self) -> &DashboardSection {
+        &self.dashboard
+    }
+
     /// The plans that manifests may name: the operator's over those that Boma comes with.
     pub(crate) fn plans(&self) -> PlanTable {
         let mut table = PlanTable::default();
@@ -249,6 +286,23 @@ mod tests {
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn where_the_dashboard_is_reached_is_an_address() {
+        let read = |text: &str| -> DashboardSection { toml::from_str(text).unwrap() };
+        let whole = read("url = 'https://boma.example'\nbehind-proxy = true");
+        assert_eq!(
+            whole.url().unwrap().unwrap().origin(),
+            "https://boma.example"
+        );
+        assert!(whole.is_behind_proxy() && !read("").is_behind_proxy());
+        let wrong = read("url = 'boma.example/here'").url().unwrap_err();
+        assert_eq!(wrong.code, "dashboard-url-invalid");
+        assert!(
+            wrong.to_string().contains("no address of a dashboard"),
+            "{wrong}"
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ use nix::unistd::{User, geteuid};
 
 use crate::builds;
 use crate::cli::{Global, PlatformName};
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, DashboardSection};
 use crate::terminal::Result;
 
 /// What a command has to know of the PostgreSQL builds of this machine.
@@ -64,6 +64,11 @@ impl Session {
     /// What manifests below a directory are read against.
     pub(crate) fn basis(&self, roots: Roots) -> Basis {
         basis(&self.configuration, roots)
+    }
+
+    /// How people reach the dashboard.
+    pub(crate) fn dashboard(&self) -> DashboardSection {
+        self.configuration.dashboard().clone()
     }
 
     /// Clock, passwords, and who acts.

@@ -33,7 +33,7 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     let is_program = request.uri().path().starts_with("/api/");
-    let mut response = match admit(&site, &mut request) {
+    let mut response = match admit(&site, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(failure) if is_program => ApiFailure::from(failure).into_response(),
         Err(failure) => failure.into_response(),
@@ -56,34 +56,44 @@ pub(crate) async fn guard(
     response
 }
 
-fn admit(site: &Site, request: &mut Request) -> Result<(), Failure> {
+async fn admit(site: &Site, request: &mut Request) -> Result<(), Failure> {
     // A page elsewhere can have its own name lead to this address; its requests carry that name.
-    if !is_host(request.headers()) {
-        return Err(Failure::WrongHost);
-    }
+    let origin = site.origin(request.headers()).ok_or(Failure::WrongHost)?;
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads && !is_own(request.headers()) {
+    if !reads && !is_own(request.headers(), &origin) {
         return Err(Failure::Forged);
     }
     let path = request.uri().path();
     let is_open = path.starts_with("/assets/")
-        || matches!(path, "/sign-in" | "/healthz" | "/readyz" | "/metrics");
+        || path.starts_with("/sign-in")
+        || matches!(path, "/invitation" | "/healthz" | "/readyz" | "/metrics");
     if is_open {
         return Ok(());
     }
     let headers = request.headers();
     let token = bearer(headers).or_else(|| cookie(headers, &site.cookie_name()));
-    let session = token.and_then(|token| site.access.session(token, Timestamp::now()));
+    let token = token.map(str::to_owned);
+    let session = match token {
+        Some(token) => site.access.session(&token, Timestamp::now()).await?,
+        None => None,
+    };
     let session = session.ok_or(Failure::SignedOut)?;
     request.extensions_mut().insert(session);
     Ok(())
 }
 
-/// Whether a request is for this machine, by a name that nobody else can give it. The port is whatever
-/// leads here: another machine's, through a tunnel.
-fn is_host(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    host.is_some_and(is_loopback)
+impl Site {
+    /// Where pages of a request come from: this machine, by a name that nobody else can give it, or what
+    /// this dashboard is known as. None: it is for another host. The port of this machine is whatever
+    /// leads here: another machine's, through a tunnel.
+    fn origin(&self, headers: &HeaderMap) -> Option<String> {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok())?;
+        if is_loopback(host) {
+            return Some(format!("http://{host}"));
+        }
+        let own = self.url.as_ref()?;
+        (own.host() == host).then(|| own.origin().to_owned())
+    }
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -100,13 +110,10 @@ fn is_loopback(host: &str) -> bool {
 
 /// Whether what changes something was sent by a page of this server. Browsers say so; other programs
 /// say nothing, and they have no cookie that somebody else could make them send.
-fn is_own(headers: &HeaderMap) -> bool {
+fn is_own(headers: &HeaderMap, origin: &str) -> bool {
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let is_same_site = text(&SITE).is_none_or(|site| matches!(site, "same-origin" | "none"));
-    let host = text(&HOST).unwrap_or_default();
-    let is_same_origin =
-        text(&ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
-    is_same_site && is_same_origin
+    is_same_site && text(&ORIGIN).is_none_or(|said| said == origin)
 }
 
 /// What a program sends.

@@ -7,13 +7,14 @@ use axum::Json;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use boma_engine::words;
 use boma_problem::{Class, Place, Problem};
 use schemars::JsonSchema;
 use serde::Serialize;
 use utoipa::IntoResponses;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, response};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, who_may};
 
 /// What kind of text a problem is.
 const KIND: &str = "application/problem+json";
@@ -97,7 +98,7 @@ impl<F: Into<Failure>> From<F> for ApiFailure {
         let failure = failure.into();
         Self {
             status: failure.status(),
-            problem: Box::new(problem_of(failure)),
+            problem: Box::new(problem_of(&failure)),
         }
     }
 }
@@ -106,13 +107,19 @@ fn user(code: &str, message: &str) -> Problem {
     Problem::new(Class::User, code, message)
 }
 
-fn problem_of(failure: Failure) -> Problem {
+fn problem_of(failure: &Failure) -> Problem {
     match failure {
-        Failure::Problem(problem) => *problem,
+        Failure::Problem(problem) => (**problem).clone(),
         Failure::NotThere(what) => user("not-there", &format!("there is no {what} here")),
         Failure::SignedOut => user("signed-out", "nobody is signed in").hint(
             "`boma dashboard --token` prints a token; send it as `Authorization: Bearer TOKEN`.",
         ),
+        Failure::NotAllowed { role, scope } => user("not-allowed", &who_may(*role, scope))
+            .hint("`/people` says what you may do, and who can let you do more."),
+        Failure::TooOften(until) => {
+            let message = format!("tried too often; wait until {}", words::second(*until));
+            Problem::new(Class::Transient, "too-often", message)
+        }
         Failure::Forged => user("request-forged", "another site has sent this"),
         Failure::WrongHost => user("wrong-host", "this server is not known by that name"),
         Failure::Broken(status) => {
@@ -148,7 +155,10 @@ impl IntoResponse for ApiFailure {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::people::Role;
 
     fn said(failure: &ApiFailure) -> (u16, String) {
         (failure.status.as_u16(), failure.problem.to_string())
@@ -167,6 +177,19 @@ mod tests {
                 Failure::WrongHost,
                 421,
                 "this server is not known by that name",
+            ),
+            (
+                Failure::NotAllowed {
+                    role: Role::Developer,
+                    scope: "a/b/c/d".to_owned(),
+                },
+                403,
+                "Only somebody who is developer of a/b/c/d may do that.",
+            ),
+            (
+                Failure::TooOften(Timestamp::UNIX_EPOCH),
+                429,
+                "tried too often; wait until 1970-01-01T00:00:00Z",
             ),
             (
                 Failure::NotThere("page of that name".to_owned()),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use boma_engine::plan::PlanView;
 
 use super::ApiFailure;
@@ -13,7 +13,9 @@ use super::resources::{
     self, ApplicationPage, ApplicationResource, AuditList, DatabasePage, DatabaseResource,
     EventList,
 };
+use crate::access::Session;
 use crate::failure::Failure;
+use crate::sight::Sight;
 use crate::site::Site;
 use crate::world::World;
 
@@ -30,9 +32,10 @@ use crate::world::World;
 )]
 pub(super) async fn databases(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     Asked(Query(listing)): Asked<Query<Listing>>,
 ) -> Json<DatabasePage> {
-    let world = World::new(site.state());
+    let world = World::of(site.state(), &session.who);
     let show = |key: &_| resources::database(&site, &world, key);
     Json(resources::page(world.databases(), &listing, show))
 }
@@ -50,9 +53,10 @@ pub(super) async fn databases(
 )]
 pub(super) async fn applications(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     Asked(Query(listing)): Asked<Query<Listing>>,
 ) -> Json<ApplicationPage> {
-    let world = World::new(site.state());
+    let world = World::of(site.state(), &session.who);
     let show = |key: &_| resources::application(&site, &world, key);
     Json(resources::page(world.applications(), &listing, show))
 }
@@ -70,9 +74,10 @@ pub(super) async fn applications(
 )]
 pub(super) async fn database(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     Asked(Path(identity)): Asked<Path<Identity>>,
 ) -> Result<Json<DatabaseResource>, ApiFailure> {
-    let world = World::new(site.state());
+    let world = World::of(site.state(), &session.who);
     let key = identity.database();
     if !world.has_database(&key) {
         return Err(Failure::NotThere("database of that name".to_owned()).into());
@@ -93,9 +98,10 @@ pub(super) async fn database(
 )]
 pub(super) async fn application(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     Asked(Path(identity)): Asked<Path<Identity>>,
 ) -> Result<Json<ApplicationResource>, ApiFailure> {
-    let world = World::new(site.state());
+    let world = World::of(site.state(), &session.who);
     let key = identity.application();
     if !world.has_application(&key) {
         return Err(Failure::NotThere("application of that name".to_owned()).into());
@@ -113,8 +119,13 @@ pub(super) async fn application(
         Problems,
     ),
 )]
-pub(super) async fn plan(State(site): State<Arc<Site>>) -> Json<PlanView> {
-    Json(PlanView::from(&*site.state().plan))
+pub(super) async fn plan(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+) -> Json<PlanView> {
+    let (state, snapshot) = (site.state(), site.snapshot());
+    let sight = Sight::of(&session.who, &snapshot);
+    Json(PlanView::from(&*sight.plan(&state.plan)))
 }
 
 /// Lists what happened, newest first.
@@ -130,9 +141,10 @@ pub(super) async fn plan(State(site): State<Arc<Site>>) -> Json<PlanView> {
 )]
 pub(super) async fn events(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     Asked(Query(newest)): Asked<Query<Newest>>,
 ) -> Result<Json<EventList>, ApiFailure> {
-    let events = site.operations.events(None, newest.limit).await?;
+    let events = site.events(&session.who, newest.limit).await?;
     let items = events.into_iter().map(Into::into).collect();
     Ok(Json(EventList { items }))
 }
@@ -150,8 +162,9 @@ pub(super) async fn events(
 )]
 pub(super) async fn audit(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     Asked(Query(newest)): Asked<Query<Newest>>,
 ) -> Result<Json<AuditList>, ApiFailure> {
-    let items = site.operations.audit_trail(newest.limit).await?;
+    let items = site.audit_trail(&session.who, newest.limit).await?;
     Ok(Json(AuditList { items }))
 }

@@ -10,6 +10,7 @@ use super::layout::{Place, live, page};
 use super::parts::{badge, happened, moment, plan_text};
 use crate::access::Session;
 use crate::failure::Failure;
+use crate::sight::Sight;
 use crate::site::Site;
 use crate::world::Health;
 
@@ -21,7 +22,8 @@ pub(crate) async fn plan(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
 ) -> Markup {
-    let state = site.state();
+    let (state, snapshot) = (site.state(), site.snapshot());
+    let sight = Sight::of(&session.who, &snapshot);
     let content = html! {
         h1 { "Plan" }
         (live(&html! {
@@ -29,7 +31,7 @@ pub(crate) async fn plan(
                 Some(at) => p class="muted" { "Planned at " (moment(at)) "." },
                 None => p { (badge(Health::Unknown, "Nothing was planned yet.")) },
             }
-            (plan_text(&state.plan))
+            (plan_text(&sight.plan(&state.plan)))
         }))
     };
     page(&site, &session, ("Plan", Place::Plan), &content)
@@ -40,7 +42,7 @@ pub(crate) async fn events(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
 ) -> Result<Markup, Failure> {
-    let all = site.operations.events(None, LIMIT).await?;
+    let all = site.events(&session.who, LIMIT).await?;
     let content = html! {
         h1 { "Events" }
         (live(&html! {
@@ -66,7 +68,7 @@ pub(crate) async fn audit(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
 ) -> Result<Markup, Failure> {
-    let entries = site.operations.audit_trail(LIMIT).await?;
+    let entries = site.audit_trail(&session.who, LIMIT).await?;
     let content = html! {
         h1 { "Audit" }
         (live(&html! {

@@ -23,6 +23,7 @@ use super::parts::{
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
+use crate::people::Role;
 use crate::site::Site;
 use crate::world::{Health, World, is_application};
 
@@ -52,7 +53,7 @@ pub(crate) async fn application(
     Extension(session): Extension<Session>,
     Path(key): Path<String>,
 ) -> Result<Markup, Failure> {
-    let world = World::new(site.state());
+    let world = World::of(site.state(), &session.who);
     let key = known(&world, &key)?;
     let events = site.operations.events(Some(&(&key).into()), LIMIT).await?;
     let one = world.application(&key);
@@ -60,18 +61,19 @@ pub(crate) async fn application(
     let manifest = manifest_of(&snapshot, &key);
     let known = world.state.observed.applications.get(&key);
     let is_held = known.is_some_and(|known| known.held);
+    let may_change = session.who.permit(Role::Developer, &key.project).is_ok();
     let content = html! {
         (live(&html! {
             p class="crumbs" { a href="/" { "Overview" } " › " (key.project) }
             h1 { (key.name) " " (badge(Health::of_application(&one), &one.phase.to_string())) }
             section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one)) }
-            @if one.process.is_some() {
+            @if may_change && one.process.is_some() {
                 div class="actions" { (hold_form(&session, ("application", &key.to_string()), is_held)) }
             }
             @if let Some((_, application)) = manifest {
                 section class="card" aria-labelledby="databases" {
                     h2 id="databases" { "Databases" }
-                    (grants(&session, &key, &one))
+                    (grants(&session, &key, &one, may_change))
                 }
                 section class="card" aria-labelledby="environment" {
                     h2 id="environment" { "Environment" }
@@ -79,14 +81,14 @@ pub(crate) async fn application(
                 }
             }
         }))
-        @if manifest.is_some() {
+        @if may_change && manifest.is_some() {
             section class="card" aria-label="Attach database" { (attach_form(&session, &world, &key, &one)) }
         }
         @if let Some((manifest, _)) = manifest {
             section class="card" aria-labelledby="manifest" {
                 h2 id="manifest" { "Manifest" }
                 (written_at(&site, manifest).await)
-                (editor(&session, manifest.origin().file(), &application_path(&key)))
+                @if may_change { (editor(&session, manifest.origin().file(), &application_path(&key))) }
             }
         }
         section class="card" aria-labelledby="events" { h2 id="events" { "Events" } (happened(&events)) }
@@ -149,7 +151,12 @@ fn environment(world: &World, key: &ApplicationKey, application: &Application) -
     }
 }
 
-fn grants(session: &Session, key: &ApplicationKey, one: &ApplicationComputed) -> Markup {
+fn grants(
+    session: &Session,
+    key: &ApplicationKey,
+    one: &ApplicationComputed,
+    may_change: bool,
+) -> Markup {
     if one.grants.is_empty() {
         return html! { p class="muted" { "None: it can connect to no database." } };
     }
@@ -162,7 +169,7 @@ fn grants(session: &Session, key: &ApplicationKey, one: &ApplicationComputed) ->
                         th scope="row" { a href=(database_path(&grant.database)) { (grant.database.name) } }
                         td { (may(grant.access)) }
                         td { (rotation(grant)) }
-                        td class="actions" { (grant_actions(session, key, grant)) }
+                        td class="actions" { @if may_change { (grant_actions(session, key, grant)) } }
                     }
                 }
             }
@@ -210,8 +217,11 @@ fn attachable(world: &World, key: &ApplicationKey, one: &ApplicationComputed) ->
                 .and_then(|catalog| catalog.database(database))
                 .is_some_and(|one| one.admitted_projects.contains(&key.project))
     };
-    let all = world.databases().into_iter();
-    all.filter(|database| !is_used(database) && admits(database))
+    // Who admits this project has said so: its people may know, whatever else they see.
+    let all = catalog.iter().flat_map(|catalog| catalog.databases());
+    all.map(|one| &one.key)
+        .filter(|database| !is_used(database) && admits(database))
+        .cloned()
         .collect()
 }
 
@@ -259,7 +269,10 @@ pub(crate) async fn attach(
     Extension(session): Extension<Session>,
     fields: Fields,
 ) -> Result<Markup, Failure> {
-    let key = known(&World::new(site.state()), fields.get("application"))?;
+    let key = known(
+        &World::of(site.state(), &session.who),
+        fields.get("application"),
+    )?;
     let database: DatabaseKey = fields
         .get("database")
         .parse()
@@ -286,7 +299,10 @@ pub(crate) async fn detach(
     Extension(session): Extension<Session>,
     fields: Fields,
 ) -> Result<Markup, Failure> {
-    let key = known(&World::new(site.state()), fields.get("application"))?;
+    let key = known(
+        &World::of(site.state(), &session.who),
+        fields.get("application"),
+    )?;
     let variable = fields.get("variable");
     // A variable names one grant of an application: two cannot have one.
     let index = |application: &Application| {
@@ -319,15 +335,16 @@ fn change_of(
         back: &application_path(key),
         about,
     };
-    Ok(ask(site, session, &proposal, &question))
+    ask(site, session, &proposal, &question)
 }
 
 /// Exchanges a password.
 pub(crate) async fn rotate(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     fields: Fields,
 ) -> Result<Redirect, Failure> {
-    let world = World::new(site.state());
+    let world = World::of(site.state(), &session.who);
     let application = known(&world, fields.get("application"))?;
     let database = fields.get("database").parse().ok();
     let grant = database.map(|database| GrantKey {
@@ -337,7 +354,8 @@ pub(crate) async fn rotate(
     let grant = grant.filter(|grant| world.state.observed.grants.contains_key(grant));
     let grant =
         grant.ok_or_else(|| Failure::NotThere("such access of that application".to_owned()))?;
-    site.operations.rotate(&grant).await?;
+    let permit = session.who.permit(Role::Developer, &application.project)?;
+    site.operations.rotate(&permit, &grant).await?;
     Ok(Redirect::to(&application_path(&application)))
 }
 
@@ -347,9 +365,13 @@ pub(crate) async fn reveal(
     Extension(session): Extension<Session>,
     fields: Fields,
 ) -> Result<Markup, Failure> {
-    let key = known(&World::new(site.state()), fields.get("application"))?;
+    let key = known(
+        &World::of(site.state(), &session.who),
+        fields.get("application"),
+    )?;
     let variable = fields.get("variable");
-    let value = site.operations.reveal(&key, variable).await?;
+    let permit = session.who.permit(Role::Developer, &key.project)?;
+    let value = site.operations.reveal(&permit, &key, variable).await?;
     let content = html! {
         h1 { code { (variable) } " of " (key.name) }
         p { "This page is not kept by the browser. That it was shown is in the audit trail." }

@@ -25,9 +25,11 @@ use ring::digest::{SHA256, digest};
 
 use super::layout::{Place, page, secret};
 use super::parts::{difference, plan_text, problems};
-use crate::access::Session;
+use crate::access::{Permit, Session};
 use crate::failure::Failure;
 use crate::fields::Fields;
+use crate::people::Role;
+use crate::sight::{Sight, projects_of};
 use crate::site::{Repository, Site, Target, Writing};
 
 /// What a person is asked to agree to.
@@ -42,14 +44,16 @@ pub(crate) struct Question<'q> {
     pub(crate) about: &'q str,
 }
 
-/// Shows what a change would write and do.
+/// Shows what a change would write and do, to somebody who may have it done.
 pub(crate) fn ask(
     site: &Site,
     session: &Session,
     proposal: &Proposal,
     question: &Question<'_>,
-) -> Markup {
-    let judged = Judged::of(site, proposal);
+) -> Result<Markup, Failure> {
+    permit(session, proposal)?;
+    let snapshot = site.snapshot();
+    let judged = Judged::of(site, proposal, &Sight::of(&session.who, &snapshot));
     let content = html! {
         h1 { (question.title) }
         @if proposal.is_empty() {
@@ -65,7 +69,17 @@ pub(crate) fn ask(
         }
         (decision(site, session, (proposal, &judged), question))
     };
-    page(site, session, (question.title, Place::New), &content)
+    Ok(page(site, session, (question.title, Place::New), &content))
+}
+
+/// That somebody may change a file: they are developers of all that it says and is to say.
+fn permit(session: &Session, proposal: &Proposal) -> Result<Permit, Failure> {
+    match projects_of(proposal) {
+        Some(projects) => session
+            .who
+            .permit_all(Role::Developer, projects.iter().map(String::as_str)),
+        None => session.who.permit(Role::Developer, ""),
+    }
 }
 
 fn decision(
@@ -86,7 +100,7 @@ fn decision(
             input type="hidden" name="text" value=(proposal.text());
             input type="hidden" name="back" value=(question.back);
             @if let Some((Target { writing: Writing::Repository(repository), .. }, _)) = site.target(proposal.name()) {
-                (commit(repository, question))
+                (commit(repository, session, question))
             }
             p class="actions" { button class="primary" { (question.yes) } (back) }
         }
@@ -94,10 +108,10 @@ fn decision(
 }
 
 /// What is asked about a commit.
-fn commit(repository: &Repository, question: &Question<'_>) -> Markup {
+fn commit(repository: &Repository, session: &Session, question: &Question<'_>) -> Markup {
     html! {
         fieldset {
-            legend { "Commit by " (repository.name) }
+            legend { "Commit by " (repository.author(&session.who).0) }
             label for="about" { "Message" }
             input id="about" name="about" required value=(question.about);
             label { input type="radio" name="onto" value="branch" checked; "To " code { (repository.branch) } ": it is applied" }
@@ -114,9 +128,20 @@ struct Judged {
 }
 
 impl Judged {
-    fn of(site: &Site, proposal: &Proposal) -> Self {
-        let (catalog, problems) = proposal.judge(&site.snapshot(), &site.basis);
-        if problems.iter().any(Problem::is_error) {
+    fn of(site: &Site, proposal: &Proposal, sight: &Sight<'_>) -> Self {
+        let (catalog, all) = proposal.judge(&site.snapshot(), &site.basis);
+        let errors = all.iter().filter(|one| one.is_error()).count();
+        // What is proposed is seen by whoever proposes it, wherever else they may look.
+        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|problem| {
+            let place = problem.place.as_ref();
+            place.is_some_and(|place| *place.file == **proposal.name())
+        });
+        let mut problems = own;
+        problems.extend(sight.problems(others));
+        if errors > problems.iter().filter(|one| one.is_error()).count() {
+            problems.push(errors_elsewhere());
+        }
+        if errors > 0 {
             return Self {
                 problems,
                 plan: None,
@@ -131,9 +156,16 @@ impl Judged {
         let plan = plan::plan(&catalog, &state.observed, &asked, now, &mut ids);
         Self {
             problems,
-            plan: Some(plan),
+            plan: Some(sight.plan(&plan).into_owned()),
         }
     }
+}
+
+/// Manifests of others have errors, which whoever asks may not see.
+fn errors_elsewhere() -> Problem {
+    let message = "manifests of projects that you may not see have errors";
+    Problem::new(Class::User, "errors-elsewhere", message)
+        .hint("Nothing is applied before they are mended. Ask whoever runs Boma.")
 }
 
 /// What tells a text from others; of no file, nothing.
@@ -181,7 +213,7 @@ pub(crate) async fn edit(
         back: way_back(&fields),
         about: &format!("Change {}", proposal.name()),
     };
-    Ok(ask(&site, &session, &proposal, &question))
+    ask(&site, &session, &proposal, &question)
 }
 
 /// Writes what was shown.
@@ -191,7 +223,9 @@ pub(crate) async fn write(
     fields: Fields,
 ) -> Result<Response, Failure> {
     let proposal = proposed(&site.snapshot(), &fields)?;
-    let judged = Judged::of(&site, &proposal);
+    let permit = permit(&session, &proposal)?;
+    let snapshot = site.snapshot();
+    let judged = Judged::of(&site, &proposal, &Sight::of(&session.who, &snapshot));
     if let Some(error) = judged.problems.into_iter().find(Problem::is_error) {
         return Err(error.into());
     }
@@ -208,23 +242,24 @@ pub(crate) async fn write(
             let written = written
                 .map_err(|error| Problem::from_error(Class::Internal, "not-written", &error))?;
             written.map_err(|error| Failure::of(&error))?;
-            site.operations.wrote(&name).await?;
+            site.operations.wrote(&permit, &name).await?;
         }
         Writing::Repository(repository) => {
             let onto = match fields.get("onto") {
                 "review" => Onto::Review(branch_of(fields.get("about"), Timestamp::now())),
                 _ => Onto::Branch,
             };
-            let note = repository.note(match fields.get("about") {
+            let message = match fields.get("about") {
                 "" => &name,
                 about => about,
-            });
+            };
+            let note = repository.note(&session.who, message);
             let written = repository.writer.lock().await;
             let written = written.write(&own, &note, &onto).await;
             let written = written.map_err(|error| Failure::of(&error))?;
             repository.told.notify_one();
             let what = format!("{name}, commit {} on {}", written.commit, written.branch);
-            site.operations.wrote(&what).await?;
+            site.operations.wrote(&permit, &what).await?;
             if matches!(onto, Onto::Review(_)) {
                 return Ok(for_review(&site, &session, &written, back).into_response());
             }
@@ -306,6 +341,17 @@ mod tests {
                 .finish();
             assert_eq!(way_back(&Fields::of_query(&query)), back, "{sent}");
         }
+    }
+
+    #[test]
+    fn errors_of_others_are_said_and_not_shown() {
+        let problem = errors_elsewhere();
+        assert!(problem.is_error());
+        let text = problem.to_string();
+        assert_eq!(
+            text,
+            "manifests of projects that you may not see have errors"
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::layout::{Place, page, secret};
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
+use crate::people::Role;
 use crate::plans;
 use crate::site::{Site, Target};
 use crate::world::projects;
@@ -57,6 +58,7 @@ pub(crate) async fn new_database(
     let known: Vec<String> = projects(snapshot.manifests())
         .into_iter()
         .map(ToString::to_string)
+        .filter(|project| session.who.rights.has(Role::Developer, project))
         .collect();
     let chosen = match query.get("project") {
         "" => known.first().map_or("", String::as_str),
@@ -153,7 +155,7 @@ pub(crate) async fn propose_database(
         back: &format!("/databases/{project}/{name}"),
         about: &format!("{name}: new database"),
     };
-    Ok(ask(&site, &session, &proposal, &question))
+    ask(&site, &session, &proposal, &question)
 }
 
 /// What a form chooses; what it leaves out has its usual value.

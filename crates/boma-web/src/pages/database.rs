@@ -27,6 +27,7 @@ use super::parts::{
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
+use crate::people::Role;
 use crate::site::Site;
 use crate::world::{Health, World, is_database};
 
@@ -49,7 +50,7 @@ pub(crate) async fn database(
     Extension(session): Extension<Session>,
     Path(key): Path<String>,
 ) -> Result<Markup, Failure> {
-    let world = World::new(site.state());
+    let world = World::of(site.state(), &session.who);
     let snapshot = site.snapshot();
     let is_it = |key: &DatabaseKey, manifest: &&Manifest| is_database(manifest, key);
     let key = match known(&world, &key) {
@@ -58,7 +59,8 @@ pub(crate) async fn database(
         Err(failure) => {
             let key = key.parse().map_err(|_none| failure)?;
             let manifest = snapshot.manifests().find(|one| is_it(&key, one));
-            return match manifest {
+            let sees = session.who.rights.sees(&(&key).into());
+            return match manifest.filter(|_| sees) {
                 Some(_) => Ok(soon(&site, &session, &key)),
                 None => Err(Failure::NotThere("database of that name".to_owned())),
             };
@@ -68,6 +70,7 @@ pub(crate) async fn database(
     let one = world.database(&key);
     let known = world.state.observed.databases.get(&key);
     let is_held = known.is_some_and(|known| known.held);
+    let may_change = session.who.permit(Role::Developer, &key.project).is_ok();
     let status = status(&world, &key);
     let manifest = snapshot.manifests().find(|one| is_it(&key, one));
     let path = database_path(&key);
@@ -79,14 +82,14 @@ pub(crate) async fn database(
             (connection(&key, &one))
             (access(&one, status))
             section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status)) }
-            (actions(&session, &key, &one, is_held))
+            @if may_change { (actions(&session, &key, &one, is_held)) }
         }))
-        (restore_form(&session, &key, &one))
+        @if may_change { (restore_form(&session, &key, &one)) }
         @if let Some(manifest) = manifest {
             section class="card" aria-labelledby="manifest" {
                 h2 id="manifest" { "Manifest" }
                 (written_at(&site, manifest).await)
-                (editor(&session, manifest.origin().file(), &path))
+                @if may_change { (editor(&session, manifest.origin().file(), &path)) }
             }
         }
         section class="card" aria-labelledby="events" { h2 id="events" { "Events" } (happened(&events)) }
@@ -312,7 +315,7 @@ pub(crate) async fn restore(
     Extension(session): Extension<Session>,
     fields: Fields,
 ) -> Result<Markup, Failure> {
-    let world = World::new(site.state());
+    let world = World::of(site.state(), &session.who);
     let key = known(&world, fields.get("database"))?;
     let snapshot = site.snapshot();
     let mut manifests = snapshot.manifests();
@@ -333,7 +336,7 @@ pub(crate) async fn restore(
             fields.get("moment")
         ),
     };
-    Ok(ask(&site, &session, &proposal, &question))
+    ask(&site, &session, &proposal, &question)
 }
 
 /// A copy of a database's manifest under another name, made from the first one's backups.
@@ -361,28 +364,43 @@ fn restored(database: &Database, name: &str, moment: &str) -> Result<Proposal, F
 /// Begins a base backup.
 pub(crate) async fn back_up(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     fields: Fields,
 ) -> Result<Redirect, Failure> {
-    let key = known(&World::new(site.state()), fields.get("database"))?;
-    site.operations.back_up(&key).await?;
+    let key = known(
+        &World::of(site.state(), &session.who),
+        fields.get("database"),
+    )?;
+    let permit = session.who.permit(Role::Developer, &key.project)?;
+    site.operations.back_up(&permit, &key).await?;
     Ok(Redirect::to(&database_path(&key)))
 }
 
 /// Stops a database or an application, or lets it run again.
 pub(crate) async fn hold(
     State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
     fields: Fields,
 ) -> Result<Redirect, Failure> {
-    let world = World::new(site.state());
-    let (subject, path) = if fields.get("application").is_empty() {
+    let world = World::of(site.state(), &session.who);
+    let (subject, project, path) = if fields.get("application").is_empty() {
         let key = known(&world, fields.get("database"))?;
-        (Subject::from(&key), database_path(&key))
+        (
+            Subject::from(&key),
+            key.project.clone(),
+            database_path(&key),
+        )
     } else {
         let key = super::application::known(&world, fields.get("application"))?;
-        (Subject::from(&key), application_path(&key))
+        (
+            Subject::from(&key),
+            key.project.clone(),
+            application_path(&key),
+        )
     };
+    let permit = session.who.permit(Role::Developer, &project)?;
     site.operations
-        .hold(&subject, fields.is_ticked("held"))
+        .hold(&permit, &subject, fields.is_ticked("held"))
         .await?;
     Ok(Redirect::to(&path))
 }

@@ -8,6 +8,7 @@ use crate::access::Session;
 use crate::api::ApiFailure;
 use crate::assets;
 use crate::failure::Failure;
+use crate::people::Role;
 use crate::site::Site;
 
 /// Where a page is in the menu.
@@ -18,6 +19,7 @@ pub(crate) enum Place {
     Plan,
     Events,
     Audit,
+    People,
     Api,
 }
 
@@ -31,6 +33,7 @@ pub(crate) fn page(
     (title, place): (&str, Place),
     content: &Markup,
 ) -> Markup {
+    let rights = &session.who.rights;
     let entry = |name: &str, path: &str, this: Place| {
         let current = (this == place).then_some("page");
         html! { a href=(path) aria-current=[current] { (name) } }
@@ -45,9 +48,10 @@ pub(crate) fn page(
                     (entry("Overview", "/", Place::Overview))
                     (entry("Plan", "/plan", Place::Plan))
                     (entry("Events", "/events", Place::Events))
-                    (entry("Audit", "/audit", Place::Audit))
+                    @if rights.has_somewhere(Role::Admin) { (entry("Audit", "/audit", Place::Audit)) }
+                    (entry("People", "/people", Place::People))
                 }
-                a class="button primary" href="/new" { "New service" }
+                @if rights.has_somewhere(Role::Developer) { a class="button primary" href="/new" { "New service" } }
                 form method="post" action="/sign-out" {
                     (secret(session))
                     button class="quiet" { "Sign out" }
@@ -55,7 +59,8 @@ pub(crate) fn page(
             }
             main id="main" tabindex="-1" { (content) }
             footer {
-                "Manifests: " code { (site.source_name) } " · "
+                @if rights.has_everywhere(Role::Viewer) { "Manifests: " code { (site.source_name) } " · " }
+                @if let Some(person) = &session.who.person { "Signed in as " (person) " · " }
                 (entry("API", "/api", Place::Api))
             }
         }

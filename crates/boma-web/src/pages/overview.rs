@@ -15,6 +15,7 @@ use super::layout::{Place, live_at, page};
 use super::parts::{application_path, badge, database_path, problems};
 use crate::access::Session;
 use crate::fields::Fields;
+use crate::sight::Sight;
 use crate::site::Site;
 use crate::world::{Health, World, parts_of};
 
@@ -36,7 +37,9 @@ pub(crate) async fn overview(
 ) -> impl IntoResponse {
     let query = Fields::of_query(query.as_deref().unwrap_or_default());
     let filter = query.get("filter").to_lowercase();
-    let world = World::new(site.state());
+    let world = World::of(site.state(), &session.who);
+    let snapshot = site.snapshot();
+    let sight = Sight::of(&session.who, &snapshot);
     let mut address = form_urlencoded::Serializer::for_suffix("/?".to_owned(), 2);
     let address = address.append_pair("filter", &filter).finish();
     let content = html! {
@@ -48,17 +51,17 @@ pub(crate) async fn overview(
                 hx-swap="outerHTML" hx-push-url="true" hx-sync="#main:replace";
             button { "Show" }
         }
-        (live_at(&address, &list(&world, &filter)))
+        (live_at(&address, &list(&world, &sight, &filter)))
     };
     page(&site, &session, ("Overview", Place::Overview), &content)
 }
 
-fn list(world: &World, filter: &str) -> Markup {
+fn list(world: &World, sight: &Sight<'_>, filter: &str) -> Markup {
     let (databases, applications) = (world.databases(), world.applications());
     let is_empty = databases.is_empty() && applications.is_empty();
     let (projects, hidden) = projects(&databases, &applications, filter);
     html! {
-        (state(&world.state))
+        (state(&world.state, sight))
         @if is_empty {
             section class="card empty" {
                 h2 { "There is nothing yet" }
@@ -110,13 +113,15 @@ fn projects<'w>(
 }
 
 /// Whether everything is as the manifests say, and what is wrong where it is not.
-fn state(state: &EngineState) -> Markup {
-    let blocked = state.plan.blocked.iter().map(|one| one.problem.clone());
-    let failed = state.failures.values().map(|one| one.problem.clone());
-    let wrong: Vec<Problem> = state
-        .source_problems
-        .iter()
-        .cloned()
+fn state(state: &EngineState, sight: &Sight<'_>) -> Markup {
+    let plan = sight.plan(&state.plan);
+    let blocked = plan.blocked.iter().map(|one| one.problem.clone());
+    let failed = state.failures.iter();
+    let failed = failed.filter(|(subject, _)| sight.sees(subject));
+    let failed = failed.map(|(_, one)| one.problem.clone());
+    let wrong: Vec<Problem> = sight
+        .problems(state.source_problems.iter().cloned())
+        .into_iter()
         .chain(state.platform_problem.clone())
         .chain(blocked)
         .chain(failed)
@@ -136,7 +141,7 @@ fn state(state: &EngineState) -> Markup {
     html! {
         p class="state" role="status" {
             (badge(health, line))
-            @for (label, commit) in &state.revisions {
+            @for (label, commit) in state.revisions.iter().filter(|_| sight.is_everything()) {
                 " Commit " code { (commit.short()) } @if !label.is_empty() { " of " (label) }
                 " “" (commit.subject) "” by " (commit.author) "."
             }

@@ -7,24 +7,155 @@ use axum::extract::{RawQuery, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, SET_COOKIE};
 use axum::response::{IntoResponse, Redirect, Response};
+use boma_instance::Secret;
+use boma_problem::{Class, Problem};
 use jiff::Timestamp;
-use maud::html;
+use maud::{Markup, html};
+use tokio::sync::Semaphore;
 
 use super::layout::alone;
 use crate::access::Session;
 use crate::failure::Failure;
-use crate::fields::Fields;
-use crate::site::Site;
+use crate::fields::{Fields, Sent};
+use crate::people::{PasswordHash, PeopleChange, PeopleError, Person, Rights};
+use crate::serve::Peer;
+use crate::site::{Site, SiteUrl};
 
-/// Follows a link that was printed.
+/// Passwords that are hashed at a time: each takes 19 MiB and a processor.
+static HASHING: Semaphore = Semaphore::const_new(2);
+
+/// Follows a link that was printed; without one, asks for name and password.
 pub(crate) async fn sign_in(
     State(site): State<Arc<Site>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let query = Fields::of_query(query.as_deref().unwrap_or_default());
-    let followed = site.access.follow(query.get("link"), Timestamp::now());
-    let (_, value) = followed.ok_or(Failure::SignedOut)?;
-    with_cookie(&site, &format!("{value}; Max-Age=43200"), Redirect::to("/"))
+    let link = query.get("link");
+    if link.is_empty() {
+        return Ok(form(&site, None).into_response());
+    }
+    let followed = site.access.follow(link, Timestamp::now());
+    with_session(&site, followed)
+}
+
+/// Asks who it is.
+fn form(_site: &Site, wrong: Option<&str>) -> Markup {
+    alone(
+        "Sign in",
+        &html! {
+            @if let Some(wrong) = wrong { p class="problem" role="alert" { (wrong) } }
+            form method="post" action="/sign-in" class="form" {
+                div {
+                    label for="name" { "Name" }
+                    input id="name" name="name" required autocomplete="username" autofocus;
+                }
+                div {
+                    label for="password" { "Password" }
+                    input id="password" name="password" type="password" required autocomplete="current-password";
+                }
+                p class="actions" { button class="primary" { "Sign in" } }
+            }
+            p class="help" { "Whoever runs " code { "boma serve" } ": " code { "boma dashboard" } " prints a link." }
+        },
+    )
+}
+
+/// Lets somebody in who knows their password. It takes as long for a name that there is not.
+pub(crate) async fn sign_in_by_password(
+    State(site): State<Arc<Site>>,
+    Extension(Peer(from)): Extension<Peer>,
+    Sent(fields): Sent,
+) -> Result<Response, Failure> {
+    let (name, now) = (fields.get("name"), Timestamp::now());
+    let attempt = site.access.throttle.attempt(name, from.ip(), now);
+    attempt.map_err(Failure::TooOften)?;
+    let people = site.access.people().await?;
+    let person = name.parse().ok().and_then(|name| people.person(&name));
+    let password = Secret::new(fields.raw("password").to_owned());
+    let hash = person.and_then(|person| person.password.clone());
+    let is_right = verified(hash, password).await?;
+    let Some(person) = person.filter(|_| is_right) else {
+        let page = form(&site, Some("Name or password is wrong."));
+        return Ok((axum::http::StatusCode::UNAUTHORIZED, page).into_response());
+    };
+    site.access.throttle.forgive(name, from.ip());
+    with_session(&site, site.access.open(person, now))
+}
+
+/// Whether a password is the one of a hash; compared with another hash where there is none.
+async fn verified(hash: Option<PasswordHash>, password: Secret<String>) -> Result<bool, Failure> {
+    let _place = HASHING.acquire().await;
+    let compared = tokio::task::spawn_blocking(move || {
+        let is_right = hash
+            .clone()
+            .unwrap_or_else(PasswordHash::decoy)
+            .is_of(&password);
+        is_right && hash.is_some()
+    });
+    compared.await.map_err(|error| not_hashed(&error))
+}
+
+fn not_hashed(error: &dyn std::error::Error) -> Failure {
+    Problem::new(Class::Internal, "not-hashed", error.to_string()).into()
+}
+
+/// Asks whoever was invited for a password.
+pub(crate) async fn invitation(
+    State(site): State<Arc<Site>>,
+    RawQuery(query): RawQuery,
+) -> Result<Markup, Failure> {
+    let query = Fields::of_query(query.as_deref().unwrap_or_default());
+    let token = query.get("token");
+    let invited = site.access.invited(token, Timestamp::now()).await?;
+    let bearer = invited.ok_or_else(|| Failure::of(&PeopleError::LinkSpent))?;
+    Ok(alone(
+        "Choose a password",
+        &html! {
+            p { "You sign in as " strong { (bearer.name) } "." }
+            form method="post" action="/invitation" class="form" {
+                input type="hidden" name="token" value=(token);
+                // Lets password managers know whose it is.
+                input type="text" name="name" value=(bearer.name) autocomplete="username" readonly hidden;
+                div {
+                    label for="password" { "Password" }
+                    input id="password" name="password" type="password" required minlength="15"
+                        autocomplete="new-password" aria-describedby="password-help" autofocus;
+                    p id="password-help" class="help" { "At least 15 characters. Some words that do not belong together make a good one." }
+                }
+                p class="actions" { button class="primary" { "Sign in" } }
+            }
+        },
+    ))
+}
+
+/// Takes the password that somebody has chosen, and lets them in.
+pub(crate) async fn choose_password(
+    State(site): State<Arc<Site>>,
+    Sent(fields): Sent,
+) -> Result<Response, Failure> {
+    let now = Timestamp::now();
+    let invited = site.access.invited(fields.get("token"), now).await?;
+    let bearer = invited.ok_or_else(|| Failure::of(&PeopleError::LinkSpent))?;
+    let password = Secret::new(fields.raw("password").to_owned());
+    let name = bearer.name.clone();
+    let actor = name.to_string();
+    let people = {
+        let _place = HASHING.acquire().await;
+        let hashed = tokio::task::spawn_blocking(move || PasswordHash::of(&password)).await;
+        let hashed = hashed.map_err(|error| not_hashed(&error))?;
+        let change = PeopleChange::ChoosePassword {
+            name: bearer.name,
+            serial: bearer.serial,
+            password: hashed.map_err(|error| Failure::of(&PeopleError::from(error)))?,
+        };
+        let nobody = Rights::default();
+        let register = site.access.register();
+        register.change_people(change, &nobody, &actor).await?
+    };
+    let people = site.access.learn(people);
+    let person: Option<&Person> = people.person(&name);
+    let opened = person.and_then(|person| site.access.open(person, now));
+    with_session(&site, opened)
 }
 
 /// Ends the session.
@@ -36,16 +167,23 @@ pub(crate) async fn sign_out(
     site.access.end(&session, Timestamp::now());
     let bye = alone(
         "Signed out",
-        &html! { p { "`boma dashboard` prints a link to come back." } },
+        &html! { p { a href="/sign-in" { "Sign in again" } ", or with a link that " code { "boma dashboard" } " prints." } },
     );
     with_cookie(&site, "; Max-Age=0", bye)
+}
+
+fn with_session(site: &Site, opened: Option<String>) -> Result<Response, Failure> {
+    let value = opened.ok_or(Failure::SignedOut)?;
+    with_cookie(site, &format!("{value}; Max-Age=43200"), Redirect::to("/"))
 }
 
 /// The cookie is no business of scripts and other sites; a link to a page of the dashboard still works
 /// from elsewhere, because nothing is done by following one.
 fn with_cookie(site: &Site, value: &str, answer: impl IntoResponse) -> Result<Response, Failure> {
+    let is_encrypted = site.url.as_ref().is_some_and(SiteUrl::is_encrypted);
+    let secure = if is_encrypted { "; Secure" } else { "" };
     let cookie = format!(
-        "{}={value}; Path=/; HttpOnly; SameSite=Lax",
+        "{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}",
         site.cookie_name()
     );
     let cookie = HeaderValue::from_str(&cookie).map_err(|_letters| Failure::SignedOut)?;

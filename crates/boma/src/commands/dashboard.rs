@@ -26,6 +26,9 @@ pub(crate) struct Served {
     pub(crate) at: SocketAddr,
     /// Which run of the server it is.
     pub(crate) run: String,
+    /// What people reach it by; none: by where it listens.
+    #[serde(default)]
+    pub(crate) url: Option<String>,
 }
 
 impl Served {
@@ -48,16 +51,25 @@ impl Served {
         }
     }
 
-    fn read(state: &Path) -> Option<Self> {
+    /// Where one is served by this state, if one is.
+    pub(crate) fn read(state: &Path) -> Option<Self> {
         let text = std::fs::read(Self::path(state)).ok()?;
         serde_json::from_slice(&text).ok()
+    }
+
+    /// Where people reach it.
+    pub(crate) fn origin(&self) -> String {
+        match &self.url {
+            Some(url) => url.clone(),
+            None => format!("http://{}", self.at),
+        }
     }
 
     /// A link that opens the dashboard once.
     pub(crate) fn link(&self, key: &SigningKey) -> Result<String> {
         let token = key.links(&self.run).token(Timestamp::now());
         let token = token.ok_or_else(no_random_bytes)?;
-        Ok(format!("http://{}/sign-in?link={token}", self.at))
+        Ok(format!("{}/sign-in?link={token}", self.origin()))
     }
 }
 
@@ -100,7 +112,7 @@ pub(crate) fn run(args: &DashboardArgs, global: &Global, terminal: Terminal) -> 
     let key = key(&state)?;
     if args.token {
         let token = key.token(Timestamp::now()).ok_or_else(no_random_bytes)?;
-        let url = format!("http://{}/api/v1/databases", served.at);
+        let url = format!("{}/api/v1/databases", served.origin());
         terminal.status(&format!(
             "For 12 hours: `curl -H \"Authorization: Bearer $TOKEN\" {url}`"
         ));
@@ -112,6 +124,7 @@ pub(crate) fn run(args: &DashboardArgs, global: &Global, terminal: Terminal) -> 
     Ok(Exit::Ok)
 }
 
-fn no_random_bytes() -> io::Error {
+/// The system does not give what secrets are made of.
+pub(crate) fn no_random_bytes() -> io::Error {
     io::Error::other("the system has no random bytes")
 }

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::cli::{Global, ServeArgs};
 use crate::commands::plan::new_id;
+use crate::people::LocalRegister;
 use crate::session::{Need, Session};
 use crate::terminal::{Exit, Result, Terminal, Tone};
 pub(crate) use dashboard::DashboardOf;
@@ -42,6 +43,8 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
         sources,
         dashboard: Some(DashboardOf {
             operations: Arc::new(operations),
+            register: Arc::new(LocalRegister(session.platform.clone())),
+            section: session.dashboard(),
             state: state.to_owned(),
         }),
         place: format!("state in {}", state.display()),

@@ -4,6 +4,7 @@
 mod api;
 pub(crate) mod browser;
 mod numbers;
+mod people;
 
 use std::fs;
 

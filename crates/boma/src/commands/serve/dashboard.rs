@@ -8,7 +8,7 @@ use boma_engine::catalog::Basis;
 use boma_engine::engine::EngineHandle;
 use boma_engine::source::Snapshot;
 use boma_problem::{Class, Problem};
-use boma_web::{Operations, Parts, Site, Target};
+use boma_web::{Keys, Operations, Parts, Register, Site, Target};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 use crate::cli::{DashboardAt, ServeArgs};
 use crate::commands::dashboard::{self, Served};
 use crate::commands::plan::new_id;
+use crate::configuration::DashboardSection;
+use crate::session::actor;
 use crate::terminal::{Result, Terminal};
 
 /// Where it is when nobody says where.
@@ -25,6 +27,10 @@ const USUAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9480);
 pub(crate) struct DashboardOf {
     /// What a person asks the platform for.
     pub(crate) operations: Arc<dyn Operations>,
+    /// Who there is.
+    pub(crate) register: Arc<dyn Register>,
+    /// How people reach it.
+    pub(crate) section: DashboardSection,
     /// Where its key is kept.
     pub(crate) state: PathBuf,
 }
@@ -59,10 +65,12 @@ impl Dashboard {
                     .into());
             }
         };
-        let listener = listen(address).await?;
+        let url = of.section.url()?;
+        let listener = listen(address, of.section.is_behind_proxy()).await?;
         let served = Served {
             at: listener.local_addr()?,
             run: uuid::Uuid::new_v4().to_string(),
+            url: url.as_ref().map(|url| url.origin().to_owned()),
         };
         Ok(Some(Self {
             listener,
@@ -91,8 +99,8 @@ impl Dashboard {
                 "Dashboard, by a link that works once (`boma dashboard` prints another): {link}"
             )
         } else {
-            let at = served.at;
-            format!("Dashboard at http://{at}; `boma dashboard` prints a link that opens it.")
+            let at = served.origin();
+            format!("Dashboard at {at}; `boma dashboard` prints a link that opens it.")
         };
         let parts = Parts {
             engine: shown.engine,
@@ -102,8 +110,13 @@ impl Dashboard {
             targets: shown.targets,
             operations: of.operations,
             ids: new_id,
-            key,
-            run: served.run.clone(),
+            keys: Keys {
+                key,
+                run: served.run.clone(),
+                owner: actor("serve, in the dashboard"),
+            },
+            register: of.register,
+            url: of.section.url()?,
         };
         served.write(&of.state)?;
         let site = Site::new(parts, served.at);
@@ -129,17 +142,20 @@ impl Drop for Showing {
 }
 
 /// Listens where a person said, or where it usually is, or where there is room.
-async fn listen(address: Option<SocketAddr>) -> Result<TcpListener> {
+async fn listen(address: Option<SocketAddr>, is_behind_proxy: bool) -> Result<TcpListener> {
     let Some(address) = address else {
         return match TcpListener::bind(USUAL).await {
             Ok(listener) => Ok(listener),
             Err(_taken) => Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?),
         };
     };
-    if !address.ip().is_loopback() {
-        let message = format!("{address} can be reached from other machines");
+    if !address.ip().is_loopback() && !is_behind_proxy {
+        let message = format!(
+            "{address} can be reached from other machines, and passwords would not be encrypted"
+        );
         return Err(Problem::new(Class::User, "dashboard-not-loopback", message)
             .hint("Name a loopback address, such as 127.0.0.1:9480; `ssh -L 9480:127.0.0.1:9480 HOST` brings it to another machine.")
+            .hint("Where a proxy encrypts what comes to that address: `behind-proxy = true` and `url` in `[dashboard]` of config.toml.")
             .into());
     }
     let listener = TcpListener::bind(address).await;

@@ -9,10 +9,8 @@ use boma_engine::platform::{AuditEntry, Event, Platform};
 use boma_instance::Secret;
 use boma_local::LocalPlatform;
 use boma_problem::{Class, IntoProblem, Problem};
-use boma_web::{Happened, Operations};
+use boma_web::{Happened, Operations, Permit};
 use jiff::Timestamp;
-
-use crate::session::actor;
 
 /// Asks the platform of this machine.
 pub(super) struct LocalOperations {
@@ -24,11 +22,16 @@ impl LocalOperations {
         Self { platform }
     }
 
-    async fn record(&self, action: String, subject: String) -> Result<(), Box<Problem>> {
+    async fn record(
+        &self,
+        permit: &Permit,
+        action: String,
+        subject: String,
+    ) -> Result<(), Box<Problem>> {
         self.platform
             .audit(&AuditEntry {
                 at: Timestamp::now(),
-                actor: actor("serve, in the dashboard"),
+                actor: permit.actor().to_owned(),
                 action,
                 subject,
                 outcome: "done".into(),
@@ -62,14 +65,19 @@ impl Operations for LocalOperations {
         Ok(entries)
     }
 
-    async fn rotate(&self, grant: &GrantKey) -> Result<(), Box<Problem>> {
+    async fn rotate(&self, permit: &Permit, grant: &GrantKey) -> Result<(), Box<Problem>> {
         self.platform.ask_rotation(grant, Timestamp::now()).await?;
         let subject = format!("Application {}", grant.application);
         let action = format!("ask for another password for {}", grant.database.name);
-        self.record(action, subject).await
+        self.record(permit, action, subject).await
     }
 
-    async fn hold(&self, subject: &Subject, held: bool) -> Result<(), Box<Problem>> {
+    async fn hold(
+        &self,
+        permit: &Permit,
+        subject: &Subject,
+        held: bool,
+    ) -> Result<(), Box<Problem>> {
         match (subject, held) {
             (Subject::Database(key), true) => self.platform.hold_database(key).await?,
             (Subject::Database(key), false) => self.platform.release_database(key).await?,
@@ -78,12 +86,13 @@ impl Operations for LocalOperations {
             (Subject::Installation, _) => {}
         }
         let action = if held { "stop" } else { "start" };
-        self.record(action.to_owned(), subject.to_string()).await
+        self.record(permit, action.to_owned(), subject.to_string())
+            .await
     }
 
-    async fn back_up(&self, database: &DatabaseKey) -> Result<(), Box<Problem>> {
+    async fn back_up(&self, permit: &Permit, database: &DatabaseKey) -> Result<(), Box<Problem>> {
         let subject = format!("Database {database}");
-        self.record("ask for a base backup".to_owned(), subject.clone())
+        self.record(permit, "ask for a base backup".to_owned(), subject.clone())
             .await?;
         let (platform, database) = (self.platform.clone(), database.clone());
         tokio::spawn(async move {
@@ -106,6 +115,7 @@ impl Operations for LocalOperations {
 
     async fn reveal(
         &self,
+        permit: &Permit,
         application: &ApplicationKey,
         variable: &str,
     ) -> Result<Secret<String>, Box<Problem>> {
@@ -116,13 +126,18 @@ impl Operations for LocalOperations {
             .map(|(_, value)| value);
         let value = value.ok_or_else(|| NoSuchVariable.problem())?;
         let subject = format!("Application {application}");
-        self.record(format!("reveal {variable}"), subject).await?;
+        self.record(permit, format!("reveal {variable}"), subject)
+            .await?;
         Ok(value)
     }
 
-    async fn wrote(&self, file: &str) -> Result<(), Box<Problem>> {
-        self.record(format!("write manifest {file}"), "Installation".to_owned())
-            .await
+    async fn wrote(&self, permit: &Permit, file: &str) -> Result<(), Box<Problem>> {
+        self.record(
+            permit,
+            format!("write manifest {file}"),
+            "Installation".to_owned(),
+        )
+        .await
     }
 }
 
