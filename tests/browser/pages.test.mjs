@@ -51,6 +51,8 @@ const PAGES = {
   plan: opened('/plan'),
   events: opened('/events'),
   audit: opened('/audit'),
+  people: opened('/people'),
+  'sign in': opened('/sign-in'),
   api: opened('/api'),
   secret: async (person) => {
     await person.open(APPLICATION);
@@ -78,6 +80,8 @@ test('pages for everybody', async (t) => {
   await boma.becomes('database/orders', 'Ready');
   await boma.becomes('database/spare', 'Ready');
   await boma.becomes('application/web', 'Delivered');
+  await boma.boma('people', 'invite', 'ana@shop.example', '--role', `developer:${PROJECT}`);
+  await boma.boma('token', 'create', 'ci', '--role', 'viewer');
   const first = await Person.signedIn(browser, boma);
   const { cookies } = await first.context.storageState();
 

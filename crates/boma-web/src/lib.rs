@@ -14,6 +14,7 @@
 mod access;
 mod api;
 mod assets;
+mod change;
 mod failure;
 mod fields;
 mod metrics;

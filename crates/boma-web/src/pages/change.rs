@@ -13,23 +13,16 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use boma_engine::plan::{self, Asked, Plan};
-use boma_engine::source::{Committed, Onto, Proposal, Snapshot, WriteError};
+use boma_engine::source::{Committed, Proposal, Snapshot, WriteError};
 use boma_manifest::SourceFile;
-use boma_problem::{Class, Problem};
-use jiff::Timestamp;
 use maud::{Markup, html};
-use ring::digest::{SHA256, digest};
 
 use super::layout::{Place, page, secret};
 use super::parts::{difference, plan_text, problems};
-use crate::access::{Permit, Session};
+use crate::access::Session;
+use crate::change::{self, Judged, Told, mark, permit};
 use crate::failure::Failure;
 use crate::fields::Fields;
-use crate::people::Role;
-use crate::sight::{Sight, projects_of};
 use crate::site::{Repository, Site, Target, Writing};
 
 /// What a person is asked to agree to.
@@ -52,8 +45,7 @@ pub(crate) fn ask(
     question: &Question<'_>,
 ) -> Result<Markup, Failure> {
     permit(session, proposal)?;
-    let snapshot = site.snapshot();
-    let judged = Judged::of(site, proposal, &Sight::of(&session.who, &snapshot));
+    let judged = Judged::of(site, session, proposal);
     let content = html! {
         h1 { (question.title) }
         @if proposal.is_empty() {
@@ -70,16 +62,6 @@ pub(crate) fn ask(
         (decision(site, session, (proposal, &judged), question))
     };
     Ok(page(site, session, (question.title, Place::New), &content))
-}
-
-/// That somebody may change a file: they are developers of all that it says and is to say.
-fn permit(session: &Session, proposal: &Proposal) -> Result<Permit, Failure> {
-    match projects_of(proposal) {
-        Some(projects) => session
-            .who
-            .permit_all(Role::Developer, projects.iter().map(String::as_str)),
-        None => session.who.permit(Role::Developer, ""),
-    }
 }
 
 fn decision(
@@ -118,60 +100,6 @@ fn commit(repository: &Repository, session: &Session, question: &Question<'_>) -
             label { input type="radio" name="onto" value="review"; "To a new branch, for review" }
         }
     }
-}
-
-/// What a change comes to.
-struct Judged {
-    problems: Vec<Problem>,
-    /// None: the manifests have errors then, and nothing would be done.
-    plan: Option<Plan>,
-}
-
-impl Judged {
-    fn of(site: &Site, proposal: &Proposal, sight: &Sight<'_>) -> Self {
-        let (catalog, all) = proposal.judge(&site.snapshot(), &site.basis);
-        let errors = all.iter().filter(|one| one.is_error()).count();
-        // What is proposed is seen by whoever proposes it, wherever else they may look.
-        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|problem| {
-            let place = problem.place.as_ref();
-            place.is_some_and(|place| *place.file == **proposal.name())
-        });
-        let mut problems = own;
-        problems.extend(sight.problems(others));
-        if errors > problems.iter().filter(|one| one.is_error()).count() {
-            problems.push(errors_elsewhere());
-        }
-        if errors > 0 {
-            return Self {
-                problems,
-                plan: None,
-            };
-        }
-        let asked = Asked {
-            source: Some(site.source_name.clone()),
-            ..Asked::default()
-        };
-        let (state, mut ids) = (site.state(), site.ids);
-        let now = Timestamp::now();
-        let plan = plan::plan(&catalog, &state.observed, &asked, now, &mut ids);
-        Self {
-            problems,
-            plan: Some(sight.plan(&plan).into_owned()),
-        }
-    }
-}
-
-/// Manifests of others have errors, which whoever asks may not see.
-fn errors_elsewhere() -> Problem {
-    let message = "manifests of projects that you may not see have errors";
-    Problem::new(Class::User, "errors-elsewhere", message)
-        .hint("Nothing is applied before they are mended. Ask whoever runs Boma.")
-}
-
-/// What tells a text from others; of no file, nothing.
-fn mark(bytes: Option<&[u8]>) -> String {
-    let hash = bytes.map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes)));
-    hash.unwrap_or_default()
 }
 
 /// Line ends as the file has them: a browser sends its own.
@@ -223,64 +151,16 @@ pub(crate) async fn write(
     fields: Fields,
 ) -> Result<Response, Failure> {
     let proposal = proposed(&site.snapshot(), &fields)?;
-    let permit = permit(&session, &proposal)?;
-    let snapshot = site.snapshot();
-    let judged = Judged::of(&site, &proposal, &Sight::of(&session.who, &snapshot));
-    if let Some(error) = judged.problems.into_iter().find(Problem::is_error) {
-        return Err(error.into());
-    }
     let back = way_back(&fields);
-    let name = proposal.name().clone();
-    let Some((target, own_name)) = site.target(&name) else {
-        return Err(Failure::of(&WriteError::Outside(name)));
+    let told = Told {
+        about: fields.get("about"),
+        for_review: fields.get("onto") == "review",
     };
-    let own = proposal.clone().called(own_name);
-    match &target.writing {
-        Writing::Directory(root) => {
-            let root = root.clone();
-            let written = tokio::task::spawn_blocking(move || own.write(&root)).await;
-            let written = written
-                .map_err(|error| Problem::from_error(Class::Internal, "not-written", &error))?;
-            written.map_err(|error| Failure::of(&error))?;
-            site.operations.wrote(&permit, &name).await?;
-        }
-        Writing::Repository(repository) => {
-            let onto = match fields.get("onto") {
-                "review" => Onto::Review(branch_of(fields.get("about"), Timestamp::now())),
-                _ => Onto::Branch,
-            };
-            let message = match fields.get("about") {
-                "" => &name,
-                about => about,
-            };
-            let note = repository.note(&session.who, message);
-            let written = repository.writer.lock().await;
-            let written = written.write(&own, &note, &onto).await;
-            let written = written.map_err(|error| Failure::of(&error))?;
-            repository.told.notify_one();
-            let what = format!("{name}, commit {} on {}", written.commit, written.branch);
-            site.operations.wrote(&permit, &what).await?;
-            if matches!(onto, Onto::Review(_)) {
-                return Ok(for_review(&site, &session, &written, back).into_response());
-            }
-        }
-    }
-    site.until_read(&proposal).await;
-    Ok(Redirect::to(back).into_response())
-}
-
-/// A branch's name, for people: what it is about, and when.
-fn branch_of(about: &str, now: Timestamp) -> String {
-    let letter = |one: char| {
-        if one.is_ascii_alphanumeric() {
-            one.to_ascii_lowercase()
-        } else {
-            '-'
-        }
-    };
-    let words: String = about.chars().map(letter).take(40).collect();
-    let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
-    format!("boma/{}-{}", words.join("-"), now.strftime("%Y%m%d%H%M%S"))
+    let committed = change::write(&site, &session, &proposal, &told).await?;
+    Ok(match committed.filter(|_| told.for_review) {
+        Some(written) => for_review(&site, &session, &written, back).into_response(),
+        None => Redirect::to(back).into_response(),
+    })
 }
 
 /// Says where a change waits.
@@ -344,29 +224,10 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_others_are_said_and_not_shown() {
-        let problem = errors_elsewhere();
-        assert!(problem.is_error());
-        let text = problem.to_string();
-        assert_eq!(
-            text,
-            "manifests of projects that you may not see have errors"
-        );
-    }
-
-    #[test]
     fn line_ends_stay_as_the_file_has_them() {
         let sent = "a: 1\r\nb: 2\r\n";
         assert_eq!(with_ends_of(b"", sent), "a: 1\nb: 2\n");
         assert_eq!(with_ends_of(b"a: 0\n", sent), "a: 1\nb: 2\n");
         assert_eq!(with_ends_of(b"a: 0\r\n", sent), sent);
-    }
-
-    #[test]
-    fn a_branch_says_what_it_is_about() {
-        let at: Timestamp = "2026-11-22T07:30:00Z".parse().unwrap();
-        let name = branch_of("orders: more memory, ../../x", at);
-        assert_eq!(name, "boma/orders-more-memory-x-20261122073000");
-        assert_eq!(branch_of("", at), "boma/-20261122073000");
     }
 }

@@ -1,0 +1,186 @@
+//! A change of a manifest: judged, then written where its file is.
+
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use boma_engine::plan::{self, Asked, Plan};
+use boma_engine::source::{Committed, Onto, Proposal, WriteError};
+use boma_problem::{Class, Problem};
+use jiff::Timestamp;
+use ring::digest::{SHA256, digest};
+
+use crate::access::{Permit, Session};
+use crate::failure::Failure;
+use crate::people::Role;
+use crate::sight::{Sight, projects_of};
+use crate::site::{Site, Writing};
+
+/// What a change comes to.
+pub(crate) struct Judged {
+    /// What is wrong, as far as whoever asks may see it.
+    pub(crate) problems: Vec<Problem>,
+    /// What would be done; none: the manifests have errors then, and nothing would be.
+    pub(crate) plan: Option<Plan>,
+}
+
+impl Judged {
+    pub(crate) fn of(site: &Site, session: &Session, proposal: &Proposal) -> Self {
+        let snapshot = site.snapshot();
+        let sight = Sight::of(&session.who, &snapshot);
+        let (catalog, all) = proposal.judge(&snapshot, &site.basis);
+        let errors = all.iter().filter(|one| one.is_error()).count();
+        // What is proposed is seen by whoever proposes it, wherever else they may look.
+        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|problem| {
+            let place = problem.place.as_ref();
+            place.is_some_and(|place| *place.file == **proposal.name())
+        });
+        let mut problems = own;
+        problems.extend(sight.problems(others));
+        if errors > problems.iter().filter(|one| one.is_error()).count() {
+            problems.push(errors_elsewhere());
+        }
+        if errors > 0 {
+            return Self {
+                problems,
+                plan: None,
+            };
+        }
+        let asked = Asked {
+            source: Some(site.source_name.clone()),
+            ..Asked::default()
+        };
+        let (state, mut ids) = (site.state(), site.ids);
+        let now = Timestamp::now();
+        let plan = plan::plan(&catalog, &state.observed, &asked, now, &mut ids);
+        Self {
+            problems,
+            plan: Some(sight.plan(&plan).into_owned()),
+        }
+    }
+}
+
+/// Manifests of others have errors, which whoever asks may not see.
+fn errors_elsewhere() -> Problem {
+    let message = "manifests of projects that you may not see have errors";
+    Problem::new(Class::User, "errors-elsewhere", message)
+        .hint("Nothing is applied before they are mended. Ask whoever runs Boma.")
+}
+
+/// That somebody may change a file: they are developers of all that it says and is to say.
+pub(crate) fn permit(session: &Session, proposal: &Proposal) -> Result<Permit, Failure> {
+    match projects_of(proposal) {
+        Some(projects) => session
+            .who
+            .permit_all(Role::Developer, projects.iter().map(String::as_str)),
+        None => session.who.permit(Role::Developer, ""),
+    }
+}
+
+/// What tells a text from others; of no file, nothing.
+pub(crate) fn mark(bytes: Option<&[u8]>) -> String {
+    let hash = bytes.map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes)));
+    hash.unwrap_or_default()
+}
+
+/// How a change is told, where it becomes a commit.
+pub(crate) struct Told<'t> {
+    /// What the commit says; empty: the file's name.
+    pub(crate) about: &'t str,
+    /// Whether it goes to a branch of its own, to be reviewed.
+    pub(crate) for_review: bool,
+}
+
+/// Writes a change, if whoever asks may, and it is none that nobody would apply. Answers when the source
+/// was read with it, or where it waits for a review; with the commit, where it is one.
+pub(crate) async fn write(
+    site: &Site,
+    session: &Session,
+    proposal: &Proposal,
+    told: &Told<'_>,
+) -> Result<Option<Committed>, Failure> {
+    let permit = permit(session, proposal)?;
+    let judged = Judged::of(site, session, proposal);
+    if let Some(error) = judged.problems.into_iter().find(Problem::is_error) {
+        return Err(error.into());
+    }
+    let name = proposal.name().clone();
+    let Some((target, own_name)) = site.target(&name) else {
+        return Err(Failure::of(&WriteError::Outside(name)));
+    };
+    let own = proposal.clone().called(own_name);
+    let committed = match &target.writing {
+        Writing::Directory(root) => {
+            if told.for_review {
+                return Err(Failure::Broken(StatusCode::BAD_REQUEST));
+            }
+            let root = root.clone();
+            let written = tokio::task::spawn_blocking(move || own.write(&root)).await;
+            let written = written
+                .map_err(|error| Problem::from_error(Class::Internal, "not-written", &error))?;
+            written.map_err(|error| Failure::of(&error))?;
+            site.operations.wrote(&permit, &name).await?;
+            None
+        }
+        Writing::Repository(repository) => {
+            let onto = if told.for_review {
+                Onto::Review(branch_of(told.about, Timestamp::now()))
+            } else {
+                Onto::Branch
+            };
+            let message = match told.about {
+                "" => &name,
+                about => about,
+            };
+            let note = repository.note(&session.who, message);
+            let writer = repository.writer.lock().await;
+            let written = writer.write(&own, &note, &onto).await;
+            let written = written.map_err(|error| Failure::of(&error))?;
+            repository.told.notify_one();
+            let what = format!("{name}, commit {} on {}", written.commit, written.branch);
+            site.operations.wrote(&permit, &what).await?;
+            Some(written)
+        }
+    };
+    if !told.for_review {
+        site.until_read(proposal).await;
+    }
+    Ok(committed)
+}
+
+/// A branch's name, for people: what it is about, and when.
+fn branch_of(about: &str, now: Timestamp) -> String {
+    let letter = |one: char| {
+        if one.is_ascii_alphanumeric() {
+            one.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let words: String = about.chars().map(letter).take(40).collect();
+    let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
+    format!("boma/{}-{}", words.join("-"), now.strftime("%Y%m%d%H%M%S"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_others_are_said_and_not_shown() {
+        let problem = errors_elsewhere();
+        assert!(problem.is_error());
+        let text = problem.to_string();
+        assert_eq!(
+            text,
+            "manifests of projects that you may not see have errors"
+        );
+    }
+
+    #[test]
+    fn a_branch_says_what_it_is_about() {
+        let at: Timestamp = "2026-11-22T07:30:00Z".parse().unwrap();
+        let name = branch_of("orders: more memory, ../../x", at);
+        assert_eq!(name, "boma/orders-more-memory-x-20261122073000");
+        assert_eq!(branch_of("", at), "boma/-20261122073000");
+    }
+}
