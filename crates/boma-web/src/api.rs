@@ -8,13 +8,17 @@
 //! prints of manifests.
 
 mod asked;
+mod body;
 mod failure;
+mod merge;
 mod reader;
 mod reads;
 mod resources;
+mod writes;
 
 use std::sync::{Arc, LazyLock};
 
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Json, Router};
 use boma_engine::plan::PlanView;
@@ -26,6 +30,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::site::Site;
+pub(crate) use body::Answers;
 pub(crate) use failure::ApiFailure;
 
 /// Where schemas are in the description.
@@ -35,9 +40,10 @@ const SCHEMAS: &str = "/components/schemas";
 const BEARER: &str = "bearer";
 
 /// Paths below `/api`, and the page that describes them.
-pub(crate) fn routes() -> Router<Arc<Site>> {
+pub(crate) fn routes(site: &Arc<Site>) -> Router<Arc<Site>> {
     let (router, _) = described().split_for_parts();
     router
+        .route_layer(from_fn_with_state(site.clone(), body::once))
         .route("/api/openapi.json", get(description))
         .method_not_allowed_fallback(async || ApiFailure::wrong_method())
         .route("/api", get(reader::page))
@@ -60,10 +66,16 @@ fn described() -> OpenApiRouter<Arc<Site>> {
         ))
         .security(Some([SecurityRequirement::new(BEARER, [""; 0])]));
     OpenApiRouter::with_openapi(base.build())
-        .routes(routes!(reads::databases))
-        .routes(routes!(reads::database))
-        .routes(routes!(reads::applications))
-        .routes(routes!(reads::application))
+        .routes(routes!(reads::databases, writes::create_database))
+        .routes(routes!(reads::database, writes::change_database))
+        .routes(routes!(writes::restore))
+        .routes(routes!(writes::back_up))
+        .routes(routes!(writes::hold_database))
+        .routes(routes!(reads::applications, writes::create_application))
+        .routes(routes!(reads::application, writes::change_application))
+        .routes(routes!(writes::rotate))
+        .routes(routes!(writes::reveal))
+        .routes(routes!(writes::hold_application))
         .routes(routes!(reads::plan))
         .routes(routes!(reads::events))
         .routes(routes!(reads::audit))
@@ -94,11 +106,21 @@ fn schemas() -> Map<String, Value> {
     generator.subschema_for::<resources::EventList>();
     generator.subschema_for::<resources::AuditList>();
     generator.subschema_for::<failure::ProblemDetails>();
+    generator.subschema_for::<writes::NewResource>();
+    generator.subschema_for::<writes::Patch>();
+    generator.subschema_for::<writes::Restoring>();
+    generator.subschema_for::<writes::Hold>();
+    generator.subschema_for::<writes::Rotation>();
+    generator.subschema_for::<writes::Reveal>();
+    generator.subschema_for::<writes::Revealed>();
+    generator.subschema_for::<writes::ChangeResource>();
     generator.take_definitions(true)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// Every reference within a description.
@@ -130,10 +152,14 @@ mod tests {
     fn every_path_says_what_it_takes_and_what_goes_wrong() {
         assert_eq!(DESCRIPTION["security"][0][BEARER], serde_json::json!([]));
         let paths = DESCRIPTION["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 7);
-        for (path, operations) in paths {
-            let operation = &operations["get"];
-            assert!(operation["operationId"].is_string(), "{path}: {operation}");
+        let all = paths.iter().flat_map(|(path, methods)| {
+            let methods = methods.as_object().into_iter().flatten();
+            methods.map(move |(method, operation)| (path, method, operation))
+        });
+        let mut names = BTreeSet::new();
+        for (path, method, operation) in all {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name), "{name} twice");
             let answers = &operation["responses"];
             assert!(answers["default"].is_object(), "{path}: {operation}");
             let parameters = operation["parameters"].as_array().into_iter().flatten();
@@ -141,15 +167,18 @@ mod tests {
                 let said = parameter["description"].as_str().unwrap_or_default();
                 assert!(said.ends_with('.'), "{path}: {parameter}");
             }
-            for name in path
+            for part in path
                 .split('{')
                 .skip(1)
                 .filter_map(|one| one.split('}').next())
             {
                 let text = operation["parameters"].to_string();
-                assert!(text.contains(&format!("\"{name}\"")), "{path}: {name}");
+                assert!(text.contains(&format!("\"{part}\"")), "{path}: {part}");
             }
+            let is_change = matches!(method.as_str(), "patch" | "put");
+            assert!(!is_change || operation["requestBody"].is_object(), "{path}");
         }
+        assert_eq!(names.len(), 17);
         let limit = &DESCRIPTION["paths"]["/api/v1/databases"]["get"]["parameters"][1];
         assert_eq!(limit["schema"]["maximum"], 500, "{limit}");
         assert_eq!(limit["required"], false, "{limit}");

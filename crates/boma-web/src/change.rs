@@ -1,11 +1,15 @@
 //! A change of a manifest: judged, then written where its file is.
 
+use std::path::Path;
+
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use boma_engine::plan::{self, Asked, Plan};
 use boma_engine::source::{Committed, Onto, Proposal, WriteError};
-use boma_problem::{Class, Problem};
+use boma_manifest::edit::{Change, Step, Written, edit};
+use boma_manifest::{Database, Manifest, ResourceName};
+use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 
@@ -29,10 +33,11 @@ impl Judged {
         let sight = Sight::of(&session.who, &snapshot);
         let (catalog, all) = proposal.judge(&snapshot, &site.basis);
         let errors = all.iter().filter(|one| one.is_error()).count();
-        // What is proposed is seen by whoever proposes it, wherever else they may look.
+        // What is proposed is seen by whoever proposes it, wherever else they may look, and so is what
+        // is wrong with it as a whole.
         let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|problem| {
             let place = problem.place.as_ref();
-            place.is_some_and(|place| *place.file == **proposal.name())
+            place.is_none_or(|place| *place.file == **proposal.name())
         });
         let mut problems = own;
         problems.extend(sight.problems(others));
@@ -145,6 +150,28 @@ pub(crate) async fn write(
         site.until_read(proposal).await;
     }
     Ok(committed)
+}
+
+/// A copy of a database's manifest under another name, made from the first one's backups.
+pub(crate) fn restored(database: &Database, name: &str, moment: &str) -> Result<Proposal, Failure> {
+    let name = ResourceName::new(name).map_err(|error| Failure::from(error.problem()))?;
+    let mut copy = database.clone();
+    copy.metadata.name = name.clone();
+    copy.spec.deletion_protection = Some(false);
+    copy.spec.bootstrap = None;
+    let text = Manifest::Database(copy).to_yaml();
+    let file = Path::new(&*database.origin.file().name).to_owned();
+    let file = file.with_file_name(format!("{name}.yaml"));
+    let from = Written::fields([
+        (
+            "database",
+            Written::Text(database.metadata.name.to_string()),
+        ),
+        ("targetTime", Written::Text(moment.to_owned())),
+    ]);
+    let change = Change::Set(Step::fields(["spec", "bootstrap", "restore"]), from);
+    let text = edit(&text, 0, &change).map_err(|error| Failure::of(&error))?;
+    Ok(Proposal::new_file(file.to_string_lossy(), text))
 }
 
 /// A branch's name, for people: what it is about, and when.

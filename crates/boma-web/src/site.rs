@@ -20,6 +20,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use crate::access::{Access, Keys, Session, Who, guard};
+use crate::api::Answers;
 use crate::failure::Failure;
 use crate::operations::{Happened, Operations};
 use crate::people::{People, PeopleChange, Register, Role};
@@ -157,6 +158,7 @@ pub struct Site {
     pub(crate) operations: Arc<dyn Operations>,
     pub(crate) ids: fn() -> InstanceId,
     pub(crate) access: Access,
+    pub(crate) answers: Answers,
     pub(crate) url: Option<SiteUrl>,
     at: SocketAddr,
 }
@@ -173,6 +175,7 @@ impl Site {
             operations: parts.operations,
             ids: parts.ids,
             access: Access::new(parts.keys, parts.register),
+            answers: Answers::default(),
             url: parts.url,
             at,
         })
@@ -306,7 +309,7 @@ impl Site {
             .route("/readyz", get(metrics::ready))
             .route("/metrics", get(metrics::metrics))
             .route("/assets/{name}", get(assets::asset))
-            .merge(api::routes())
+            .merge(api::routes(&self))
             .fallback(pages::nothing)
             .layer(from_fn_with_state(self.clone(), guard))
             // A page of an installation with thousands of resources is a tenth of its size then.

@@ -1,5 +1,7 @@
 //! Who asks, and that they may.
 
+use boma_engine::catalog::Subject;
+
 use crate::failure::Failure;
 use crate::people::{PersonName, Rights, Role};
 
@@ -17,6 +19,14 @@ pub(crate) struct Who {
 }
 
 impl Who {
+    /// That they may know of a resource; who may not is told that there is none.
+    pub(crate) fn sees_or_not_there(&self, subject: &Subject, what: &str) -> Result<(), Failure> {
+        if self.rights.sees(subject) {
+            return Ok(());
+        }
+        Err(Failure::NotThere(format!("{what} of that name")))
+    }
+
     /// That they have a role in a project.
     pub(crate) fn permit(&self, role: Role, project: &str) -> Result<Permit, Failure> {
         if self.rights.has(role, project) {

@@ -68,6 +68,22 @@ pub(super) struct Newest {
     pub(super) limit: u32,
 }
 
+/// How a change is made.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Trial {
+    /// Only show what it would write and do.
+    #[serde(default)]
+    pub(super) dry_run: bool,
+    /// What its commit says, where the source is a repository.
+    #[serde(default)]
+    pub(super) message: Option<String>,
+    /// Commit it to a branch of its own, to be reviewed.
+    #[serde(default)]
+    pub(super) review: bool,
+}
+
 fn usual() -> u32 {
     100
 }

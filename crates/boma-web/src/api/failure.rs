@@ -85,6 +85,57 @@ impl ApiFailure {
         )
     }
 
+    /// What was sent is no JSON.
+    pub(super) fn not_json() -> Self {
+        Self::user(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            user("not-json", "what is sent here is JSON").hint(
+                "Send it with `Content-Type: application/json`; a patch may be `application/merge-patch+json`.",
+            ),
+        )
+    }
+
+    /// A change does not say what it is a change of.
+    pub(super) fn no_version() -> Self {
+        Self::user(
+            StatusCode::PRECONDITION_REQUIRED,
+            user("version-missing", "it is not said which version is changed").hint(
+                "Read it first, and send its `ETag` as `If-Match`; `*` changes whatever there is.",
+            ),
+        )
+    }
+
+    /// What is to be changed is another one by now.
+    pub(super) fn changed_since(file: &str) -> Self {
+        let message = format!("`{file}` was changed since it was read");
+        Self::user(
+            StatusCode::PRECONDITION_FAILED,
+            user("version-outdated", &message)
+                .hint("Nothing was written. Read what it says now, and make the change again."),
+        )
+    }
+
+    /// The same key came with another request.
+    pub(super) fn key_of_another() -> Self {
+        let message = "that idempotency key was sent with another request";
+        Self::user(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            user("key-of-another", message).hint(
+                "Nothing was done. Take a new key for each wish, and keep it for its repetitions.",
+            ),
+        )
+    }
+
+    /// The first request with a key is not answered yet.
+    pub(super) fn under_way() -> Self {
+        let message = "a request with that idempotency key is under way";
+        Self::user(
+            StatusCode::CONFLICT,
+            Problem::new(Class::Transient, "request-under-way", message)
+                .hint("Ask again with the same key a little later: the answer will be that one's."),
+        )
+    }
+
     fn user(status: StatusCode, problem: Problem) -> Self {
         Self {
             status,
@@ -168,6 +219,31 @@ mod tests {
     fn what_is_wrong_with_a_request_is_said() {
         let (status, text) = said(&ApiFailure::unreadable(&"limit: 0 is not from 1 to 500"));
         assert_eq!((status, &*text), (400, "limit: 0 is not from 1 to 500"));
+        for (failure, status, text) in [
+            (ApiFailure::not_json(), 415, "what is sent here is JSON"),
+            (
+                ApiFailure::no_version(),
+                428,
+                "it is not said which version is changed",
+            ),
+            (
+                ApiFailure::changed_since("a.yaml"),
+                412,
+                "`a.yaml` was changed since it was read",
+            ),
+            (
+                ApiFailure::key_of_another(),
+                422,
+                "that idempotency key was sent with another request",
+            ),
+            (
+                ApiFailure::under_way(),
+                409,
+                "a request with that idempotency key is under way",
+            ),
+        ] {
+            assert_eq!(said(&failure), (status, text.to_owned()));
+        }
         let (status, text) = said(&ApiFailure::wrong_method());
         assert_eq!((status, &*text), (405, "that cannot be done here"));
         for (failure, status, text) in [

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::ETAG;
 use axum::{Extension, Json};
 use boma_engine::plan::PlanView;
+use boma_manifest::Manifest;
 
 use super::ApiFailure;
 use super::asked::{Asked, Identity, Listing, Newest};
@@ -13,11 +16,12 @@ use super::resources::{
     self, ApplicationPage, ApplicationResource, AuditList, DatabasePage, DatabaseResource,
     EventList,
 };
+use super::writes::etag;
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::sight::Sight;
 use crate::site::Site;
-use crate::world::World;
+use crate::world::{World, is_application, is_database};
 
 /// Lists databases, in the order of their identities.
 #[utoipa::path(
@@ -61,7 +65,13 @@ pub(super) async fn applications(
     Json(resources::page(world.applications(), &listing, show))
 }
 
-/// Shows a database.
+/// What a change has to name, if there is a manifest that could be changed.
+fn versioned(manifest: Option<&Manifest>) -> HeaderMap {
+    let tag = manifest.map(|one| (ETAG, etag(&one.origin().file().bytes)));
+    tag.into_iter().collect()
+}
+
+/// Shows a database. Its `ETag` names the text of its manifest's file.
 #[utoipa::path(
     get,
     path = "/api/v1/databases/{organization}/{unit}/{environment}/{project}/{name}",
@@ -76,16 +86,19 @@ pub(super) async fn database(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
     Asked(Path(identity)): Asked<Path<Identity>>,
-) -> Result<Json<DatabaseResource>, ApiFailure> {
+) -> Result<(HeaderMap, Json<DatabaseResource>), ApiFailure> {
     let world = World::of(site.state(), &session.who);
     let key = identity.database();
     if !world.has_database(&key) {
         return Err(Failure::NotThere("database of that name".to_owned()).into());
     }
-    Ok(Json(resources::database(&site, &world, &key)))
+    let snapshot = site.snapshot();
+    let manifest = snapshot.manifests().find(|one| is_database(one, &key));
+    let version = versioned(manifest);
+    Ok((version, Json(resources::database(&site, &world, &key))))
 }
 
-/// Shows an application.
+/// Shows an application. Its `ETag` names the text of its manifest's file.
 #[utoipa::path(
     get,
     path = "/api/v1/applications/{organization}/{unit}/{environment}/{project}/{name}",
@@ -100,13 +113,16 @@ pub(super) async fn application(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
     Asked(Path(identity)): Asked<Path<Identity>>,
-) -> Result<Json<ApplicationResource>, ApiFailure> {
+) -> Result<(HeaderMap, Json<ApplicationResource>), ApiFailure> {
     let world = World::of(site.state(), &session.who);
     let key = identity.application();
     if !world.has_application(&key) {
         return Err(Failure::NotThere("application of that name".to_owned()).into());
     }
-    Ok(Json(resources::application(&site, &world, &key)))
+    let snapshot = site.snapshot();
+    let manifest = snapshot.manifests().find(|one| is_application(one, &key));
+    let version = versioned(manifest);
+    Ok((version, Json(resources::application(&site, &world, &key))))
 }
 
 /// Shows what is left to do.

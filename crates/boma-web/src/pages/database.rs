@@ -9,13 +9,11 @@ use boma_engine::catalog::Subject;
 use boma_engine::computed::{DatabaseComputed, DatabasePhase};
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::AgentState;
-use boma_engine::source::{LastChange, Proposal};
+use boma_engine::source::LastChange;
 use boma_engine::words;
 use boma_instance::backup::{BackupKind, BackupSummary};
 use boma_instance::{Access, InstanceStatus};
-use boma_manifest::edit::{Change, Step, Written};
-use boma_manifest::{Database, Manifest, ResourceName};
-use boma_problem::IntoProblem as _;
+use boma_manifest::Manifest;
 use maud::{Markup, html};
 
 use super::change::{Question, ask, editor};
@@ -25,6 +23,7 @@ use super::parts::{
     or_unknown, problems,
 };
 use crate::access::Session;
+use crate::change::restored;
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::people::Role;
@@ -337,28 +336,6 @@ pub(crate) async fn restore(
         ),
     };
     ask(&site, &session, &proposal, &question)
-}
-
-/// A copy of a database's manifest under another name, made from the first one's backups.
-fn restored(database: &Database, name: &str, moment: &str) -> Result<Proposal, Failure> {
-    let name = ResourceName::new(name).map_err(|error| Failure::from(error.problem()))?;
-    let mut copy = database.clone();
-    copy.metadata.name = name.clone();
-    copy.spec.deletion_protection = Some(false);
-    copy.spec.bootstrap = None;
-    let text = Manifest::Database(copy).to_yaml();
-    let file = std::path::Path::new(&*database.origin.file().name).to_owned();
-    let file = file.with_file_name(format!("{name}.yaml"));
-    let from = Written::fields([
-        (
-            "database",
-            Written::Text(database.metadata.name.to_string()),
-        ),
-        ("targetTime", Written::Text(moment.to_owned())),
-    ]);
-    let change = Change::Set(Step::fields(["spec", "bootstrap", "restore"]), from);
-    let text = boma_manifest::edit::edit(&text, 0, &change).map_err(|error| Failure::of(&error))?;
-    Ok(Proposal::new_file(file.to_string_lossy(), text))
 }
 
 /// Begins a base backup.

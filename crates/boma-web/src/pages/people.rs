@@ -70,7 +70,7 @@ fn roles(all: &[Assignment]) -> Markup {
         @if all.is_empty() { span class="muted" { "no role" } }
         @for (index, one) in all.iter().enumerate() {
             @if index > 0 { ", " }
-            code { (one) }
+            (one)
         }
     }
 }
@@ -111,7 +111,6 @@ fn row(session: &Session, one: &Person) -> Markup {
         (None, Some(_)) => (Health::Well, "with a password"),
         (None, None) => (Health::Busy, "is invited"),
     };
-    let field = format!("roles-of-{}", one.name);
     let list: Vec<String> = one.roles.iter().map(ToString::to_string).collect();
     html! {
         tr {
@@ -121,8 +120,7 @@ fn row(session: &Session, one: &Person) -> Markup {
                 form method="post" action="/people" class="row" {
                     (secret(session))
                     input type="hidden" name="name" value=(one.name);
-                    label for=(field) class="hidden" { "Roles of " (one.name) }
-                    input id=(field) name="roles" value=(list.join(" ")) spellcheck="false";
+                    input name="roles" value=(list.join(" ")) spellcheck="false" aria-label={ "Roles of " (one.name) };
                     button name="act" value="assign" aria-label={ "Change what " (one.name) " is" } { "Change" }
                 }
             }

@@ -3,6 +3,7 @@
 
 mod api;
 pub(crate) mod browser;
+mod changes;
 mod numbers;
 mod people;
 

@@ -106,7 +106,7 @@ fn programs_are_told_what_is_wrong() -> Result<()> {
         let answer = program.get(path)?;
         is_problem(&answer, status, code).with_context(|| path.to_owned())?;
     }
-    let answer = program.post("/api/v1/databases", &[])?;
+    let answer = program.post("/api/v1/plan", &[])?;
     is_problem(&answer, 405, "method-not-allowed")?;
     ensure!(answer.header("allow") == Some("GET,HEAD"), "{answer:?}");
 

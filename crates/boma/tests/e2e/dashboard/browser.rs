@@ -11,7 +11,7 @@ pub(crate) struct Browser {
     address: String,
     cookie: Option<String>,
     form: String,
-    extra: Option<(String, String)>,
+    extra: Vec<(String, String)>,
 }
 
 /// What it answered.
@@ -57,7 +57,7 @@ impl Browser {
             address: address.to_owned(),
             cookie: None,
             form: String::new(),
-            extra: None,
+            extra: Vec::new(),
         })
     }
 
@@ -68,9 +68,32 @@ impl Browser {
     /// The same, with one more header, or another in place of the usual one.
     pub(crate) fn with(&self, header: &str, value: &str) -> Self {
         Self {
-            extra: Some((header.to_owned(), value.to_owned())),
+            extra: vec![(header.to_owned(), value.to_owned())],
             ..self.clone()
         }
+    }
+
+    /// The same, with one more header beside those that were added before.
+    pub(crate) fn and(&self, header: &str, value: &str) -> Self {
+        let mut more = self.clone();
+        more.extra.push((header.to_owned(), value.to_owned()));
+        more
+    }
+
+    /// Sends JSON, as a program does.
+    pub(crate) fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<Answer> {
+        let is_typed = self.extra.iter().any(|(name, _)| name == "content-type");
+        let mut sender = if is_typed {
+            self.clone()
+        } else {
+            self.and("content-type", "application/json")
+        };
+        sender.ask(method, path, body.to_string().as_bytes(), None)
     }
 
     /// Forgets the secret of forms, as another site does not know it.
@@ -132,12 +155,12 @@ impl Browser {
         if let Some(cookie) = &self.cookie {
             headers.push(("cookie", format!("other=1; {cookie}")));
         }
-        if method == "POST" {
+        if method != "GET" {
             let kind = "application/x-www-form-urlencoded";
             headers.push(("content-type", kind.to_owned()));
             headers.push(("content-length", length.unwrap_or(body.len()).to_string()));
         }
-        if let Some((name, value)) = &self.extra {
+        for (name, value) in &self.extra {
             headers.retain(|(key, _)| key != name);
             headers.push((name, value.clone()));
         }

@@ -1,0 +1,102 @@
+//! A JSON merge patch (RFC 7396) as changes of a manifest's text, so that comments, order and style stay.
+
+use boma_manifest::edit::{Change, Step, Written};
+use serde_json::{Map, Value};
+
+/// The value as it is written. A number that is not whole is written as a person would type it.
+pub(super) fn written(value: &Value) -> Written {
+    match value {
+        // A list has no item that says nothing; whoever reads the manifest refuses the word.
+        Value::Null => Written::Text("null".to_owned()),
+        Value::Bool(flag) => Written::Flag(*flag),
+        Value::Number(number) => number
+            .as_i64()
+            .map_or_else(|| Written::Text(number.to_string()), Written::Number),
+        Value::String(text) => Written::Text(text.clone()),
+        Value::Array(items) => Written::List(items.iter().map(written).collect()),
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(_, value)| !value.is_null());
+            Written::Fields(
+                fields
+                    .map(|(name, value)| (name.clone(), written(value)))
+                    .collect(),
+            )
+        }
+    }
+}
+
+/// What a patch of a part changes, where `now` is what that part has.
+pub(super) fn changes(at: &[Step], patch: &Map<String, Value>, now: &Value) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (name, value) in patch {
+        let mut place = at.to_vec();
+        place.push(Step::Field(name.clone()));
+        let there = now.get(name);
+        match (value, there) {
+            (Value::Null, None) => {}
+            (Value::Null, Some(_)) => changes.push(Change::Remove(place)),
+            (value, Some(now)) if value == now => {}
+            (Value::Object(fields), Some(now @ Value::Object(_))) => {
+                changes.extend(self::changes(&place, fields, now));
+            }
+            (value, _) => changes.push(Change::Set(place, written(value))),
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use boma_manifest::edit::edit;
+    use serde_json::json;
+
+    use super::*;
+
+    fn patched(text: &str, patch: &Value, now: &Value) -> String {
+        let patch = patch.as_object().unwrap();
+        let changes = changes(&Step::fields(["spec"]), patch, now);
+        let mut text = text.to_owned();
+        for change in &changes {
+            text = edit(&text, 0, change).unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn a_patch_changes_what_it_names_and_nothing_else() {
+        let text =
+            "# ours\nspec:\n  cpuCount: 1 # enough\n  memory: 256Mi\n  storage: {size: 1Gi}\n";
+        let now = json!({"cpuCount": 1, "memory": "256Mi", "storage": {"size": "1Gi"}});
+        for (patch, after) in [
+            (json!({}), text.to_owned()),
+            (json!({"cpuCount": 1, "absent": null}), text.to_owned()),
+            (json!({"cpuCount": 2}), text.replace(": 1 #", ": 2 #")),
+            (
+                json!({"cpuCount": 0.5}),
+                text.replace(": 1 #", ": \"0.5\" #"),
+            ),
+            (
+                json!({"memory": null}),
+                text.replace("  memory: 256Mi\n", ""),
+            ),
+            (
+                json!({"storage": {"size": "2Gi"}}),
+                text.replace("1Gi", "2Gi"),
+            ),
+            (
+                json!({"suspended": true}),
+                format!("{text}  suspended: true\n"),
+            ),
+            (
+                json!({"plan": {"a": null}}),
+                format!("{text}  plan: {{}}\n"),
+            ),
+            (
+                json!({"parameters": {"work_mem": "8MB", "x": [1, "b"]}}),
+                format!("{text}  parameters:\n    work_mem: 8MB\n    x:\n      - 1\n      - b\n"),
+            ),
+        ] {
+            assert_eq!(patched(text, &patch, &now), after, "{patch}");
+        }
+    }
+}
