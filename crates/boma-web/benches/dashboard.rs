@@ -172,8 +172,9 @@ async fn serve(
         },
         register: Arc::new(Nobody),
         url: None,
+        provider: None,
     };
-    tokio::spawn(Site::new(parts, at).serve(listener));
+    tokio::spawn(Site::new(parts, at)?.serve(listener));
     Ok(Client { at, token })
 }
 

@@ -29,7 +29,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::people::{People, Person, PersonName, Register, Rights, Token};
-pub(crate) use guard::guard;
+pub(crate) use guard::{cookie, guard};
 pub(crate) use throttle::Throttle;
 pub use who::Permit;
 pub(crate) use who::Who;
@@ -39,6 +39,9 @@ const LINK: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long an invitation can be followed.
 const INVITATION: SignedDuration = SignedDuration::from_hours(3 * 24);
+
+/// How long somebody may take to sign in with a provider.
+const ASKED: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long a session lasts: a day of work.
 const SESSION: SignedDuration = SignedDuration::from_hours(12);
@@ -305,6 +308,18 @@ impl Access {
     /// What a person chooses a password with.
     pub(crate) fn invitation(&self, person: &Person, now: Timestamp) -> Option<String> {
         self.key.invitation(person, now)
+    }
+
+    /// What a browser keeps while somebody is with a provider; none: the system has no random bytes.
+    pub(crate) fn keep_asked(&self, asked: &[u8], now: Timestamp) -> Option<String> {
+        let key = self.key.derived("asked of a provider");
+        make(&key, now + ASKED, asked).map(|(_, text)| text)
+    }
+
+    /// What a browser has kept, if it is this server's and not too old.
+    pub(crate) fn kept_asked(&self, cookie: &str, now: Timestamp) -> Option<Vec<u8>> {
+        let key = self.key.derived("asked of a provider");
+        read(&key, cookie, now).map(|said| said.rest)
     }
 
     /// The session of a cookie's value, or of what a program sends; none: it lets nobody in.

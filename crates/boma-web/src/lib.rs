@@ -22,6 +22,7 @@ mod operations;
 mod pages;
 mod people;
 mod plans;
+mod provider;
 mod serve;
 mod sight;
 mod site;
@@ -31,7 +32,8 @@ pub use access::{Keys, LinkKey, Permit, SigningKey};
 pub use operations::{Happened, Operations};
 pub use people::{
     Assignment, NotAName, NotAScope, NotAnAssignment, PasswordHash, People, PeopleChange,
-    PeopleError, Person, PersonName, ProviderIdentity, Register, Rights, Role, Scope, Token,
-    UnfitPassword,
+    PeopleError, Person, PersonName, ProviderIdentity, Register, Rights, Role, Scope, Somebody,
+    Token, UnfitPassword,
 };
+pub use provider::{ProviderError, ProviderSettings};
 pub use site::{NotASiteUrl, Parts, Repository, Site, SiteUrl, Target, Writing};

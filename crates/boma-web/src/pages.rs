@@ -21,5 +21,8 @@ pub(crate) use layout::{Place, alone, nothing, page};
 pub(crate) use overview::overview;
 pub(crate) use parts::problem_card;
 pub(crate) use people::{change_people, people};
-pub(crate) use session::{choose_password, invitation, sign_in, sign_in_by_password, sign_out};
+pub(crate) use session::{
+    back_from_provider, choose_password, invitation, sign_in, sign_in_by_password, sign_out,
+    with_provider,
+};
 pub(crate) use stream::stream;

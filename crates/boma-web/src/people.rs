@@ -27,7 +27,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
-pub use change::{PeopleChange, PeopleError};
+pub use change::{PeopleChange, PeopleError, Somebody};
 pub use password::{PasswordHash, UnfitPassword};
 pub use rights::{Assignment, NotAScope, NotAnAssignment, Rights, Role, Scope};
 

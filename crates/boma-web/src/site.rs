@@ -24,6 +24,7 @@ use crate::api::Answers;
 use crate::failure::Failure;
 use crate::operations::{Happened, Operations};
 use crate::people::{People, PeopleChange, Register, Role};
+use crate::provider::{Provider, ProviderError, ProviderSettings, RETURN};
 use crate::{api, assets, metrics, pages};
 
 /// How long a source may take to be read again: a repository is fetched for it.
@@ -104,6 +105,8 @@ pub struct Parts {
     pub register: Arc<dyn Register>,
     /// What people reach it by; none: by the address where it listens, on this machine only.
     pub url: Option<SiteUrl>,
+    /// With whom people sign in who have no password here.
+    pub provider: Option<ProviderSettings>,
 }
 
 /// What people reach a dashboard by, such as `https://boma.example`.
@@ -159,14 +162,19 @@ pub struct Site {
     pub(crate) ids: fn() -> InstanceId,
     pub(crate) access: Access,
     pub(crate) answers: Answers,
+    pub(crate) provider: Option<Provider>,
     pub(crate) url: Option<SiteUrl>,
     at: SocketAddr,
 }
 
 impl Site {
     /// A dashboard that is reached at an address.
-    pub fn new(parts: Parts, at: SocketAddr) -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    /// When the provider that people sign in with could not be asked at all.
+    pub fn new(parts: Parts, at: SocketAddr) -> Result<Arc<Self>, ProviderError> {
+        let provider = parts.provider.map(Provider::new).transpose()?;
+        Ok(Arc::new(Self {
             engine: parts.engine,
             snapshots: parts.snapshots,
             basis: parts.basis,
@@ -176,9 +184,10 @@ impl Site {
             ids: parts.ids,
             access: Access::new(parts.keys, parts.register),
             answers: Answers::default(),
+            provider,
             url: parts.url,
             at,
-        })
+        }))
     }
 
     /// Cookies are shared by all ports of a host; two installations are not to sign each other out.
@@ -300,6 +309,8 @@ impl Site {
                 "/sign-in",
                 get(pages::sign_in).post(pages::sign_in_by_password),
             )
+            .route("/sign-in/provider", get(pages::with_provider))
+            .route(RETURN, get(pages::back_from_provider))
             .route(
                 "/invitation",
                 get(pages::invitation).post(pages::choose_password),

@@ -24,7 +24,7 @@ mod repository;
 mod restore;
 mod rotate;
 mod schema;
-mod secret;
+pub(crate) mod secret;
 mod serve;
 mod stop;
 mod validate;

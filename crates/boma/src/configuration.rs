@@ -31,13 +31,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use boma_instance::MajorVersion;
 use boma_instance::backup::RepositoryLocation;
+use boma_instance::{MajorVersion, Secret};
 use boma_kubernetes::KubernetesConfig;
 use boma_local::config::{Addresses, COMPRESSION_LEVEL, HostsFile, LocalConfig, RepositoryConfig};
 use boma_manifest::PlanTable;
 use boma_problem::{Class, IntoProblem, Problem};
-use boma_web::SiteUrl;
+use boma_web::{Assignment, ProviderSettings, SiteUrl};
 use serde::Deserialize;
 
 /// Name of the file in the state directory.
@@ -69,6 +69,56 @@ pub(crate) struct DashboardSection {
     url: Option<String>,
     #[serde(default)]
     behind_proxy: bool,
+    oidc: Option<ProviderSection>,
+}
+
+/// `[dashboard.oidc]`: with whom people sign in who have no password here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct ProviderSection {
+    issuer: String,
+    client_id: String,
+    /// The name of a secret of `boma secret set`.
+    pub(crate) client_secret: Option<String>,
+    groups_claim: Option<String>,
+    /// What groups may do, as `boma people invite --role` takes it.
+    groups: Option<BTreeMap<String, Vec<Role>>>,
+}
+
+/// A role on a scope, as it is written in the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Role(Assignment);
+
+impl TryFrom<String> for Role {
+    type Error = boma_web::NotAnAssignment;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self)
+    }
+}
+
+impl ProviderSection {
+    /// The provider, with the secret that it knows this dashboard by.
+    pub(crate) fn settings(&self, client_secret: Option<Secret<String>>) -> ProviderSettings {
+        let groups = self.groups.as_ref().map(|groups| {
+            let roles = |all: &Vec<Role>| all.iter().map(|one| one.0.clone()).collect();
+            let groups = groups.iter();
+            groups
+                .map(|(name, all)| (name.clone(), roles(all)))
+                .collect()
+        });
+        ProviderSettings {
+            issuer: self.issuer.clone(),
+            client_id: self.client_id.clone(),
+            client_secret,
+            groups_claim: self
+                .groups_claim
+                .clone()
+                .unwrap_or_else(|| "groups".to_owned()),
+            groups,
+        }
+    }
 }
 
 impl DashboardSection {
@@ -79,6 +129,11 @@ impl DashboardSection {
             let problem = Problem::from_error(Class::Config, "dashboard-url-invalid", &error);
             Box::new(problem.hint("Mend `url` in `[dashboard]` of config.toml."))
         })
+    }
+
+    /// With whom people sign in who have no password here.
+    pub(crate) fn provider(&self) -> Option<&ProviderSection> {
+        self.oidc.as_ref()
     }
 
     /// Whether something else encrypts what comes from other machines.
@@ -303,6 +358,20 @@ mod tests {
             wrong.to_string().contains("no address of a dashboard"),
             "{wrong}"
         );
+    }
+
+    #[test]
+    fn what_groups_of_a_provider_may_do_is_read_strictly() {
+        let read = |groups: &str| {
+            let text = "[oidc]\nissuer = 'https://login.example'\nclient-id = 'boma'\n";
+            toml::from_str::<DashboardSection>(&format!("{text}[oidc.groups]\n{groups}"))
+        };
+        let section = read("dba = ['admin', 'viewer:acme']").unwrap();
+        let settings = section.provider().unwrap().settings(None);
+        assert_eq!(settings.groups_claim, "groups");
+        assert_eq!(settings.groups.unwrap()["dba"].len(), 2);
+        let wrong = read("dba = ['root']").unwrap_err().to_string();
+        assert!(wrong.contains("`root` is no role"), "{wrong}");
     }
 
     #[test]

@@ -15,10 +15,12 @@ use boma_local::LocalPlatform;
 use boma_local::config::{Builds, LocalConfig, default_state_dir};
 use boma_manifest::{Kind, Manifest};
 use boma_problem::{Class, IntoProblem, Problem};
+use boma_web::ProviderSettings;
 use nix::unistd::{User, geteuid};
 
 use crate::builds;
 use crate::cli::{Global, PlatformName};
+use crate::commands::secret;
 use crate::configuration::{Configuration, DashboardSection};
 use crate::terminal::Result;
 
@@ -69,6 +71,22 @@ impl Session {
     /// How people reach the dashboard.
     pub(crate) fn dashboard(&self) -> DashboardSection {
         self.configuration.dashboard().clone()
+    }
+
+    /// With whom people sign in who have no password here.
+    pub(crate) async fn provider(&self) -> Result<Option<ProviderSettings>> {
+        let dashboard = self.configuration.dashboard();
+        let Some(section) = dashboard.provider() else {
+            return Ok(None);
+        };
+        let secret = match &section.client_secret {
+            Some(name) => {
+                let secret = self.platform.named_secret(name).await?;
+                Some(secret.ok_or_else(|| secret::missing(name))?)
+            }
+            None => None,
+        };
+        Ok(Some(section.settings(secret)))
     }
 
     /// Clock, passwords, and who acts.

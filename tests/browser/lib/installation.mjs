@@ -1,6 +1,6 @@
 // An installation of Boma with a directory of manifests, and `boma serve` on it.
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
@@ -54,8 +54,9 @@ export function application(name, ...databases) {
 }
 
 export class Installation {
-  /** Makes one with some manifests, by file name, and serves them until the test has ended. */
-  static async start(test, manifests = {}, source) {
+  /** Makes one with some manifests, by file name, and serves them until the test has ended. More of its
+   * configuration may be given, and secrets by name. */
+  static async start(test, manifests = {}, source, { configuration = '', secrets = {} } = {}) {
     const home = await mkdtemp(join(scratch, 'i'));
     // Servers of root run as another user, who has to get there.
     chmodSync(home, 0o711);
@@ -65,8 +66,11 @@ export class Installation {
     here.manifests = join(home, source ?? 'manifests');
     for (const directory of [here.state, here.manifests]) mkdirSync(directory);
     // Nothing of a test stays behind in the machine's hosts file.
-    writeFileSync(join(here.state, 'config.toml'), "hosts-file = ''\n");
+    writeFileSync(join(here.state, 'config.toml'), `hosts-file = ''\n${configuration}`);
     for (const [name, text] of Object.entries(manifests)) here.write(name, text);
+    for (const [name, secret] of Object.entries(secrets)) {
+      execFileSync(boma, ['secret', 'set', name], { env: here.environment, input: secret });
+    }
     test.after(() => here.end());
     await here.serve();
     return here;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Redirect, Response};
 use boma_instance::Secret;
 use boma_problem::{Class, Problem};
@@ -14,10 +14,11 @@ use maud::{Markup, html};
 use tokio::sync::Semaphore;
 
 use super::layout::alone;
-use crate::access::Session;
+use crate::access::{Session, cookie};
 use crate::failure::Failure;
 use crate::fields::{Fields, Sent};
 use crate::people::{PasswordHash, PeopleChange, PeopleError, Person, Rights};
+use crate::provider::{Provider, ProviderError, Returned};
 use crate::serve::Peer;
 use crate::site::{Site, SiteUrl};
 
@@ -39,7 +40,7 @@ pub(crate) async fn sign_in(
 }
 
 /// Asks who it is.
-fn form(_site: &Site, wrong: Option<&str>) -> Markup {
+fn form(site: &Site, wrong: Option<&str>) -> Markup {
     alone(
         "Sign in",
         &html! {
@@ -54,6 +55,9 @@ fn form(_site: &Site, wrong: Option<&str>) -> Markup {
                     input id="password" name="password" type="password" required autocomplete="current-password";
                 }
                 p class="actions" { button class="primary" { "Sign in" } }
+            }
+            @if let Some(provider) = &site.provider {
+                p { a class="button" href="/sign-in/provider" { "Sign in with " (provider.name()) } }
             }
             p class="help" { "Whoever runs " code { "boma serve" } ": " code { "boma dashboard" } " prints a link." }
         },
@@ -97,6 +101,65 @@ async fn verified(hash: Option<PasswordHash>, password: Secret<String>) -> Resul
 
 fn not_hashed(error: &dyn std::error::Error) -> Failure {
     Problem::new(Class::Internal, "not-hashed", error.to_string()).into()
+}
+
+/// Sends somebody to the provider.
+pub(crate) async fn with_provider(State(site): State<Arc<Site>>) -> Result<Response, Failure> {
+    let provider = provider(&site)?;
+    let begun = provider.begin(&site.origin_for_people()).await;
+    let (to, asked) = begun.map_err(|error| Failure::of(&error))?;
+    let asked = serde_json::to_vec(&asked).map_err(|error| not_hashed(&error))?;
+    let kept = site.access.keep_asked(&asked, Timestamp::now());
+    let kept = kept.ok_or_else(|| Failure::of(&ProviderError::NoRandom))?;
+    let cookie = (asked_cookie(&site), &*format!("{kept}; Max-Age=600"));
+    with_named_cookie(&site, cookie, Redirect::to(&to))
+}
+
+/// Lets somebody in whom the provider has sent back.
+pub(crate) async fn back_from_provider(
+    State(site): State<Arc<Site>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let now = Timestamp::now();
+    let provider = provider(&site)?;
+    let query = Fields::of_query(query.as_deref().unwrap_or_default());
+    let kept = cookie(&headers, &asked_cookie(&site));
+    let kept = kept.and_then(|kept| site.access.kept_asked(kept, now));
+    let asked = kept.and_then(|kept| serde_json::from_slice(&kept).ok());
+    let asked = asked.ok_or_else(|| Failure::of(&ProviderError::NotAsked))?;
+    let returned = Returned {
+        state: query.get("state"),
+        code: query.get("code"),
+        error: query.get("error"),
+    };
+    let origin = site.origin_for_people();
+    let somebody = provider.complete(&origin, &asked, &returned).await;
+    let somebody = somebody.map_err(|error| Failure::of(&error))?;
+    let identity = somebody.identity.clone();
+    let people = site.access.people().await?;
+    let change = PeopleChange::SignIn(somebody);
+    let people = if change.changes(&people) {
+        let (register, nobody) = (site.access.register(), Rights::default());
+        let changed = register.change_people(change, &nobody, provider.name());
+        site.access.learn(changed.await?)
+    } else {
+        people
+    };
+    let mut all = people.people.iter();
+    let person = all.find(|one| one.provider.as_ref() == Some(&identity));
+    let opened = person.and_then(|person| site.access.open(person, now));
+    with_session(&site, opened)
+}
+
+fn provider(site: &Site) -> Result<&Provider, Failure> {
+    let provider = site.provider.as_ref();
+    provider.ok_or_else(|| Failure::of(&ProviderError::None))
+}
+
+/// The name of the cookie that is kept while somebody is with the provider.
+fn asked_cookie(site: &Site) -> String {
+    format!("{}-asked", site.cookie_name())
 }
 
 /// Asks whoever was invited for a password.
@@ -180,12 +243,17 @@ fn with_session(site: &Site, opened: Option<String>) -> Result<Response, Failure
 /// The cookie is no business of scripts and other sites; a link to a page of the dashboard still works
 /// from elsewhere, because nothing is done by following one.
 fn with_cookie(site: &Site, value: &str, answer: impl IntoResponse) -> Result<Response, Failure> {
+    with_named_cookie(site, (site.cookie_name(), value), answer)
+}
+
+fn with_named_cookie(
+    site: &Site,
+    (name, value): (String, &str),
+    answer: impl IntoResponse,
+) -> Result<Response, Failure> {
     let is_encrypted = site.url.as_ref().is_some_and(SiteUrl::is_encrypted);
     let secure = if is_encrypted { "; Secure" } else { "" };
-    let cookie = format!(
-        "{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}",
-        site.cookie_name()
-    );
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}");
     let cookie = HeaderValue::from_str(&cookie).map_err(|_letters| Failure::SignedOut)?;
     let headers = [
         (SET_COOKIE, cookie),

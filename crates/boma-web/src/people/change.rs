@@ -44,16 +44,7 @@ pub enum PeopleChange {
         password: PasswordHash,
     },
     /// A provider says who somebody is, and which groups' roles they have.
-    SignIn {
-        /// What they are called here.
-        name: PersonName,
-        /// Their address; may be empty.
-        email: String,
-        /// Who they are to the provider.
-        identity: ProviderIdentity,
-        /// What their groups may do; none: the provider does not say, and they keep what they have.
-        roles: Option<Vec<Assignment>>,
-    },
+    SignIn(Somebody),
     /// A new token.
     AddToken(Token),
     /// A token lets nobody in any more.
@@ -61,6 +52,19 @@ pub enum PeopleChange {
         /// Which.
         name: PersonName,
     },
+}
+
+/// Who somebody is, as a provider says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Somebody {
+    /// What they are called here, if they are new.
+    pub name: PersonName,
+    /// Their address; may be empty.
+    pub email: String,
+    /// Who they are to the provider.
+    pub identity: ProviderIdentity,
+    /// What their groups may do; none: the provider does not say, and they keep what they have.
+    pub roles: Option<Vec<Assignment>>,
 }
 
 /// Why somebody is not changed; everything is as it was.
@@ -140,10 +144,17 @@ impl PeopleChange {
             Self::Assign { name, roles } => format!("let {name} be {}", list(roles)),
             Self::Remove { name } => format!("remove {name}"),
             Self::ChoosePassword { name, .. } => format!("{name} chooses a password"),
-            Self::SignIn { name, .. } => format!("{name} signs in with the provider"),
+            Self::SignIn(one) => format!("{} signs in with the provider", one.name),
             Self::AddToken(token) => format!("token {} for {}", token.name, list(&token.roles)),
             Self::RemoveToken { name } => format!("remove token {name}"),
         }
+    }
+
+    /// Whether it would change anything that needs no right of anybody.
+    pub(crate) fn changes(&self, people: &People) -> bool {
+        let mut changed = people.clone();
+        let applied = self.clone().apply(&mut changed, &Rights::default());
+        applied.is_err() || changed != *people
     }
 
     /// Changes who there is, if whoever asks may.
@@ -187,12 +198,7 @@ impl PeopleChange {
                 person.password = Some(password);
                 Ok(())
             }
-            Self::SignIn {
-                name,
-                email,
-                identity,
-                roles,
-            } => people.sign_in(name, email, identity, roles),
+            Self::SignIn(somebody) => people.sign_in(somebody),
             Self::AddToken(token) => people.add_token(token, by),
             Self::RemoveToken { name } => people.remove_token(name, by),
         }
@@ -243,13 +249,13 @@ impl People {
     }
 
     /// Who has an identity keeps the name that they have here; who is new takes no name of others.
-    fn sign_in(
-        &mut self,
-        name: PersonName,
-        email: String,
-        identity: ProviderIdentity,
-        roles: Option<Vec<Assignment>>,
-    ) -> Result<(), PeopleError> {
+    fn sign_in(&mut self, somebody: Somebody) -> Result<(), PeopleError> {
+        let Somebody {
+            name,
+            email,
+            identity,
+            roles,
+        } = somebody;
         let is_it = |one: &&mut Person| one.provider.as_ref() == Some(&identity);
         if let Some(person) = self.people.iter_mut().find(is_it) {
             person.email = email;

@@ -44,6 +44,7 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
         dashboard: Some(DashboardOf {
             operations: Arc::new(operations),
             register: Arc::new(LocalRegister(session.platform.clone())),
+            provider: session.provider().await?,
             section: session.dashboard(),
             state: state.to_owned(),
         }),

@@ -128,14 +128,16 @@ fn an_admin_changes_nobody_who_may_do_more() {
 fn a_provider_names_people_and_takes_over_none() {
     let mut people = People::default();
     done(&mut people, invite("ana", "admin"));
-    let sign_in = |who: &str, subject: &str, groups: Option<&str>| PeopleChange::SignIn {
-        name: name(who),
-        email: format!("{who}@shop.example"),
-        identity: ProviderIdentity {
-            issuer: "https://login.example".to_owned(),
-            subject: subject.to_owned(),
-        },
-        roles: groups.map(roles),
+    let sign_in = |who: &str, subject: &str, groups: Option<&str>| {
+        PeopleChange::SignIn(Somebody {
+            name: name(who),
+            email: format!("{who}@shop.example"),
+            identity: ProviderIdentity {
+                issuer: "https://login.example".to_owned(),
+                subject: subject.to_owned(),
+            },
+            roles: groups.map(roles),
+        })
     };
     let taken = refused(&people, sign_in("ana", "1", None), "viewer");
     assert_eq!(taken.code, "person-exists");

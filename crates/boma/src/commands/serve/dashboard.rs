@@ -7,8 +7,8 @@ use std::sync::Arc;
 use boma_engine::catalog::Basis;
 use boma_engine::engine::EngineHandle;
 use boma_engine::source::Snapshot;
-use boma_problem::{Class, Problem};
-use boma_web::{Keys, Operations, Parts, Register, Site, Target};
+use boma_problem::{Class, IntoProblem as _, Problem};
+use boma_web::{Keys, Operations, Parts, ProviderSettings, Register, Site, Target};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,6 +31,8 @@ pub(crate) struct DashboardOf {
     pub(crate) register: Arc<dyn Register>,
     /// How people reach it.
     pub(crate) section: DashboardSection,
+    /// With whom people sign in who have no password here.
+    pub(crate) provider: Option<ProviderSettings>,
     /// Where its key is kept.
     pub(crate) state: PathBuf,
 }
@@ -117,9 +119,10 @@ impl Dashboard {
             },
             register: of.register,
             url: of.section.url()?,
+            provider: of.provider,
         };
         served.write(&of.state)?;
-        let site = Site::new(parts, served.at);
+        let site = Site::new(parts, served.at).map_err(|error| error.problem())?;
         terminal.status(&said);
         Ok(Showing {
             task: tokio::spawn(site.serve(listener)),
