@@ -260,6 +260,7 @@ impl<P: Platform> Engine<P> {
                 state.add_failures(Vec::new(), &plan);
                 state.plan = plan.clone();
                 state.planned_at = Some(now);
+                state.planned_for = catalog;
                 state.platform_problem = None;
             });
             self.backoff.keep_only(&plan);

@@ -205,8 +205,10 @@ mod tests {
 
     #[test]
     fn what_is_known_is_counted() {
+        let catalog = Some(Arc::default());
         let mut state = EngineState {
-            catalog: Some(Arc::default()),
+            catalog: catalog.clone(),
+            planned_for: catalog,
             planned_at: Some(Timestamp::UNIX_EPOCH),
             ..EngineState::default()
         };

@@ -28,6 +28,8 @@ pub struct EngineState {
     pub plan: Arc<Plan>,
     /// When that was planned.
     pub planned_at: Option<Timestamp>,
+    /// The catalog that was planned for: for a moment after another one came, the one before.
+    pub planned_for: Option<Arc<Catalog>>,
     /// Why the platform could not be observed.
     pub platform_problem: Option<Problem>,
     /// The last failure of each resource about which there is something left to do.
@@ -47,10 +49,31 @@ impl EngineState {
             .extend(failures.into_iter().map(|one| (one.subject.clone(), one)));
     }
 
-    /// Whether everything was measured to be as the manifests say.
+    /// Whether everything was measured to be as the manifests say, those that are in force now.
     pub fn is_converged(&self) -> bool {
-        let is_known = self.catalog.is_some() && self.planned_at.is_some();
+        let both = self.catalog.as_ref().zip(self.planned_for.as_ref());
+        let is_known = both.is_some_and(|(now, planned)| Arc::ptr_eq(now, planned));
         let is_fine = self.platform_problem.is_none() && self.failures.is_empty();
         is_known && is_fine && self.plan.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_of_former_manifests_says_nothing_about_new_ones() {
+        let former = Some(Arc::new(Catalog::default()));
+        let mut state = EngineState {
+            catalog: former.clone(),
+            planned_for: former,
+            ..EngineState::default()
+        };
+        assert!(state.is_converged());
+        state.catalog = Some(Arc::new(Catalog::default()));
+        assert!(!state.is_converged(), "nobody has planned for these yet");
+        state.planned_for.clone_from(&state.catalog);
+        assert!(state.is_converged());
     }
 }
