@@ -41,6 +41,7 @@ const PAGES = {
   },
   new: opened('/new'),
   'new database': opened('/new/database'),
+  'new application': opened('/new/application'),
   'preview of a database': async (person) => {
     await person.open('/new/database');
     await preview(person.page, 'another');

@@ -15,7 +15,9 @@ mod stream;
 pub(crate) use activity::{audit, events, plan};
 pub(crate) use application::{application, attach, detach, reveal, rotate};
 pub(crate) use change::{edit, write};
-pub(crate) use create::{new, new_database, propose_database};
+pub(crate) use create::{
+    new, new_application, new_database, propose_application, propose_database,
+};
 pub(crate) use database::{back_up, database, hold, restore};
 pub(crate) use layout::{Place, alone, nothing, page};
 pub(crate) use overview::overview;

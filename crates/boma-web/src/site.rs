@@ -291,6 +291,10 @@ impl Site {
                 "/new/database",
                 get(pages::new_database).post(pages::propose_database),
             )
+            .route(
+                "/new/application",
+                get(pages::new_application).post(pages::propose_application),
+            )
             .route("/attach", post(pages::attach))
             .route("/detach", post(pages::detach))
             .route("/edit", post(pages::edit))

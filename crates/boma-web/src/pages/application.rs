@@ -15,7 +15,7 @@ use maud::{Markup, html};
 
 use super::change::{Question, ask, editor};
 use super::database::{may, written_at};
-use super::layout::{Place, live, page, secret};
+use super::layout::{self, Place, live, page, secret};
 use super::parts::{
     application_path, badge, conditions, database_path, facts, happened, hold_form, moment,
     or_unknown, problem_card,
@@ -54,7 +54,11 @@ pub(crate) async fn application(
     Path(key): Path<String>,
 ) -> Result<Markup, Failure> {
     let world = World::of(site.state(), &session.who);
-    let key = known(&world, &key)?;
+    let key = match known(&world, &key) {
+        Ok(key) => key,
+        // It was written a moment ago, and the engine has not looked yet.
+        Err(failure) => return soon(&site, &session, &key).ok_or(failure),
+    };
     let events = site.operations.events(Some(&(&key).into()), LIMIT).await?;
     let one = world.application(&key);
     let snapshot = site.snapshot();
@@ -99,6 +103,19 @@ pub(crate) async fn application(
         (&key.name, Place::Overview),
         &content,
     ))
+}
+
+/// An application whose manifest the engine has not read yet, if somebody may see it.
+fn soon(site: &Site, session: &Session, key: &str) -> Option<Markup> {
+    let key: ApplicationKey = key.parse().ok()?;
+    let snapshot = site.snapshot();
+    manifest_of(&snapshot, &key).filter(|_| session.who.rights.sees(&(&key).into()))?;
+    let content = layout::soon(&html! {
+        h1 { (key.name) " " (badge(Health::Busy, "Pending")) }
+        p { "Its manifest is written, and will be read in a moment." }
+    });
+    let title = (&*key.name, Place::Overview);
+    Some(page(site, session, title, &content))
 }
 
 fn glance(one: &ApplicationComputed) -> Markup {

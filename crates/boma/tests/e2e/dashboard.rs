@@ -138,6 +138,43 @@ fn a_change_in_the_dashboard_is_a_change_of_a_manifest() -> Result<()> {
 }
 
 #[test]
+fn an_application_is_made_with_what_it_uses() -> Result<()> {
+    let boma = shop()?;
+    let _serving = serve_with(&boma, &SERVED)?;
+    let mut browser = signed_in(&boma)?;
+    is_ready(&mut browser, &format!("/databases/{PROJECT}/orders"))?;
+    browser.get("/new/application")?;
+    let form = [
+        ("project", PROJECT),
+        ("name", "reports"),
+        ("runs", ""),
+        ("what", ""),
+        ("pre-deploy", ""),
+        ("database", "orders"),
+    ];
+    let shown = browser.post("/new/application", &form)?;
+    for part in ["reports.yaml", "+  name: reports", "login reports_1"] {
+        ensure!(shown.body.contains(part), "{part}: {}", shown.body);
+    }
+    let written = browser.post_as_sent("/changes", &shown.fields())?;
+    let path = format!("/applications/{PROJECT}/reports");
+    ensure!(
+        written.status == 303 && written.header("location") == Some(&*path),
+        "{written:?}"
+    );
+    // It is there at once, whatever the engine has read.
+    ensure!(browser.get(&path)?.status == 200);
+    wait(|| {
+        let environment = boma.boma(["env", "reports", "--reveal"])?.ok()?;
+        ensure!(
+            environment.contains("DATABASE_URL=postgres"),
+            "{environment}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
 fn a_change_of_a_repository_is_a_commit_or_a_branch_for_review() -> Result<()> {
     let boma = Installation::new()?.only(MajorVersion::V17);
     let repository = Repository::new(&boma)?;
