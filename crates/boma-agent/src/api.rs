@@ -8,14 +8,16 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
-use boma_instance::Assignment;
 use boma_instance::api::{self, Accepted, Reported};
 use boma_instance::backup::{BackupSummary, Drill};
+use boma_instance::{Assignment, History};
 use boma_problem::{Class, Problem};
+use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backups::{Order, Reply};
+use crate::history::Record;
 use crate::metrics;
 
 /// Longest a status request is held open; clients ask again.
@@ -34,6 +36,8 @@ pub(crate) enum Request {
     Restart(Reply<()>),
     /// Observe now.
     Look,
+    /// Observe now, because somebody watches. A wait after a failure goes on.
+    Measure,
     /// End the agent, leave the server.
     Exit,
     /// Stop the server in order, then end the agent: the pod ends.
@@ -46,6 +50,7 @@ pub(crate) struct Handle {
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) status: watch::Receiver<Option<Reported>>,
     pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) record: Record,
 }
 
 /// Routes of the API.
@@ -53,6 +58,7 @@ pub(crate) fn router(handle: Handle) -> Router {
     Router::new()
         .route(api::ASSIGNMENT, put(accept))
         .route(api::STATUS, get(status))
+        .route(api::HISTORY, get(history))
         .route(api::LOOK, post(look))
         .route(api::RESTART, post(restart))
         .route(api::BACKUPS, post(back_up))
@@ -182,11 +188,24 @@ async fn status(
         .ok_or_else(not_measured)
 }
 
+/// Answers with what is known, and has more measured for who asks again.
+async fn history(State(handle): State<Handle>) -> Json<History> {
+    if handle.record.is_stale(Timestamp::now()) {
+        // An agent that has a row of requests to answer looks anyway.
+        let _busy = handle.requests.try_send(Request::Measure);
+    }
+    Json(handle.record.history())
+}
+
 async fn samples(State(handle): State<Handle>) -> Result<Response, Refused> {
     let reported = handle.status.borrow().clone();
     let reported = reported.ok_or_else(not_measured)?;
     let kind = [(header::CONTENT_TYPE, metrics::MEDIA_TYPE)];
-    Ok((kind, metrics::render(&reported.status)).into_response())
+    Ok((
+        kind,
+        metrics::render(&reported.status, handle.record.last().as_ref()),
+    )
+        .into_response())
 }
 
 fn not_measured() -> Refused {

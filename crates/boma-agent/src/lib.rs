@@ -16,6 +16,7 @@ mod api;
 mod backups;
 pub mod drill;
 pub mod enter;
+mod history;
 mod host;
 pub mod init;
 pub mod ledger;

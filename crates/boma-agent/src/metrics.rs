@@ -6,14 +6,14 @@
 use std::fmt::Write as _;
 
 use boma_instance::backup::{BackupStatus, Work};
-use boma_instance::{InstanceStatus, Truth};
+use boma_instance::{InstanceStatus, Sample, Truth};
 use jiff::Timestamp;
 
 /// The media type of the format.
 pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Renders a status.
-pub(crate) fn render(status: &InstanceStatus) -> String {
+/// Renders a status, and what the server said of its work at the last look.
+pub(crate) fn render(status: &InstanceStatus, last: Option<&Sample>) -> String {
     let mut page = Page {
         text: String::new(),
         instance: status.id.to_string(),
@@ -50,6 +50,9 @@ pub(crate) fn render(status: &InstanceStatus) -> String {
     }
     if let Some(backup) = &status.backup {
         page.backup(backup);
+    }
+    if let Some(last) = last {
+        page.activity(last);
     }
     page.text
 }
@@ -88,6 +91,52 @@ impl Page {
             "# HELP {name} {help}\n# TYPE {name} gauge\n{name}{{instance_id=\"{}\"}} {value}\n",
             self.instance
         );
+    }
+
+    /// A number that only grows, until the server counts anew.
+    fn counter(&mut self, (name, help): (&str, &str), value: u64) {
+        let _infallible = write!(
+            self.text,
+            "# HELP {name} {help}\n# TYPE {name} counter\n{name}{{instance_id=\"{}\"}} {value}\n",
+            self.instance
+        );
+    }
+
+    fn activity(&mut self, last: &Sample) {
+        let seen = &last.activity;
+        for (name, help, value) in [
+            (
+                "boma_connections",
+                "Open connections, without the agent's own.",
+                seen.connections,
+            ),
+            (
+                "boma_connections_limit",
+                "Connections that applications may open together.",
+                seen.connection_limit,
+            ),
+        ] {
+            self.gauge((name, help), Some(value.into()));
+        }
+        for (name, help, value) in [
+            (
+                "boma_transactions_total",
+                "Transactions that have ended.",
+                seen.transactions,
+            ),
+            (
+                "boma_blocks_hit_total",
+                "Blocks that were found in the server's cache.",
+                seen.blocks_hit,
+            ),
+            (
+                "boma_blocks_read_total",
+                "Blocks that were asked of the operating system.",
+                seen.blocks_read,
+            ),
+        ] {
+            self.counter((name, help), value);
+        }
     }
 
     fn backup(&mut self, backup: &BackupStatus) {
@@ -183,7 +232,7 @@ fn float(value: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use boma_instance::backup::ArchiveStatus;
-    use boma_instance::{Condition, InstanceId, Phase};
+    use boma_instance::{Activity, Condition, InstanceId, Phase};
 
     use super::*;
 
@@ -212,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_has_no_sample() {
-        let text = render(&status(None));
+        let text = render(&status(None), None);
         let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let id = "00000000-0000-0000-0000-000000000000";
         assert_eq!(
@@ -229,10 +278,25 @@ mod tests {
             waiting_since: Some(at),
             ..ArchiveStatus::default()
         };
-        let text = render(&status(Some(BackupStatus {
+        let backup = BackupStatus {
             archive,
             ..BackupStatus::default()
-        })));
+        };
+        let last = Sample {
+            at,
+            activity: Activity {
+                connections: 3,
+                connection_limit: 20,
+                transactions: 1 << 53,
+                blocks_hit: 9,
+                blocks_read: 1,
+                since: at,
+            },
+            storage_used_bytes: None,
+            storage_size_bytes: None,
+            archive_waiting_bytes: None,
+        };
+        let text = render(&status(Some(backup)), Some(&last));
         let mut lines = text.lines();
         while let (Some(help), Some(kind), Some(sample)) =
             (lines.next(), lines.next(), lines.next())
@@ -241,13 +305,16 @@ mod tests {
             let plain = |one: char| one.is_ascii_lowercase() || one == '_';
             assert!(name.chars().all(plain), "{name}");
             assert!(help.starts_with(&format!("# HELP {name} ")), "{help}");
-            assert_eq!(kind, format!("# TYPE {name} gauge"));
+            let counts = name.ends_with("_total");
+            let expected = if counts { "counter" } else { "gauge" };
+            assert_eq!(kind, format!("# TYPE {name} {expected}"));
         }
         assert!(
             text.contains("boma_wal_archive_waiting_bytes{instance_id="),
             "{text}"
         );
         assert!(text.contains("} 50331648\n"), "{text}");
+        assert!(text.contains("boma_transactions_total{instance_id=\"00000000-0000-0000-0000-000000000000\"} 9007199254740992\n"), "{text}");
         assert!(text.contains("oldest_waiting_timestamp_seconds{instance_id=\"00000000-0000-0000-0000-000000000000\"} 1.5\n"), "{text}");
     }
 }

@@ -13,7 +13,7 @@ mod report;
 
 use std::fmt;
 
-use boma_instance::{Assignment, Drift, InstanceSpec, MajorVersion, Power};
+use boma_instance::{Activity, Assignment, Drift, InstanceSpec, MajorVersion, Power};
 use boma_postgres::sql::{AccessStep, SeenDatabase, SeenServer, UndoneBy};
 use boma_problem::{Class, Problem};
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,8 @@ pub struct Up {
     pub server: SeenServer,
     /// Roles, privileges, extensions.
     pub database: SeenDatabase,
+    /// How much it does; nothing is planned by it.
+    pub activity: Option<Activity>,
 }
 
 /// One step. Each may be repeated: a crash in the middle is repaired by planning again.

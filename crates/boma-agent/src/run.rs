@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::api::{Handle, QUEUE, Request};
 use crate::backups::{self, ORDERS, Order, Report, Situation};
+use crate::history::Record;
 use crate::host::{Failure, Host, failure};
 use crate::ledger::{Ledger, LedgerError};
 use crate::plan::{self, Observed, Outcome, Paths, Plan, Reached, Server, Step, WaitingOn};
@@ -65,6 +66,7 @@ pub(crate) struct Agent {
     jobs_ended: u64,
     /// What was measured last, without backups.
     measured: Option<(Assignment, InstanceStatus)>,
+    record: Record,
 }
 
 /// The other ends of the agent's channels to its backups.
@@ -102,6 +104,7 @@ impl Agent {
         let (situation, situations) = watch::channel(Situation::default());
         let (report, backups) = watch::channel(Report::default());
         let (order, orders) = mpsc::channel(ORDERS);
+        let record = Record::default();
         let agent = Self {
             host,
             paths,
@@ -115,6 +118,7 @@ impl Agent {
             backups,
             jobs_ended: 0,
             measured: None,
+            record: record.clone(),
         };
         (
             agent,
@@ -122,6 +126,7 @@ impl Agent {
                 requests: sender,
                 status: watched,
                 orders: order,
+                record,
             },
             Ends {
                 situation: situations,
@@ -289,6 +294,13 @@ impl Agent {
         self.converged = status.converged_generation;
         self.measured = Some((want.clone(), status));
         self.send();
+        let activity = match &seen.server {
+            Server::Up(up) => up.activity,
+            Server::Down | Server::Starting | Server::Silent(_) => None,
+        };
+        if let Some(reported) = &*self.status.borrow() {
+            self.record.note(&reported.status, activity);
+        }
     }
 
     /// Says what was measured last, and what is known of backups.
@@ -353,6 +365,7 @@ impl Agent {
                 let _gone = reply.send(answer);
             }
             Request::Look => {}
+            Request::Measure => return Woken::Again,
             Request::Exit => return Woken::Exit,
             Request::Shutdown => {
                 self.shut_down().await;

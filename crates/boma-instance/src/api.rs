@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `PUT /v1/assignment` | [`Assignment`](crate::Assignment) → 200 [`Accepted`], 409 [`Problem`](boma_problem::Problem) for an older generation or another instance |
 //! | `GET /v1/status?after=SERIAL&wait=SECONDS` | → 200 [`Reported`]; with `after`, answers when the serial grew past it or `wait` is over |
+//! | `GET /v1/history` | → 200 [`History`](crate::History) of the last hour; while it is asked for, the agent looks six times as often |
 //! | `POST /v1/look` | → 202; observe now instead of at the next occasion |
 //! | `POST /v1/restart` | → 200 when the server was restarted, or 409/500 `Problem` |
 //! | `POST /v1/wal/{file}` | → 200 when the file of `pg_wal` is durable in the repository; else a `Problem` |
@@ -26,6 +27,8 @@ pub const SOCKET: &str = "agent.sock";
 pub const ASSIGNMENT: &str = "/v1/assignment";
 /// Reports the status, by long poll.
 pub const STATUS: &str = "/v1/status";
+/// Tells what was measured lately.
+pub const HISTORY: &str = "/v1/history";
 /// Wakes the agent.
 pub const LOOK: &str = "/v1/look";
 /// Restarts the server.

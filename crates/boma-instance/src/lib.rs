@@ -13,12 +13,14 @@
 
 pub mod api;
 pub mod backup;
+pub mod history;
 pub mod names;
 pub mod settings;
 mod spec;
 mod status;
 pub mod wal;
 
+pub use history::{Activity, History, Sample};
 pub use spec::{
     Access, Assignment, Drift, InstanceId, InstanceSpec, Listen, LoginSpec, MajorVersion,
     Placement, Power, Resources, Secret, TlsMaterial, UnknownMajorVersion, Verifier,

@@ -4,6 +4,7 @@ mod ahead;
 mod certificates;
 mod error;
 mod exchange;
+mod insight;
 mod instances;
 mod judge;
 mod keys;

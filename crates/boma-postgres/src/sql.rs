@@ -23,6 +23,7 @@
 //! - Identifiers and literals are quoted by [`quote::identifier`] and [`quote::literal`] only.
 
 mod act;
+mod activity;
 pub mod backup;
 mod control;
 mod error;

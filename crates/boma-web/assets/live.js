@@ -21,3 +21,18 @@ function stop() {
 addEventListener("pageshow", listen);
 addEventListener("pagehide", stop);
 document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));
+
+// What is measured all the time changes without anything having happened: asked for while somebody looks.
+setInterval(() => {
+  const measured = document.hidden ? null : document.getElementById("measured");
+  if (measured) htmx.trigger(measured, "moment");
+}, 10000);
+
+// What a person has unfolded stays so.
+let unfolded = [];
+addEventListener("htmx:beforeSwap", () => {
+  unfolded = [...document.querySelectorAll("details[open][id]")].map((one) => one.id);
+});
+addEventListener("htmx:afterSwap", () => {
+  for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+});

@@ -17,11 +17,11 @@ use boma_engine::observed::Feature;
 use boma_engine::platform::AuditEntry;
 use boma_engine::source::{File, Snapshot};
 use boma_engine::testing::{ForeseenCredentials, SimulatedPlatform, machine};
-use boma_instance::{InstanceId, Secret};
+use boma_instance::{Activity, History, InstanceId, Sample, Secret};
 use boma_manifest::{SourceFile, parse_file};
 use boma_problem::{Class, Problem};
 use boma_web::{
-    Happened, Keys, Operations, Parts, People, PeopleChange, Permit, Register, Rights, SigningKey,
+    Happened, Insight, Keys, Operations, Parts, People, PeopleChange, Permit, Register, Rights, SigningKey,
     Site, Target, Writing,
 };
 use jiff::Timestamp;
@@ -164,6 +164,7 @@ async fn serve(
             writing: Writing::Directory("/nowhere".into()),
         }],
         operations: Arc::new(Nobody),
+        insight: Arc::new(Nobody),
         ids: || InstanceId(Uuid::nil()),
         keys: Keys {
             key,
@@ -350,6 +351,31 @@ fn refused() -> Box<Problem> {
         "not-in-a-benchmark",
         "this is a benchmark",
     ))
+}
+
+#[async_trait]
+impl Insight for Nobody {
+    /// An hour in which somebody has watched.
+    async fn history(&self, _: &DatabaseKey) -> Result<History, Box<Problem>> {
+        let now = Timestamp::now();
+        let samples = (0..360_u32).map(|one| Sample {
+            at: now - Duration::from_secs(10) * (360 - one),
+            activity: Activity {
+                connections: one % 20,
+                connection_limit: 20,
+                transactions: u64::from(one * one),
+                blocks_hit: u64::from(one * one * 9),
+                blocks_read: u64::from(one),
+                since: Timestamp::UNIX_EPOCH,
+            },
+            storage_used_bytes: Some(u64::from(one) << 20),
+            storage_size_bytes: Some(1 << 30),
+            archive_waiting_bytes: Some(u64::from(one % 3) << 24),
+        });
+        Ok(History {
+            samples: samples.collect(),
+        })
+    }
 }
 
 #[async_trait]

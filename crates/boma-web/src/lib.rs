@@ -17,6 +17,7 @@ mod assets;
 mod change;
 mod failure;
 mod fields;
+mod insight;
 mod metrics;
 mod operations;
 mod pages;
@@ -29,6 +30,7 @@ mod site;
 mod world;
 
 pub use access::{Keys, LinkKey, Permit, SigningKey};
+pub use insight::Insight;
 pub use operations::{Happened, Operations};
 pub use people::{
     Assignment, NotAName, NotAScope, NotAnAssignment, PasswordHash, People, PeopleChange,

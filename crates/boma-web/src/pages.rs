@@ -3,6 +3,7 @@
 mod activity;
 mod application;
 mod change;
+mod chart;
 mod create;
 mod database;
 mod layout;
@@ -18,7 +19,7 @@ pub(crate) use change::{edit, write};
 pub(crate) use create::{
     new, new_application, new_database, propose_application, propose_database,
 };
-pub(crate) use database::{back_up, database, hold, restore};
+pub(crate) use database::{back_up, charts, database, hold, restore};
 pub(crate) use layout::{Place, alone, nothing, page};
 pub(crate) use overview::overview;
 pub(crate) use parts::problem_card;

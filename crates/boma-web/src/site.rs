@@ -22,6 +22,7 @@ use tower_http::compression::CompressionLayer;
 use crate::access::{Access, Keys, Session, Who, guard};
 use crate::api::Answers;
 use crate::failure::Failure;
+use crate::insight::Insight;
 use crate::operations::{Happened, Operations};
 use crate::people::{People, PeopleChange, Register, Role};
 use crate::provider::{Provider, ProviderError, ProviderSettings, RETURN};
@@ -97,6 +98,8 @@ pub struct Parts {
     pub targets: Vec<Target>,
     /// What a person asks the platform for.
     pub operations: Arc<dyn Operations>,
+    /// What is asked when somebody looks.
+    pub insight: Arc<dyn Insight>,
     /// Where new instances get their ids from, for plans that are only shown.
     pub ids: fn() -> InstanceId,
     /// What is let in by, and as whom.
@@ -159,6 +162,7 @@ pub struct Site {
     pub(crate) source_name: Arc<str>,
     pub(crate) targets: Vec<Target>,
     pub(crate) operations: Arc<dyn Operations>,
+    pub(crate) insight: Arc<dyn Insight>,
     pub(crate) ids: fn() -> InstanceId,
     pub(crate) access: Access,
     pub(crate) answers: Answers,
@@ -181,6 +185,7 @@ impl Site {
             source_name: parts.source_name,
             targets: parts.targets,
             operations: parts.operations,
+            insight: parts.insight,
             ids: parts.ids,
             access: Access::new(parts.keys, parts.register),
             answers: Answers::default(),
@@ -285,6 +290,7 @@ impl Site {
         Router::new()
             .route("/", get(pages::overview))
             .route("/databases/{*key}", get(pages::database))
+            .route("/charts/{*key}", get(pages::charts))
             .route("/applications/{*key}", get(pages::application))
             .route("/new", get(pages::new))
             .route(

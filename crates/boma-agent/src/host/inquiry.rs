@@ -42,10 +42,13 @@ impl Inquiry {
 
     async fn look(&mut self, spec: &InstanceSpec, pid: u32) -> Result<Up, SqlError> {
         let (server, database) = self.0.look(spec).await?;
+        // Charts can do without it; a server is not silent for that.
+        let activity = self.0.activity().await.ok().flatten();
         Ok(Up {
             pid,
             server,
             database,
+            activity,
         })
     }
 

@@ -61,6 +61,7 @@ fn up(want: &Assignment) -> Observed {
         pid: 1,
         server,
         database: SeenDatabase::default(),
+        activity: None,
     };
     Observed {
         server: Server::Up(Box::new(up)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use boma_instance::api::{self, Accepted, Reported};
 use boma_instance::backup::{BackupSummary, Drill};
-use boma_instance::{Assignment, InstanceStatus};
+use boma_instance::{Assignment, History, InstanceStatus};
 use boma_problem::{Class, IntoProblem, Problem};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -20,6 +20,9 @@ use tokio::net::UnixStream;
 /// How long an agent may take to tell what it knows already. It answers from memory within a
 /// millisecond; on a machine that is starved it may take longer, and is not dead for that.
 const STATUS_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a page waits for an agent: it is shown without what that agent would say.
+const LOOK_DEADLINE: Duration = Duration::from_millis(500);
 
 /// How long an agent may take to accept something: it finishes the step that it is at first.
 const ACCEPT_DEADLINE: Duration = Duration::from_secs(90);
@@ -101,6 +104,12 @@ pub(crate) async fn wait_for_status(
         request(socket, Method::GET, &path, None::<&()>),
     )
     .await
+}
+
+/// What an agent has measured lately. Whoever looks at a page waits for it.
+pub(crate) async fn history(socket: &Path) -> Result<History, AgentError> {
+    let asked = request(socket, Method::GET, api::HISTORY, None::<&()>);
+    within(LOOK_DEADLINE, asked).await
 }
 
 /// Hands an assignment over; the agent has stored it when this returns.

@@ -1,5 +1,7 @@
 //! A database: how to reach it, who may, what was measured, what can be restored.
 
+mod charts;
+
 use std::sync::Arc;
 
 use axum::Extension;
@@ -22,6 +24,8 @@ use super::parts::{
     application_path, badge, conditions, database_path, facts, happened, hold_form, moment,
     or_unknown, problems,
 };
+pub(crate) use charts::charts;
+
 use crate::access::Session;
 use crate::change::restored;
 use crate::failure::Failure;
@@ -73,11 +77,13 @@ pub(crate) async fn database(
     let status = status(&world, &key);
     let manifest = snapshot.manifests().find(|one| is_it(&key, one));
     let path = database_path(&key);
+    let measured = charts::section(&site, &world, &key).await;
     let content = html! {
         (live(&html! {
             (heading(&key, &one))
             (problems(&one.problems))
             section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one, status)) }
+            (measured)
             (connection(&key, &one))
             (access(&one, status))
             section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status)) }

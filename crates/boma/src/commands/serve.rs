@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod directory;
+mod insight;
 mod operations;
 mod source;
 mod webhook;
@@ -24,6 +25,7 @@ use crate::session::{Need, Session};
 use crate::terminal::{Exit, Result, Terminal, Tone};
 pub(crate) use dashboard::DashboardOf;
 use dashboard::{Dashboard, Shown};
+use insight::LocalInsight;
 use operations::LocalOperations;
 pub(crate) use source::{LetIn, Sources};
 use webhook::Webhook;
@@ -46,6 +48,7 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
             register: Arc::new(LocalRegister(session.platform.clone())),
             provider: session.provider().await?,
             section: session.dashboard(),
+            insight: Arc::new(LocalInsight::new(session.platform.clone())),
             state: state.to_owned(),
         }),
         place: format!("state in {}", state.display()),

@@ -6,6 +6,7 @@ pub(crate) mod browser;
 mod changes;
 mod numbers;
 mod people;
+mod watching;
 
 use std::fs;
 

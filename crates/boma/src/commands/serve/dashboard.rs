@@ -8,7 +8,7 @@ use boma_engine::catalog::Basis;
 use boma_engine::engine::EngineHandle;
 use boma_engine::source::Snapshot;
 use boma_problem::{Class, IntoProblem as _, Problem};
-use boma_web::{Keys, Operations, Parts, ProviderSettings, Register, Site, Target};
+use boma_web::{Insight, Keys, Operations, Parts, ProviderSettings, Register, Site, Target};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -33,6 +33,8 @@ pub(crate) struct DashboardOf {
     pub(crate) section: DashboardSection,
     /// With whom people sign in who have no password here.
     pub(crate) provider: Option<ProviderSettings>,
+    /// What is asked when somebody looks.
+    pub(crate) insight: Arc<dyn Insight>,
     /// Where its key is kept.
     pub(crate) state: PathBuf,
 }
@@ -111,6 +113,7 @@ impl Dashboard {
             source_name: shown.source_name,
             targets: shown.targets,
             operations: of.operations,
+            insight: of.insight,
             ids: new_id,
             keys: Keys {
                 key,
