@@ -207,7 +207,7 @@ test('the reference guide can be walked word for word', async (t) => {
   });
 
   await also('no page ever had a password in it', async () => {
-    for (const path of ['/', WEB, ORDERS, '/plan', '/events', '/audit']) await ada.open(path);
+    for (const path of ['/', WEB, ORDERS, `/logs${WEB}`, `/logs${ORDERS}`, '/plan', '/events', '/audit']) await ada.open(path);
     assert.equal(urls.size, 2);
     const everything = await ada.everything();
     assert.match(everything, /DATABASE_URL/);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test from 'node:test';
 import { PHONE, Person, assertNotReloaded, axeFinds, keepPicture, launch, mark } from './lib/browser.mjs';
 import { eventually } from './lib/eventually.mjs';
-import { Installation, PROJECT, smallDatabase } from './lib/installation.mjs';
+import { Installation, PROJECT, application, smallDatabase } from './lib/installation.mjs';
 
 const PAGE = `/databases/${PROJECT}/orders`;
 
@@ -62,5 +62,55 @@ test('charts', async (t) => {
       other.assertQuiet();
       await other.context.close();
     });
+  }
+});
+
+test('what servers and applications tell', async (t) => {
+  const counted = smallDatabase('orders').replace('spec:\n', 'spec:\n  extensions: [pg_stat_statements]\n');
+  const source = `  source: { command: 'echo it runs; exec sleep 1000' }\n  preDeploy: 'echo migrated'\n`;
+  const web = application('web', 'orders').replace('spec:\n', `spec:\n${source}`);
+  const boma = await Installation.start(t, { 'orders.yaml': counted, 'web.yaml': web });
+  const browser = await launch(t);
+  await boma.becomes('database/orders', 'Ready');
+  await boma.becomes('application/web', 'Running');
+  await boma.boma('run', 'web', '--', 'sh', '-c', 'psql -Xqc "SELECT count(*) FROM pg_class WHERE relname = \'a\'" "$DATABASE_CONNECTION_STRING"').catch(() => {});
+  const person = await Person.signedIn(browser, boma);
+  const { cookies } = await person.context.storageState();
+  const pages = {
+    'slow-queries': async (page) => {
+      await page.goto(boma.origin + PAGE);
+      await page.getByRole('link', { name: 'Slow queries' }).click();
+      await page.getByRole('columnheader', { name: 'Time together' }).waitFor();
+    },
+    'log': async (page) => {
+      await page.goto(boma.origin + PAGE);
+      await page.getByRole('link', { name: 'Log', exact: true }).click();
+      await page.getByLabel('With').fill('ready to accept');
+      await page.getByRole('button', { name: 'Show' }).click();
+      await page.getByText('1 message,').waitFor();
+    },
+    'deploys': async (page) => {
+      await page.goto(`${boma.origin}/applications/${PROJECT}/web`);
+      await page.getByText('What it printed').click();
+      await page.getByText('migrated', { exact: true }).waitFor();
+    },
+    'printed': async (page) => {
+      await page.goto(`${boma.origin}/applications/${PROJECT}/web`);
+      await page.getByRole('link', { name: 'What it prints' }).click();
+      await page.getByText('it runs').waitFor();
+    },
+  };
+  for (const [size, options] of [['light-wide', {}], ['dark-phone', { colorScheme: 'dark', viewport: PHONE }]]) {
+    for (const [name, lead] of Object.entries(pages)) {
+      await t.test(`${name}, ${size}`, async () => {
+        const other = await Person.outside(browser, boma, { ...options, storageState: { cookies, origins: [] } });
+        await lead(other.page);
+        await keepPicture(other.page, `${name}-${size}`);
+        assert.deepEqual(await axeFinds(other.page), []);
+        assert.ok(await fits(other.page), 'the page scrolls sideways');
+        other.assertQuiet();
+        await other.context.close();
+      });
+    }
   }
 });

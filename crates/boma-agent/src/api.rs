@@ -10,6 +10,7 @@ use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use boma_instance::api::{self, Accepted, Reported};
 use boma_instance::backup::{BackupSummary, Drill};
+use boma_instance::statements::Statements;
 use boma_instance::{Assignment, History};
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
@@ -38,6 +39,8 @@ pub(crate) enum Request {
     Look,
     /// Observe now, because somebody watches. A wait after a failure goes on.
     Measure,
+    /// Ask the server what its database spends its time with.
+    Statements(Reply<Statements>),
     /// End the agent, leave the server.
     Exit,
     /// Stop the server in order, then end the agent: the pod ends.
@@ -59,6 +62,7 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route(api::ASSIGNMENT, put(accept))
         .route(api::STATUS, get(status))
         .route(api::HISTORY, get(history))
+        .route(api::STATEMENTS, get(statements))
         .route(api::LOOK, post(look))
         .route(api::RESTART, post(restart))
         .route(api::BACKUPS, post(back_up))
@@ -195,6 +199,11 @@ async fn history(State(handle): State<Handle>) -> Json<History> {
         let _busy = handle.requests.try_send(Request::Measure);
     }
     Json(handle.record.history())
+}
+
+async fn statements(State(handle): State<Handle>) -> Result<Json<Statements>, Refused> {
+    let told = answered(&handle.requests, Request::Statements).await;
+    told.map(Json)
 }
 
 async fn samples(State(handle): State<Handle>) -> Result<Response, Refused> {

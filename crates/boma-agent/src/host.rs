@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use boma_instance::settings;
+use boma_instance::statements::Statements;
 use boma_instance::{Assignment, Secret};
 use boma_postgres::cluster::{self, DataDirectory, NewCluster, Store};
 use boma_postgres::server::{self, Launch, Running, ServerState, StartError, StopMode, log};
@@ -196,6 +197,11 @@ impl Host {
             tracing::warn!(%problem, "no checkpoint before the server stops");
         }
         self.stop().await
+    }
+
+    /// What the database spends its time with.
+    pub(crate) async fn statements(&mut self, want: &Assignment) -> Result<Statements, Failure> {
+        self.inquiry(want).statements().await
     }
 
     fn inquiry(&mut self, want: &Assignment) -> &mut Inquiry {

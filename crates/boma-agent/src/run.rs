@@ -366,6 +366,18 @@ impl Agent {
             }
             Request::Look => {}
             Request::Measure => return Woken::Again,
+            Request::Statements(reply) => {
+                let answer = match self.ledger.current().cloned() {
+                    Some(want) => self
+                        .host
+                        .statements(&want)
+                        .await
+                        .map_err(|problem| *problem),
+                    None => Err(nothing_assigned()),
+                };
+                let _gone = reply.send(answer);
+                return Woken::Again;
+            }
             Request::Exit => return Woken::Exit,
             Request::Shutdown => {
                 self.shut_down().await;

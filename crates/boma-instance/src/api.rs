@@ -6,6 +6,7 @@
 //! | `PUT /v1/assignment` | [`Assignment`](crate::Assignment) → 200 [`Accepted`], 409 [`Problem`](boma_problem::Problem) for an older generation or another instance |
 //! | `GET /v1/status?after=SERIAL&wait=SECONDS` | → 200 [`Reported`]; with `after`, answers when the serial grew past it or `wait` is over |
 //! | `GET /v1/history` | → 200 [`History`](crate::History) of the last hour; while it is asked for, the agent looks six times as often |
+//! | `GET /v1/statements` | → 200 [`Statements`](crate::statements::Statements): asks the server |
 //! | `POST /v1/look` | → 202; observe now instead of at the next occasion |
 //! | `POST /v1/restart` | → 200 when the server was restarted, or 409/500 `Problem` |
 //! | `POST /v1/wal/{file}` | → 200 when the file of `pg_wal` is durable in the repository; else a `Problem` |
@@ -29,6 +30,8 @@ pub const ASSIGNMENT: &str = "/v1/assignment";
 pub const STATUS: &str = "/v1/status";
 /// Tells what was measured lately.
 pub const HISTORY: &str = "/v1/history";
+/// Tells what the database spends its time with.
+pub const STATEMENTS: &str = "/v1/statements";
 /// Wakes the agent.
 pub const LOOK: &str = "/v1/look";
 /// Restarts the server.

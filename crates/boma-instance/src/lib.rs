@@ -17,6 +17,7 @@ pub mod history;
 pub mod names;
 pub mod settings;
 mod spec;
+pub mod statements;
 mod status;
 pub mod wal;
 

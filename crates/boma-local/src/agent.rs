@@ -12,7 +12,7 @@ mod spawn;
 pub use client::AgentError;
 pub(crate) use client::{
     archive, ask_status, back_up, delete_backup, drill, exit, history, look, needs_a_person,
-    put_assignment, wait_for_status,
+    put_assignment, statements, wait_for_status,
 };
 pub use command::{AgentCommand, PrepareCommand};
 pub use spawn::SpawnError;

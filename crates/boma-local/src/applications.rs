@@ -11,6 +11,8 @@ mod environment;
 mod log;
 mod run_as;
 
+pub(crate) use environment::redacted;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

@@ -34,6 +34,7 @@ pub mod quote;
 mod roles;
 mod seen;
 mod server;
+mod statements;
 mod step;
 mod takeover;
 mod together;

@@ -17,12 +17,13 @@ use boma_engine::observed::Feature;
 use boma_engine::platform::AuditEntry;
 use boma_engine::source::{File, Snapshot};
 use boma_engine::testing::{ForeseenCredentials, SimulatedPlatform, machine};
+use boma_instance::statements::Statements;
 use boma_instance::{Activity, History, InstanceId, Sample, Secret};
 use boma_manifest::{SourceFile, parse_file};
 use boma_problem::{Class, Problem};
 use boma_web::{
-    Happened, Insight, Keys, Operations, Parts, People, PeopleChange, Permit, Register, Rights, SigningKey,
-    Site, Target, Writing,
+    Happened, Insight, Keys, LogOf, Operations, Parts, People, PeopleChange, Permit, Register,
+    Rights, SigningKey, Site, Target, Writing,
 };
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -73,6 +74,10 @@ async fn measure() -> Result<String> {
         (
             "a database",
             client.path_of("databases", "orders-500").await?,
+        ),
+        (
+            "a log",
+            format!("/logs{}", client.path_of("databases", "orders-500").await?),
         ),
         (
             "an application",
@@ -375,6 +380,16 @@ impl Insight for Nobody {
         Ok(History {
             samples: samples.collect(),
         })
+    }
+
+    async fn statements(&self, _: &DatabaseKey) -> Result<Statements, Box<Problem>> {
+        Ok(Statements::NotCounted)
+    }
+
+    /// As much of a log as is ever read.
+    async fn log(&self, _: &LogOf) -> Result<Option<String>, Box<Problem>> {
+        let line = "2026-11-22 10:00:00.000 UTC [10] LOG:  checkpoint complete: wrote 3 buffers\n";
+        Ok(Some(line.repeat((1 << 20) / line.len())))
     }
 }
 

@@ -30,7 +30,7 @@ mod site;
 mod world;
 
 pub use access::{Keys, LinkKey, Permit, SigningKey};
-pub use insight::Insight;
+pub use insight::{Insight, LogOf};
 pub use operations::{Happened, Operations};
 pub use people::{
     Assignment, NotAName, NotAScope, NotAnAssignment, PasswordHash, People, PeopleChange,

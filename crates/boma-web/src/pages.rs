@@ -6,10 +6,13 @@ mod change;
 mod chart;
 mod create;
 mod database;
+mod deploys;
 mod layout;
+mod log;
 mod overview;
 mod parts;
 mod people;
+mod queries;
 mod session;
 mod stream;
 
@@ -21,9 +24,11 @@ pub(crate) use create::{
 };
 pub(crate) use database::{back_up, charts, database, hold, restore};
 pub(crate) use layout::{Place, alone, nothing, page};
+pub(crate) use log::{application_log, database_log};
 pub(crate) use overview::overview;
 pub(crate) use parts::problem_card;
 pub(crate) use people::{change_people, people};
+pub(crate) use queries::queries;
 pub(crate) use session::{
     back_from_provider, choose_password, invitation, sign_in, sign_in_by_password, sign_out,
     with_provider,

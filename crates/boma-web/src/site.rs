@@ -291,6 +291,9 @@ impl Site {
             .route("/", get(pages::overview))
             .route("/databases/{*key}", get(pages::database))
             .route("/charts/{*key}", get(pages::charts))
+            .route("/queries/{*key}", get(pages::queries))
+            .route("/logs/databases/{*key}", get(pages::database_log))
+            .route("/logs/applications/{*key}", get(pages::application_log))
             .route("/applications/{*key}", get(pages::application))
             .route("/new", get(pages::new))
             .route(

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use boma_instance::statements::Statements;
 use boma_instance::{Assignment, InstanceSpec};
 use boma_postgres::sql::{AccessStep, Controls, Socket, SqlError};
 use boma_problem::IntoProblem;
@@ -58,6 +59,11 @@ impl Inquiry {
             tracing::info!(%step, "access");
         }
         self.0.act_all(steps).await.map_err(failure)
+    }
+
+    /// Asks what the database spends its time with.
+    pub(super) async fn statements(&mut self) -> Result<Statements, Failure> {
+        self.0.statements().await.map_err(failure)
     }
 
     /// Takes back what `ALTER SYSTEM` has set.

@@ -6,4 +6,5 @@ mod errors;
 mod repair;
 mod server;
 mod settings;
+mod statements;
 mod trespass;

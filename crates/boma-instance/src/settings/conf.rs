@@ -8,6 +8,7 @@ use super::derive::derive;
 use super::owned::owned;
 use super::parameters::{Name, is_safe_value};
 use super::preload::preload_libraries;
+use crate::statements::EXTENSION;
 use crate::{Assignment, InstanceSpec, MajorVersion};
 
 /// Where things of one instance are; text, since it goes into configuration files.
@@ -42,6 +43,11 @@ pub fn effective(spec: &InstanceSpec) -> BTreeMap<String, String> {
     let libraries = preload_libraries(spec);
     if !libraries.is_empty() {
         settings.insert("shared_preload_libraries".to_owned(), libraries.join(", "));
+    }
+    if libraries.iter().any(|library| library == EXTENSION) {
+        // It keeps the constants of statements that are no queries: passwords among them.
+        let name = "pg_stat_statements.track_utility".to_owned();
+        settings.entry(name).or_insert_with(|| "off".to_owned());
     }
     settings
 }

@@ -321,3 +321,14 @@ fn a_spec_from_before_backups_is_still_read() {
     assert_eq!(read.spec.origin, None);
     assert!(read.placement.repositories.is_empty());
 }
+
+#[test]
+fn statements_that_are_no_queries_are_not_collected_unless_somebody_says_so() {
+    const NAME: &str = "pg_stat_statements.track_utility";
+    let mut spec = spec(1000, GIB, GIB);
+    assert_eq!(effective(&spec).get(NAME), None);
+    spec.extensions.insert("pg_stat_statements".into());
+    assert_eq!(effective(&spec).get(NAME).map(String::as_str), Some("off"));
+    spec.parameters.insert(NAME.into(), "on".into());
+    assert_eq!(effective(&spec).get(NAME).map(String::as_str), Some("on"));
+}

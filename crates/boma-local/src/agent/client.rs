@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use boma_instance::api::{self, Accepted, Reported};
 use boma_instance::backup::{BackupSummary, Drill};
+use boma_instance::statements::Statements;
 use boma_instance::{Assignment, History, InstanceStatus};
 use boma_problem::{Class, IntoProblem, Problem};
 use http_body_util::{BodyExt, Full, Limited};
@@ -23,6 +24,9 @@ const STATUS_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long a page waits for an agent: it is shown without what that agent would say.
 const LOOK_DEADLINE: Duration = Duration::from_millis(500);
+
+/// How long statements may take to be read: a little longer than the agent waits for its server.
+const STATEMENTS_DEADLINE: Duration = Duration::from_secs(7);
 
 /// How long an agent may take to accept something: it finishes the step that it is at first.
 const ACCEPT_DEADLINE: Duration = Duration::from_secs(90);
@@ -110,6 +114,12 @@ pub(crate) async fn wait_for_status(
 pub(crate) async fn history(socket: &Path) -> Result<History, AgentError> {
     let asked = request(socket, Method::GET, api::HISTORY, None::<&()>);
     within(LOOK_DEADLINE, asked).await
+}
+
+/// What a database spends its time with, by its server.
+pub(crate) async fn statements(socket: &Path) -> Result<Statements, AgentError> {
+    let asked = request(socket, Method::GET, api::STATEMENTS, None::<&()>);
+    within(STATEMENTS_DEADLINE, asked).await
 }
 
 /// Hands an assignment over; the agent has stored it when this returns.

@@ -70,7 +70,7 @@ pub(super) fn find(
 }
 
 /// Text that a program printed, without the connection strings and passwords that it was given.
-pub(super) fn redacted(text: &str, secrets: &ApplicationSecrets) -> String {
+pub(crate) fn redacted(text: &str, secrets: &ApplicationSecrets) -> String {
     let mut text = text.to_owned();
     for value in secrets.values() {
         let Some((_, rest)) = value.expose().split_once("://") else {

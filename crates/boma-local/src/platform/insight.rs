@@ -3,6 +3,7 @@
 use boma_engine::keys::DatabaseKey;
 use boma_engine::platform::PlatformError;
 use boma_instance::History;
+use boma_instance::statements::Statements;
 
 use super::LocalPlatform;
 use super::error::boxed;
@@ -17,5 +18,15 @@ impl LocalPlatform {
         let id = self.row_of(key).await?.id;
         let socket = self.inner.layout.agent_socket(id);
         agent::history(&socket).await.map_err(boxed)
+    }
+
+    /// What a database spends its time with, asked of its server.
+    ///
+    /// # Errors
+    /// The agent does not answer, or the server does not.
+    pub async fn statements(&self, key: &DatabaseKey) -> Result<Statements, PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        agent::statements(&socket).await.map_err(boxed)
     }
 }

@@ -15,10 +15,11 @@ use maud::{Markup, html};
 
 use super::change::{Question, ask, editor};
 use super::database::{may, written_at};
+use super::deploys;
 use super::layout::{self, Place, live, page, secret};
 use super::parts::{
     application_path, badge, conditions, database_path, facts, happened, hold_form, moment,
-    or_unknown, problem_card,
+    or_unknown,
 };
 use crate::access::Session;
 use crate::failure::Failure;
@@ -66,11 +67,14 @@ pub(crate) async fn application(
     let known = world.state.observed.applications.get(&key);
     let is_held = known.is_some_and(|known| known.held);
     let may_change = session.who.permit(Role::Developer, &key.project).is_ok();
+    let want = manifest.map(|(_, application)| application);
+    let deploys = deploys::section((&site, &session), &key, &one, want).await;
     let content = html! {
         (live(&html! {
             p class="crumbs" { a href="/" { "Overview" } " › " (key.project) }
             h1 { (key.name) " " (badge(Health::of_application(&one), &one.phase.to_string())) }
             section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one)) }
+            (deploys)
             @if may_change && one.process.is_some() {
                 div class="actions" { (hold_form(&session, ("application", &key.to_string()), is_held)) }
             }
@@ -126,10 +130,6 @@ fn glance(one: &ApplicationComputed) -> Markup {
                 ("Process", or_unknown(process.pid)),
                 ("Running since", or_unknown(process.since.map(moment))),
             ]))
-        }
-        @if let Some(run) = &one.pre_deploy {
-            p { "preDeploy ended at " (moment(run.at)) "." }
-            @if let Some(failure) = &run.failure { (problem_card(failure)) }
         }
         (conditions(&one.conditions))
     }

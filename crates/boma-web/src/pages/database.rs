@@ -41,7 +41,7 @@ const LIMIT: u32 = 20;
 const BACKUPS: usize = 30;
 
 /// The database that a path or a form names, if there is one.
-fn known(world: &World, text: &str) -> Result<DatabaseKey, Failure> {
+pub(super) fn known(world: &World, text: &str) -> Result<DatabaseKey, Failure> {
     let key = text.parse().ok();
     let found = key.filter(|key| world.has_database(key));
     found.ok_or_else(|| Failure::NotThere("database of that name".to_owned()))
@@ -81,6 +81,7 @@ pub(crate) async fn database(
     let content = html! {
         (live(&html! {
             (heading(&key, &one))
+            @if one.id.is_some() { (more(&key, may_change)) }
             (problems(&one.problems))
             section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one, status)) }
             (measured)
@@ -120,6 +121,16 @@ fn heading(key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
     html! {
         p class="crumbs" { a href="/" { "Overview" } " › " (key.project) }
         h1 { (key.name) " " (badge(Health::of_database(one), &one.phase.to_string())) }
+    }
+}
+
+/// Pages that are about it as well.
+fn more(key: &DatabaseKey, may_read_logs: bool) -> Markup {
+    html! {
+        nav class="more" aria-label={ "More of " (key.name) } {
+            a href={ "/queries/" (key) } { "Slow queries" }
+            @if may_read_logs { a href={ "/logs/databases/" (key) } { "Log" } }
+        }
     }
 }
 

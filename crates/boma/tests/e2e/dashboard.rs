@@ -6,6 +6,7 @@ pub(crate) mod browser;
 mod changes;
 mod numbers;
 mod people;
+mod told;
 mod watching;
 
 use std::fs;
