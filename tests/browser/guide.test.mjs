@@ -2,7 +2,7 @@
 // service, run migrations, rotate the credentials; and what it says about backups.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { launch, Person, assertNotReloaded, keepPicture, mark, phase, press } from './lib/browser.mjs';
+import { launch, Person, assertNotReloaded, axeFinds, keepPicture, mark, phase, press } from './lib/browser.mjs';
 import { eventually } from './lib/eventually.mjs';
 import { Installation, PROJECT, manifest } from './lib/installation.mjs';
 
@@ -165,6 +165,18 @@ test('the reference guide can be walked word for word', async (t) => {
     });
     await assertNotReloaded(page);
     await keepPicture(page, 'guide-8-backed-up');
+  });
+
+  await also('a base backup on the strip of what can be restored fills in its moment', async () => {
+    await ada.open(ORDERS);
+    const backup = page.getByRole('link', { name: /when base backup .* had ended/ }).last();
+    const [, picked] = /Restore to (\S+),/.exec(await backup.getAttribute('aria-label'));
+    await backup.focus();
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/moment=.*#restore$/);
+    assert.equal(await page.getByLabel('Moment').inputValue(), picked);
+    assert.deepEqual(await axeFinds(page), []);
+    await keepPicture(page, 'guide-8b-moment-picked');
   });
 
   await step('a restore to a moment: the difference is shown first', async () => {

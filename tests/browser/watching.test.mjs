@@ -99,6 +99,13 @@ test('what servers and applications tell', async (t) => {
       await page.getByRole('link', { name: 'What it prints' }).click();
       await page.getByText('it runs').waitFor();
     },
+    'plan-as-a-graph': async (page) => {
+      await page.goto(`${boma.origin}/new/database`);
+      await page.getByLabel('Name').fill('another');
+      await page.getByRole('button', { name: 'See what that would do' }).click();
+      await page.getByRole('img', { name: /steps from left to right/ }).waitFor();
+      await page.getByText('The same in words').click();
+    },
   };
   for (const [size, options] of [['light-wide', {}], ['dark-phone', { colorScheme: 'dark', viewport: PHONE }]]) {
     for (const [name, lead] of Object.entries(pages)) {

@@ -7,6 +7,7 @@ mod chart;
 mod create;
 mod database;
 mod deploys;
+mod graph;
 mod layout;
 mod log;
 mod overview;

@@ -1,11 +1,12 @@
 //! A database: how to reach it, who may, what was measured, what can be restored.
 
 mod charts;
+mod window;
 
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Redirect;
 use boma_engine::catalog::Subject;
 use boma_engine::computed::{DatabaseComputed, DatabasePhase};
@@ -16,6 +17,7 @@ use boma_engine::words;
 use boma_instance::backup::{BackupKind, BackupSummary};
 use boma_instance::{Access, InstanceStatus};
 use boma_manifest::Manifest;
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::change::{Question, ask, editor};
@@ -52,6 +54,7 @@ pub(crate) async fn database(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
     Path(key): Path<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Markup, Failure> {
     let world = World::of(site.state(), &session.who);
     let snapshot = site.snapshot();
@@ -87,10 +90,10 @@ pub(crate) async fn database(
             (measured)
             (connection(&key, &one))
             (access(&one, status))
-            section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status)) }
+            section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status, may_change)) }
             @if may_change { (actions(&session, &key, &one, is_held)) }
         }))
-        @if may_change { (restore_form(&session, &key, &one)) }
+        @if may_change { (restore_form(&session, &key, &one, window::picked(query.as_deref()))) }
         @if let Some(manifest) = manifest {
             section class="card" aria-labelledby="manifest" {
                 h2 id="manifest" { "Manifest" }
@@ -231,16 +234,20 @@ pub(super) fn may(access: Access) -> &'static str {
     }
 }
 
-fn backups(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
+fn backups(one: &DatabaseComputed, status: Option<&InstanceStatus>, may_restore: bool) -> Markup {
     let list = status.and_then(|status| status.backup.as_ref());
     let list = list.map_or(&[][..], |backup| &backup.backups);
+    let window = one.recoverable_from.zip(one.recoverable_until);
     let running = one.backup_running.as_ref().zip(one.observed_at);
     html! {
         @match (one.recoverable_from, one.recoverable_until) {
-            (Some(from), Some(until)) => p {
-                @let (from, until) = words::window(from, until);
-                "Any moment from " time datetime=(from) { (from) } " until " time datetime=(until) { (until) } " can be restored."
-            },
+            (Some(from), Some(until)) => {
+                p {
+                    @let (begin, end) = words::window(from, until);
+                    "Any moment from " time datetime=(begin) { (begin) } " until " time datetime=(end) { (end) } " can be restored."
+                }
+                (window::strip((from, until), list, may_restore))
+            }
             _ => p class="muted" { "It is not known that anything can be restored." },
         }
         @if let Some((running, now)) = running { p role="status" { (words::progress(running, now)) } }
@@ -249,14 +256,14 @@ fn backups(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
             ("Proved by a restore", or_unknown(one.last_verified_restore.map(moment))),
             ("Waiting to be archived", or_unknown(one.archive_waiting_bytes.map(words::bytes))),
         ]))
-        @if !list.is_empty() { (backup_table(list)) }
+        @if !list.is_empty() { (backup_table(list, window.filter(|_| may_restore))) }
     }
 }
 
-fn backup_table(list: &[BackupSummary]) -> Markup {
+fn backup_table(list: &[BackupSummary], window: Option<(Timestamp, Timestamp)>) -> Markup {
     html! {
-        details {
-            summary { @if list.len() == 1 { "1 base backup" } @else { (list.len()) " base backups" } }
+        details id="base-backups" {
+            summary id="base-backups-summary" { @if list.len() == 1 { "1 base backup" } @else { (list.len()) " base backups" } }
             table {
                 thead { tr { th scope="col" { "Backup" } th scope="col" { "Kind" } th scope="col" { "Ended" } th scope="col" { "Data" } th scope="col" { "Stored" } } }
                 tbody {
@@ -264,7 +271,12 @@ fn backup_table(list: &[BackupSummary]) -> Markup {
                         tr {
                             th scope="row" { code { (backup.label) } }
                             td { @match backup.kind { BackupKind::Full => "full", BackupKind::Incremental => "incremental" } }
-                            td { (moment(backup.stopped_at)) }
+                            td {
+                                @match window.and_then(|window| window::moment_of(backup, window)) {
+                                    Some(picked) => a href=(window::link(&picked)) { (moment(backup.stopped_at)) },
+                                    None => (moment(backup.stopped_at)),
+                                }
+                            }
                             td { (words::bytes(backup.data_bytes)) }
                             td { (words::bytes(backup.stored_bytes)) }
                         }
@@ -290,9 +302,15 @@ fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed, is_held
     }
 }
 
-fn restore_form(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
+fn restore_form(
+    session: &Session,
+    key: &DatabaseKey,
+    one: &DatabaseComputed,
+    picked: Option<String>,
+) -> Markup {
     let window = one.recoverable_from.zip(one.recoverable_until);
-    let until = window.map_or_else(String::new, |(from, until)| words::window(from, until).1);
+    let until = window.map(|(from, until)| words::window(from, until).1);
+    let moment = picked.or(until).unwrap_or_default();
     html! {
         section class="card" aria-labelledby="restore" {
             h2 id="restore" { "Restore or fork" }
@@ -302,7 +320,7 @@ fn restore_form(session: &Session, key: &DatabaseKey, one: &DatabaseComputed) ->
                 input type="hidden" name="database" value=(key);
                 div {
                     label for="moment" { "Moment" }
-                    input id="moment" name="moment" required value=(until) aria-describedby="moment-help";
+                    input id="moment" name="moment" required value=(moment) aria-describedby="moment-help";
                     p id="moment-help" class="help" { "With its zone: Z is UTC, +01:00 an hour ahead of it." }
                 }
                 div {

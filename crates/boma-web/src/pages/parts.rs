@@ -9,6 +9,7 @@ use boma_problem::{Place, Problem};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use super::graph;
 use super::layout::secret;
 use crate::access::Session;
 use crate::operations::Happened;
@@ -111,6 +112,7 @@ pub(crate) fn plan_text(plan: &Plan) -> Markup {
             }
         }
         pre class="plan" tabindex="0" { (plan) }
+        (graph::figure(plan))
     }
 }
 
