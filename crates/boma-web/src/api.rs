@@ -10,6 +10,7 @@
 mod asked;
 mod body;
 mod failure;
+mod insight;
 mod merge;
 mod reader;
 mod reads;
@@ -22,6 +23,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Json, Router};
 use boma_engine::plan::PlanView;
+use boma_instance::History;
+use boma_instance::statements::Statements;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -68,6 +71,8 @@ fn described() -> OpenApiRouter<Arc<Site>> {
     OpenApiRouter::with_openapi(base.build())
         .routes(routes!(reads::databases, writes::create_database))
         .routes(routes!(reads::database, writes::change_database))
+        .routes(routes!(insight::history))
+        .routes(routes!(insight::statements))
         .routes(routes!(writes::restore))
         .routes(routes!(writes::back_up))
         .routes(routes!(writes::hold_database))
@@ -102,6 +107,8 @@ fn schemas() -> Map<String, Value> {
     let mut generator = settings.for_serialize().into_generator();
     generator.subschema_for::<resources::DatabasePage>();
     generator.subschema_for::<resources::ApplicationPage>();
+    generator.subschema_for::<History>();
+    generator.subschema_for::<Statements>();
     generator.subschema_for::<PlanView>();
     generator.subschema_for::<resources::EventList>();
     generator.subschema_for::<resources::AuditList>();
@@ -178,7 +185,7 @@ mod tests {
             let is_change = matches!(method.as_str(), "patch" | "put");
             assert!(!is_change || operation["requestBody"].is_object(), "{path}");
         }
-        assert_eq!(names.len(), 17);
+        assert_eq!(names.len(), 19);
         let limit = &DESCRIPTION["paths"]["/api/v1/databases"]["get"]["parameters"][1];
         assert_eq!(limit["schema"]["maximum"], 500, "{limit}");
         assert_eq!(limit["required"], false, "{limit}");

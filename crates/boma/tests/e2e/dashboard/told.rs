@@ -58,6 +58,11 @@ fn slow_queries_are_shown_where_the_manifest_has_them_counted() -> Result<()> {
         Ok(shown.body)
     })?;
     ensure!(!shown.contains("s3cret"), "{shown}");
+    let told = browser.get(&format!("/api/v1/databases/{PROJECT}/orders/statements"))?;
+    ensure!(
+        told.body.contains("\"known\":\"counted\"") && !told.body.contains("s3cret"),
+        "{told:?}"
+    );
     is_for_who_may(&boma, &mut browser, &[page])
 }
 

@@ -70,6 +70,14 @@ fn charts_move_with_the_load_and_a_restart_is_a_gap() -> Result<()> {
     ensure!(whole.contains("id=\"measured\""), "{whole}");
     ensure!(!whole.contains(" style="), "{whole}");
 
+    // Other programs are told the same.
+    let mut program = browser.with("accept", "application/json");
+    let told = program.get(&format!("/api/v1{page}/history"))?;
+    ensure!(
+        told.status == 200 && told.body.contains("\"transactions\":"),
+        "{told:?}"
+    );
+
     // Who has no session sees nothing of it, nor is there anything of what is not there.
     let mut stranger = super::browser::Browser::at(&boma.boma(["dashboard"])?.ok()?)?;
     ensure!(stranger.get(&charts)?.status == 401);
