@@ -73,7 +73,7 @@ test('what servers and applications tell', async (t) => {
   const browser = await launch(t);
   await boma.becomes('database/orders', 'Ready');
   await boma.becomes('application/web', 'Running');
-  await boma.boma('run', 'web', '--', 'sh', '-c', 'psql -Xqc "SELECT count(*) FROM pg_class WHERE relname = \'a\'" "$DATABASE_CONNECTION_STRING"').catch(() => {});
+  await boma.boma('run', 'web', '--', 'sh', '-c', 'psql -Xqc "SELECT count(*) FROM pg_class WHERE relname = \'a\'" "$DATABASE_URL"');
   const person = await Person.signedIn(browser, boma);
   const { cookies } = await person.context.storageState();
   const pages = {

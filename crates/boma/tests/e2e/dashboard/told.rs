@@ -27,6 +27,59 @@ fn is_for_who_may(boma: &Installation, browser: &mut Browser, pages: &[String]) 
     Ok(())
 }
 
+/// A program with a role.
+fn program(boma: &Installation, at: &Browser, name: &str, role: &str) -> Result<Browser> {
+    let token = boma.boma(["token", "create", name, "--role", role])?.ok()?;
+    let browser = Browser::at(&format!("http://{}/", at.address()))?;
+    let mut browser = browser.with("authorization", &format!("Bearer {}", token.trim()));
+    // Who was let in a moment ago is known within a second.
+    wait(|| {
+        let page = browser.get("/api/v1/databases")?;
+        ensure!(page.status == 200, "{page:?}");
+        Ok(())
+    })?;
+    Ok(browser)
+}
+
+#[test]
+fn who_may_not_see_a_database_sees_nothing_of_what_it_tells() -> Result<()> {
+    let boma = shop()?;
+    let _serving = serve_with(&boma, &SERVED)?;
+    let mut owner = signed_in(&boma)?;
+    let own = format!("/databases/{PROJECT}/orders");
+    is_ready(&mut owner, &own)?;
+    let (log, name) = (format!("/logs{own}"), format!("{PROJECT}/orders"));
+    let pages = [
+        format!("/charts/{name}"),
+        format!("/queries/{name}"),
+        format!("/api/v1{own}/history"),
+        format!("/api/v1{own}/statements"),
+    ];
+    let elsewhere = "developer:fincorp/retail-banking/development/books";
+    let mut stranger = program(&boma, &owner, "other", elsewhere)?;
+    for page in pages.iter().chain([&log]) {
+        let refused = stranger.get(page)?;
+        ensure!(refused.status == 404, "{page}: {refused:?}");
+    }
+    // Messages may quote rows: who may look at a database may not read them for that.
+    let mut viewer = program(&boma, &owner, "viewer", &format!("viewer:{PROJECT}"))?;
+    for page in &pages {
+        let shown = viewer.get(page)?;
+        ensure!(shown.status == 200, "{page}: {shown:?}");
+    }
+    let refused = viewer.get(&log)?;
+    ensure!(refused.status == 403, "{refused:?}");
+    let shown = viewer.get(&own)?;
+    ensure!(
+        shown.body.contains("/queries/") && !shown.body.contains(&log),
+        "{shown:?}"
+    );
+    let developer = format!("developer:{PROJECT}");
+    let mut developer = program(&boma, &owner, "developer", &developer)?;
+    ensure!(developer.get(&log)?.status == 200);
+    Ok(())
+}
+
 #[test]
 fn slow_queries_are_shown_where_the_manifest_has_them_counted() -> Result<()> {
     let boma = shop()?;
