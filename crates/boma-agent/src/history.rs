@@ -28,9 +28,11 @@ struct Measured {
 }
 
 impl Record {
-    /// Notes what the last look has seen; `activity` is none where the server did not answer.
-    pub(crate) fn note(&self, status: &InstanceStatus, activity: Option<Activity>) {
-        self.add(status.observed_at, activity.map(|one| sample(status, one)));
+    /// Notes what the last look has seen; `activity` is none where the server did not answer, `own` how
+    /// many of its transactions were the agent's.
+    pub(crate) fn note(&self, status: &InstanceStatus, activity: Option<Activity>, own: u64) {
+        let seen = activity.map(|activity| sample(status, activity, own));
+        self.add(status.observed_at, seen);
     }
 
     fn add(&self, at: Timestamp, seen: Option<Sample>) {
@@ -68,11 +70,12 @@ impl Record {
     }
 }
 
-fn sample(status: &InstanceStatus, activity: Activity) -> Sample {
+fn sample(status: &InstanceStatus, activity: Activity, own_transactions: u64) -> Sample {
     let archive = status.backup.as_ref().map(|backup| &backup.archive);
     Sample {
         at: status.observed_at,
         activity,
+        own_transactions,
         storage_used_bytes: status.storage.map(|storage| storage.used_bytes),
         storage_size_bytes: status.storage.map(|storage| storage.size_bytes),
         archive_waiting_bytes: archive.map(|archive| archive.waiting_bytes),
@@ -98,6 +101,7 @@ mod tests {
                 blocks_read: 0,
                 since: Timestamp::UNIX_EPOCH,
             },
+            own_transactions: 0,
             storage_used_bytes: None,
             storage_size_bytes: None,
             archive_waiting_bytes: None,

@@ -61,6 +61,8 @@ pub(crate) struct Host {
     running: Option<Running>,
     /// Open while there is something to do.
     inquiry: Option<Inquiry>,
+    /// Transactions of connections that are closed: no work of applications.
+    own_transactions: u64,
     storage: Option<boma_instance::StorageStatus>,
     /// Where recovery was told that the archive ends.
     archive_ended: End,
@@ -78,6 +80,7 @@ impl Host {
             boma: config.boma.clone(),
             running: None,
             inquiry: None,
+            own_transactions: 0,
             storage: None,
             archive_ended: End::default(),
         }
@@ -215,7 +218,14 @@ impl Host {
 
     /// Closes the connections to the server: nothing is asked of it for a while.
     pub(crate) fn hang_up(&mut self) {
-        self.inquiry = None;
+        let closed = self.inquiry.take();
+        self.own_transactions += closed.map_or(0, |inquiry| inquiry.transactions());
+    }
+
+    /// Transactions of its own in the database that the server has counted for certain: those of
+    /// connections that are closed.
+    pub(crate) fn own_transactions(&self) -> u64 {
+        self.own_transactions
     }
 
     fn look_at_data(&self, want: &Assignment) -> Data {

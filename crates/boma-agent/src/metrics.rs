@@ -292,6 +292,7 @@ mod tests {
                 blocks_read: 1,
                 since: at,
             },
+            own_transactions: 0,
             storage_used_bytes: None,
             storage_size_bytes: None,
             archive_waiting_bytes: None,

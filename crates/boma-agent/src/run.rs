@@ -299,7 +299,8 @@ impl Agent {
             Server::Down | Server::Starting | Server::Silent(_) => None,
         };
         if let Some(reported) = &*self.status.borrow() {
-            self.record.note(&reported.status, activity);
+            let own = self.host.own_transactions();
+            self.record.note(&reported.status, activity, own);
         }
     }
 

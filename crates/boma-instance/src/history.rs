@@ -41,6 +41,8 @@ pub struct Sample {
     /// What the server says of its work.
     #[serde(flatten)]
     pub activity: Activity,
+    /// Transactions among them that were the agent's own, since it was started.
+    pub own_transactions: u64,
     /// Bytes that the data directory takes on disk; none: not measured.
     pub storage_used_bytes: Option<u64>,
     /// Bytes that it may take; none: not measured.
@@ -65,11 +67,13 @@ impl Sample {
         is_one_step.then(|| passed.as_secs_f64())
     }
 
-    /// Transactions per second since an earlier sample; none: the two do not belong together.
+    /// Transactions per second since an earlier sample, without the agent's own; none: the two do not
+    /// belong together.
     pub fn transactions_per_second(&self, before: &Self) -> Option<f64> {
         let seconds = self.seconds_since(before)?;
         let ended = self.grown(before, |one| one.transactions)?;
-        Some(float(ended) / seconds)
+        let own = self.own_transactions.checked_sub(before.own_transactions)?;
+        Some(float(ended.saturating_sub(own)) / seconds)
     }
 
     /// The part of all blocks since an earlier sample that was found in the cache, from 0 to 1; none:
@@ -114,6 +118,7 @@ mod tests {
                 blocks_read: read,
                 since: Timestamp::UNIX_EPOCH,
             },
+            own_transactions: 0,
             storage_used_bytes: None,
             storage_size_bytes: None,
             archive_waiting_bytes: None,
@@ -143,6 +148,17 @@ mod tests {
             );
             assert_eq!(seen, (transactions, hits), "{after:?}");
         }
+    }
+
+    #[test]
+    fn the_agents_own_work_is_no_work() {
+        let before = at(100, 1000, (500, 100));
+        let mut after = at(110, 1050, (500, 100));
+        after.own_transactions = 30;
+        assert_eq!(after.transactions_per_second(&before), Some(2.0));
+        // What it has just done, its server counts a moment later.
+        after.own_transactions = 80;
+        assert_eq!(after.transactions_per_second(&before), Some(0.0));
     }
 
     #[test]

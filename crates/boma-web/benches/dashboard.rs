@@ -373,6 +373,7 @@ impl Insight for Nobody {
                 blocks_read: u64::from(one),
                 since: Timestamp::UNIX_EPOCH,
             },
+            own_transactions: 0,
             storage_used_bytes: Some(u64::from(one) << 20),
             storage_size_bytes: Some(1 << 30),
             archive_waiting_bytes: Some(u64::from(one % 3) << 24),

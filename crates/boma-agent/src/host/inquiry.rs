@@ -61,6 +61,11 @@ impl Inquiry {
         self.0.act_all(steps).await.map_err(failure)
     }
 
+    /// Its transactions in the database so far.
+    pub(super) fn transactions(&self) -> u64 {
+        self.0.transactions()
+    }
+
     /// Asks what the database spends its time with.
     pub(super) async fn statements(&mut self) -> Result<Statements, Failure> {
         self.0.statements().await.map_err(failure)

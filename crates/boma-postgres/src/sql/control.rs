@@ -1,6 +1,7 @@
 //! Connections that Boma works with itself.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use boma_instance::names::SUPERUSER;
@@ -132,6 +133,8 @@ impl IntoProblem for ConnectError {
 pub struct Control {
     client: Client,
     driver: JoinHandle<()>,
+    /// Transactions of this session, as the server counts them.
+    transactions: AtomicU64,
 }
 
 impl Control {
@@ -188,7 +191,12 @@ impl Control {
             .is_some_and(has_transaction_timeout);
         // It ends with an error when the server goes away; whoever asks next is told then.
         let driver = tokio::spawn(async move { drop(connection.await) });
-        let control = Self { client, driver };
+        let control = Self {
+            client,
+            driver,
+            // One of the session's start, one of what follows here.
+            transactions: AtomicU64::new(2),
+        };
         // An owner may also have set `role` for the sessions of the database, which no startup
         // option beats; and `transaction_timeout`, which older servers do not know.
         let mut session = "SET SESSION AUTHORIZATION DEFAULT; SET ROLE NONE".to_owned();
@@ -222,6 +230,7 @@ impl Control {
         query: &str,
         parameters: &Parameters<'_>,
     ) -> Result<Vec<Row>, SqlError> {
+        self.transactions.fetch_add(1, Ordering::Relaxed);
         within((doing, limit), self.client.query_typed(query, parameters)).await
     }
 
@@ -243,6 +252,7 @@ impl Control {
     }
 
     async fn batch(&self, doing: &str, text: &str) -> Result<(), SqlError> {
+        self.transactions.fetch_add(1, Ordering::Relaxed);
         within((doing, ANSWER_LIMIT), self.client.batch_execute(text)).await
     }
 }
@@ -321,6 +331,12 @@ impl Controls {
     /// Where the server is.
     pub fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// Transactions of the open session in the instance's database, as the server counts them.
+    pub fn transactions(&self) -> u64 {
+        let session = self.database.as_ref();
+        session.map_or(0, |one| one.transactions.load(Ordering::Relaxed))
     }
 
     /// A connection for what concerns the whole cluster.

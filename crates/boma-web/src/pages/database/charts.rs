@@ -246,6 +246,7 @@ mod tests {
                 blocks_read: 0,
                 since: Timestamp::UNIX_EPOCH,
             },
+            own_transactions: 0,
             storage_used_bytes: Some(40 << 20),
             storage_size_bytes: Some(1 << 30),
             archive_waiting_bytes: None,
