@@ -55,7 +55,7 @@ impl Who {
     }
 }
 
-/// Somebody may do what they ask for. Only [`Who`] makes one.
+/// Somebody may do what they ask for. Only `Who` makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     actor: String,
