@@ -191,7 +191,7 @@ fn a_program_asks_for_what_no_manifest_says() -> Result<()> {
         202,
     )?;
 
-    let audit = boma.boma(["audit"])?.ok()?;
+    let audit = boma.boma(["audit", "--limit", "1000"])?.ok()?;
     for part in [
         "reveal DATABASE_URL",
         "ask for another password",
