@@ -1,4 +1,4 @@
-//! Files that the binary itself prints: the command-line reference and the manifests' schema.
+//! Files that the binary itself prints: the command-line reference, and schemas of manifests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use crate::tree::Tree;
 
 const CLI_PAGE: &str = "docs/cli.md";
 const SCHEMA: &str = "schema/boma.schema.json";
+const DEFINITIONS: &str = "schema/custom-resources.yaml";
 
 /// Writes every generated file.
 pub(crate) fn write(root: &Path) -> Result<()> {
@@ -41,9 +42,14 @@ fn stale(wanted: &BTreeMap<&'static str, String>, tree: &Tree) -> Vec<Finding> {
 fn files(root: &Path) -> Result<BTreeMap<&'static str, String>> {
     let binary = Binary::build(root)?;
     let schema = binary.print(&["schema"])?;
+    let definitions = format!(
+        "# Written by `cargo xtask generate`; do not edit.\n{}",
+        binary.print(&["kubernetes", "definitions"])?
+    );
     Ok(BTreeMap::from([
         (CLI_PAGE, cli_page(&binary)?),
         (SCHEMA, schema),
+        (DEFINITIONS, definitions),
     ]))
 }
 

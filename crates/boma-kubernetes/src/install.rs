@@ -1,10 +1,11 @@
 //! What runs Boma itself in a cluster: the objects, and writing and deleting them.
 
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
+use crate::definitions::{GROUP, VERSION, definitions, taken_by};
 use crate::error::KubernetesError;
 use crate::names::{self, MANAGER};
 
@@ -269,12 +270,24 @@ impl InstallOptions {
     }
 }
 
-/// Applies every object; tells each, as `Kind name`.
+/// What became of the objects of an installation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uninstalled {
+    /// Each that was deleted, as `Kind name`.
+    pub deleted: Vec<String>,
+    /// Definitions of custom resources that stay, because resources would go with them.
+    pub left: Vec<String>,
+}
+
+/// Applies every object, the definitions of custom resources first; tells each, as `Kind name`.
 pub async fn install(options: &InstallOptions) -> Result<Vec<String>, KubernetesError> {
     let client = client().await?;
     let params = PatchParams::apply(MANAGER).force();
     let mut written = Vec::new();
-    for object in options.objects() {
+    let minor = minor_version(&client).await?;
+    let definitions = definitions().into_iter();
+    let definitions = definitions.map(|definition| taken_by(minor, &definition));
+    for object in definitions.chain(options.objects()) {
         let (said, api, name) = place(&client, &object);
         let answer = api.patch(&name, &params, &Patch::Apply(&object)).await;
         answer.map_err(KubernetesError::api(format!("write {said}")))?;
@@ -284,8 +297,8 @@ pub async fn install(options: &InstallOptions) -> Result<Vec<String>, Kubernetes
 }
 
 /// Deletes what runs Boma, and nothing of what it has made: its namespace holds its records, and
-/// databases go on without it. Tells each object that was deleted.
-pub async fn uninstall(namespace: &str) -> Result<Vec<String>, KubernetesError> {
+/// databases go on without it.
+pub async fn uninstall(namespace: &str) -> Result<Uninstalled, KubernetesError> {
     let client = client().await?;
     let options = InstallOptions {
         namespace: namespace.to_owned(),
@@ -313,7 +326,60 @@ pub async fn uninstall(namespace: &str) -> Result<Vec<String>, KubernetesError> 
             deleted.push(said);
         }
     }
-    Ok(deleted)
+    let left = remove_definitions(&client, &mut deleted).await?;
+    Ok(Uninstalled { deleted, left })
+}
+
+/// Deletes the definitions of custom resources where no resource goes with them: neither one of
+/// these kinds, wherever it is, nor another installation that reads them. Tells what stays.
+async fn remove_definitions(
+    client: &Client,
+    deleted: &mut Vec<String>,
+) -> Result<Vec<String>, KubernetesError> {
+    let ours = ListParams::default().labels(&format!("{}={NAME}", names::APP_NAME));
+    let roles = resource("rbac.authorization.k8s.io/v1", "ClusterRole");
+    let others = list(client, &roles, &ours).await?;
+    let mut left = Vec::new();
+    for definition in definitions() {
+        let (said, api, name) = place(client, &definition);
+        let found = api.get_opt(&name).await;
+        let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
+        if found.is_none() {
+            continue;
+        }
+        let kind = definition["spec"]["names"]["kind"].as_str();
+        let own = resource(&format!("{GROUP}/{VERSION}"), kind.unwrap_or_default());
+        let one = ListParams::default().limit(1);
+        if others.is_empty() && list(client, &own, &one).await?.is_empty() {
+            let gone = api.delete(&name, &DeleteParams::background()).await;
+            gone.map_err(KubernetesError::api(format!("delete {said}")))?;
+            deleted.push(said);
+        } else {
+            left.push(said);
+        }
+    }
+    Ok(left)
+}
+
+async fn list(
+    client: &Client,
+    resource: &ApiResource,
+    which: &ListParams,
+) -> Result<Vec<DynamicObject>, KubernetesError> {
+    let api = Api::<DynamicObject>::all_with(client.clone(), resource);
+    let found = api.list(which).await;
+    let found = found.map_err(KubernetesError::api(format!("list {}", resource.plural)))?;
+    Ok(found.items)
+}
+
+/// The minor version of the API server; vendors write `33+`.
+async fn minor_version(client: &Client) -> Result<u32, KubernetesError> {
+    let version = client.apiserver_version().await;
+    let version = version.map_err(KubernetesError::api("ask for the cluster's version"))?;
+    let digits = version
+        .minor
+        .trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    Ok(digits.parse().unwrap_or(u32::MAX))
 }
 
 async fn client() -> Result<Client, KubernetesError> {
@@ -341,15 +407,17 @@ fn reasons(rights: &[Right]) -> String {
     rights.iter().map(reason).collect::<Vec<_>>().join("\n")
 }
 
+fn resource(version: &str, kind: &str) -> ApiResource {
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let gvk = GroupVersionKind::gvk(group, version, kind);
+    ApiResource::from_gvk_with_plural(&gvk, &format!("{}s", kind.to_lowercase()))
+}
+
 /// What an object is called, and where it is written.
 fn place(client: &Client, object: &Value) -> (String, Api<DynamicObject>, String) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
-    let version = text(&object["apiVersion"]);
-    let (group, version) = version.split_once('/').unwrap_or(("", &version));
-    let gvk = GroupVersionKind::gvk(group, version, &kind);
-    let plural = format!("{}s", kind.to_lowercase());
-    let resource = ApiResource::from_gvk_with_plural(&gvk, &plural);
+    let resource = resource(&text(&object["apiVersion"]), &kind);
     let api = match object["metadata"]["namespace"].as_str() {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),

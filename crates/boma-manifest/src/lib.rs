@@ -54,7 +54,7 @@ pub use plans::{Plan, PlanTable};
 pub use quantity::{CpuCount, CpuCountError, Quantity, QuantityError};
 pub use reference::{DatabaseReference, ReferenceError, ReferencedProject};
 pub use schedule::{Schedule, ScheduleError};
-pub use schema::json_schema;
+pub use schema::{json_schema, plain_schema};
 pub use target::{LogPosition, NotAPosition, RestoreTarget};
 
 #[cfg(test)]

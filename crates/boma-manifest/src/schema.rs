@@ -29,7 +29,7 @@ pub fn json_schema() -> Value {
 
 /// The schema of one type, plain enough for Kubernetes and for completion in editors: written
 /// out, without references and without choices for the sake of `null`.
-pub(crate) fn plain_schema<T: JsonSchema>() -> Schema {
+pub fn plain_schema<T: JsonSchema>() -> Schema {
     let settings = SchemaSettings::draft07().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;

@@ -586,7 +586,9 @@ pub(crate) enum KubernetesCommand {
     Install(ClusterInstallArgs),
     /// Print what `install` would apply
     Manifests(ClusterInstallArgs),
-    /// Take Boma out of the cluster; databases go on running, and their records stay
+    /// Print the definitions of the custom resources, which `install` applies too
+    Definitions,
+    /// Take Boma out of the cluster; databases go on running, and their records and custom resources stay
     Uninstall,
 }
 

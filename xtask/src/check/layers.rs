@@ -63,7 +63,7 @@ const LAYERS: [Layer; 13] = [
     ),
     layer(
         "boma-kubernetes",
-        MayUse::These(&["boma-engine", "boma-instance"]),
+        MayUse::These(&["boma-engine", "boma-manifest", "boma-instance"]),
         false,
     ),
     layer(

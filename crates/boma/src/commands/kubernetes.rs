@@ -126,14 +126,13 @@ pub(super) async fn install(
     let config = Configuration::read(&state).map_err(|error| error.problem())?;
     let config = config.kubernetes();
     match command {
+        KubernetesCommand::Definitions => {
+            terminal.result(&yaml(boma_kubernetes::definitions())?)?;
+        }
         KubernetesCommand::Manifests(args) => {
-            let mut text = String::new();
-            for object in options(args, config, &state)?.objects() {
-                let object = serde_saphyr::to_string(&object).map_err(std::io::Error::other)?;
-                text.push_str("---\n");
-                text.push_str(&object);
-            }
-            terminal.result(&text)?;
+            let objects = options(args, config, &state)?.objects();
+            let definitions = boma_kubernetes::definitions().into_iter();
+            terminal.result(&yaml(definitions.chain(objects))?)?;
         }
         KubernetesCommand::Install(args) => {
             let options = options(args, config, &state)?;
@@ -147,9 +146,16 @@ pub(super) async fn install(
             ));
         }
         KubernetesCommand::Uninstall => {
-            let deleted = boma_kubernetes::uninstall(&config.namespace).await;
-            for object in deleted.map_err(|error| error.problem())? {
+            let done = boma_kubernetes::uninstall(&config.namespace).await;
+            let done = done.map_err(|error| error.problem())?;
+            for object in done.deleted {
                 terminal.status(&format!("{object} is deleted."));
+            }
+            for object in done.left {
+                terminal.status(&format!(
+                    "{object} stays: deleting it would delete all resources of this kind, or take \
+                     them from another installation."
+                ));
             }
             terminal.status(&format!(
                 "Databases go on running. What Boma knows of them is in namespace {}: leave it \
@@ -159,6 +165,17 @@ pub(super) async fn install(
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Objects as the documents of one text.
+fn yaml(objects: impl IntoIterator<Item = serde_json::Value>) -> Result<String> {
+    let mut text = String::new();
+    for object in objects {
+        let object = serde_saphyr::to_string(&object).map_err(std::io::Error::other)?;
+        text.push_str("---\n");
+        text.push_str(&object);
+    }
+    Ok(text)
 }
 
 fn options(

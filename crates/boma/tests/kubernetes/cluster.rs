@@ -78,6 +78,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Applies a custom resource in the project's namespace.
+    pub(crate) fn resource(&self, kind: &str, name: &str, spec: &str) -> Result<()> {
+        let text = format!(
+            "apiVersion: lowops.manifests/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        );
+        let file = self.path(&format!("{kind}-{name}.yaml"));
+        fs::write(&file, text)?;
+        self.kubectl(&["apply", "-f", path(&file)?])?;
+        Ok(())
+    }
+
     /// A small database.
     pub(crate) fn database(&self, name: &str, more: &str) -> Result<()> {
         let spec = format!("{{cpuCount: 0.1, memory: 192Mi, storage: {{size: 1Gi}}{more}}}");
