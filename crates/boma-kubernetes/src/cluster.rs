@@ -23,7 +23,7 @@ use crate::kinds::Kind;
 use crate::names::{INSTALLATION, MANAGER};
 
 /// How long the first lists may take.
-const FIRST_LISTS: Duration = Duration::from_secs(30);
+pub(crate) const FIRST_LISTS: Duration = Duration::from_secs(30);
 
 /// How often a record is read and written again when somebody else was quicker.
 const ATTEMPTS: u32 = 8;

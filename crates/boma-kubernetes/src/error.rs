@@ -179,6 +179,9 @@ pub enum KubernetesError {
         /// Which.
         key: ApplicationKey,
     },
+    /// The cluster does not know our kinds.
+    #[error("the cluster has no definitions of Database and Application")]
+    NoDefinitions,
     /// Processes are for one machine.
     #[error("{what} is not done on Kubernetes")]
     NotHere {
@@ -258,6 +261,10 @@ impl IntoProblem for KubernetesError {
             Self::NoEnvironment { .. } => {
                 of(Class::Internal, "environment-missing").hint("Run `boma apply` once more.")
             }
+            Self::NoDefinitions => of(Class::Config, "definitions-missing").hint(
+                "`boma kubernetes install` applies them, and so does `boma kubernetes definitions | \
+                 kubectl apply -f -`.",
+            ),
             Self::NotHere { .. } => of(Class::User, "not-on-kubernetes")
                 .hint("docs/kubernetes.md says what to use in its place."),
         }

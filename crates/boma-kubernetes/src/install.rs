@@ -1,5 +1,6 @@
 //! What runs Boma itself in a cluster: the objects, and writing and deleting them.
 
+use boma_engine::source::CUSTOM_RESOURCES;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Client, ResourceExt};
@@ -31,7 +32,7 @@ struct Right {
 }
 
 /// In all namespaces: there is one for each project, and they come and go.
-const RIGHTS: [Right; 9] = [
+const RIGHTS: [Right; 11] = [
     Right {
         group: "",
         resources: &["namespaces"],
@@ -88,6 +89,18 @@ const RIGHTS: [Right; 9] = [
         verbs: &["list", "watch"],
         why: "why pods could not be made",
     },
+    Right {
+        group: GROUP,
+        resources: &["databases", "applications"],
+        verbs: &["list", "watch"],
+        why: "custom resources, where they are a source; they are never changed",
+    },
+    Right {
+        group: GROUP,
+        resources: &["databases/status", "applications/status"],
+        verbs: &["patch"],
+        why: "what was measured of them",
+    },
 ];
 
 /// In Boma's own namespace.
@@ -110,7 +123,7 @@ pub struct InstallOptions {
     /// How many; one acts, the others wait.
     pub replicas: u32,
     /// Where the manifests come from.
-    pub source: InstalledSource,
+    pub sources: Vec<InstalledSource>,
     /// `config.toml`, as it is.
     pub config: String,
 }
@@ -122,6 +135,8 @@ pub enum InstalledSource {
     Git(Vec<String>),
     /// Entries of a ConfigMap in Boma's namespace.
     ConfigMap(String),
+    /// The custom resources of the cluster.
+    CustomResources,
 }
 
 impl InstallOptions {
@@ -233,12 +248,16 @@ impl InstallOptions {
             }),
             json!({"name": "tmp", "mountPath": "/tmp"}),
         ];
-        match &self.source {
-            InstalledSource::Git(more) => arguments.extend(more.iter().map(String::as_str)),
-            InstalledSource::ConfigMap(_) => {
-                arguments.push(MANIFESTS);
-                let mount = json!({"name": "manifests", "mountPath": MANIFESTS, "readOnly": true});
-                mounts.push(mount);
+        for source in &self.sources {
+            match source {
+                InstalledSource::Git(more) => arguments.extend(more.iter().map(String::as_str)),
+                InstalledSource::CustomResources => arguments.push(CUSTOM_RESOURCES),
+                InstalledSource::ConfigMap(_) => {
+                    arguments.push(MANIFESTS);
+                    let mount =
+                        json!({"name": "manifests", "mountPath": MANIFESTS, "readOnly": true});
+                    mounts.push(mount);
+                }
             }
         }
         json!({
@@ -263,9 +282,11 @@ impl InstallOptions {
             json!({"name": "config", "configMap": {"name": CONFIG}}),
             json!({"name": "tmp", "emptyDir": {}}),
         ];
-        if let InstalledSource::ConfigMap(name) = &self.source {
-            volumes.push(json!({"name": "manifests", "configMap": {"name": name}}));
-        }
+        let maps = self.sources.iter().filter_map(|source| match source {
+            InstalledSource::ConfigMap(name) => Some(name),
+            InstalledSource::Git(_) | InstalledSource::CustomResources => None,
+        });
+        volumes.extend(maps.map(|name| json!({"name": "manifests", "configMap": {"name": name}})));
         volumes
     }
 }
@@ -305,7 +326,7 @@ pub async fn uninstall(namespace: &str) -> Result<Uninstalled, KubernetesError> 
         image: String::new(),
         pull_secrets: Vec::new(),
         replicas: 0,
-        source: InstalledSource::Git(Vec::new()),
+        sources: Vec::new(),
         config: String::new(),
     };
     let mut deleted = Vec::new();

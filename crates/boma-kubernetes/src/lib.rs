@@ -6,6 +6,8 @@
 //!                                 ├─► apply          server-side, one field manager, nothing unchanged
 //!                                 ├─► caches         fed by watches; what was written is in at once
 //!                                 └─► agents         in the pods, over TLS with a token
+//!
+//!   custom resources ─► CustomResources ─► a source of manifests, beside others
 //! ```
 //!
 //! This crate decides nothing: which instances exist and in what order things happen comes from
@@ -27,7 +29,9 @@ mod kinds;
 mod lease;
 mod names;
 mod platform;
+mod projects;
 mod records;
+mod resources;
 
 pub use agent::AgentError;
 pub use builds::known as known_builds;
@@ -37,3 +41,4 @@ pub use error::KubernetesError;
 pub use install::{InstallOptions, InstalledSource, Uninstalled, install, uninstall};
 pub use lease::Leadership;
 pub use platform::{KubernetesPlatform, road};
+pub use resources::{CustomResources, Held};

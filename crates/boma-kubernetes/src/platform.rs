@@ -12,10 +12,11 @@ mod put;
 mod repositories;
 mod workloads;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use boma_engine::catalog::Subject;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::{
     Capabilities, DatabaseRecord, Feature, Life, Observed, ProcessState, SettingValue,
@@ -32,10 +33,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::agent::Agents;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, record};
 use crate::config::{KubernetesConfig, Road};
 use crate::error::{KubernetesError, boxed};
 use crate::lease::{Leadership, Lease};
+use crate::names::Part;
+use crate::records::ApplicationRow;
+use crate::resources::CustomResources;
 use attend::Attendance;
 
 /// The platform of a Kubernetes cluster. Cheap to clone; all clones are one.
@@ -92,6 +96,14 @@ impl KubernetesPlatform {
         (inner.cluster.news(), inner.attendance.news())
     }
 
+    /// The custom resources of the cluster, watched from now on.
+    ///
+    /// # Errors
+    /// When they are not defined, or the API server does not list them.
+    pub async fn custom_resources(&self) -> Result<CustomResources, KubernetesError> {
+        CustomResources::open(Registry(self.inner.clone())).await
+    }
+
     /// Remembers that a person asks for another password of a grant; the next pass, of whoever makes
     /// one, exchanges it.
     ///
@@ -124,6 +136,39 @@ impl KubernetesPlatform {
     /// Writes that the API server was asked for since this was opened.
     pub fn writes(&self) -> u64 {
         self.inner.cluster.writes()
+    }
+}
+
+/// What custom resources ask the platform.
+#[derive(Clone)]
+pub(crate) struct Registry(Arc<Inner>);
+
+impl Registry {
+    /// What talks to the API server.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.0.cluster.client.clone()
+    }
+
+    /// The namespace of the installation.
+    pub(crate) fn home(&self) -> &str {
+        &self.0.config.namespace
+    }
+
+    /// The namespace of a project, if it has one.
+    pub(crate) fn namespace(&self, project: &str) -> Option<String> {
+        self.0.known_namespace(project)
+    }
+
+    /// Everything that something was made of.
+    pub(crate) fn subjects(&self) -> HashSet<Subject> {
+        let databases = self.0.registered().into_iter();
+        let databases = databases.map(|one| Subject::from(&one.row.key));
+        let applications = self.0.secrets(Part::Application).into_iter();
+        let applications = applications.filter_map(|secret| {
+            let row = record::<ApplicationRow>(&secret).ok()?;
+            Some(Subject::from(&row.key))
+        });
+        databases.chain(applications).collect()
     }
 }
 

@@ -25,6 +25,7 @@ mod problems;
 mod quantity;
 mod reference;
 pub mod render;
+mod resource;
 mod schedule;
 mod schema;
 mod syntax;
@@ -42,7 +43,7 @@ pub use database::{
 };
 pub use limits::LARGEST_FILE;
 pub use manifest::{API_VERSIONS, Kind, Manifest};
-pub use metadata::{ApplicationId, DatabaseId, Metadata, ProjectIdentity};
+pub use metadata::{ApplicationId, DatabaseId, Metadata, NotAnIdentity, ProjectIdentity};
 pub use names::{
     EnvironmentName, ExtensionName, NameError, NameFault, OrganizationName, OrganizationalUnitName,
     ParameterName, PlanName, ProjectName, RepositoryName, ResourceName, SecretName,
@@ -53,6 +54,7 @@ pub use parse::{Parsed, may_hold_manifest, parse, parse_all, parse_file};
 pub use plans::{Plan, PlanTable};
 pub use quantity::{CpuCount, CpuCountError, Quantity, QuantityError};
 pub use reference::{DatabaseReference, ReferenceError, ReferencedProject};
+pub use resource::CustomResource;
 pub use schedule::{Schedule, ScheduleError};
 pub use schema::{json_schema, plain_schema};
 pub use target::{LogPosition, NotAPosition, RestoreTarget};

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{
-    EnvironmentName, OrganizationName, OrganizationalUnitName, ProjectName, ResourceName,
+    EnvironmentName, NameError, OrganizationName, OrganizationalUnitName, ProjectName, ResourceName,
 };
 
 /// Identity of a project, and with a name that of everything in it.
@@ -39,6 +40,43 @@ impl fmt::Display for ProjectIdentity {
             f,
             "{organization}/{organizational_unit}/{environment}/{project}"
         )
+    }
+}
+
+/// Text that is not four names with a `/` between them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnIdentity {
+    /// Not four.
+    #[error("{text:?} has {count} parts, an identity has four")]
+    Parts {
+        /// The text.
+        text: String,
+        /// How many it has.
+        count: usize,
+    },
+    /// One that is no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+/// As it is displayed.
+impl FromStr for ProjectIdentity {
+    type Err = NotAnIdentity;
+
+    fn from_str(text: &str) -> Result<Self, NotAnIdentity> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let [organization, unit, environment, project] = parts[..] else {
+            return Err(NotAnIdentity::Parts {
+                text: text.to_owned(),
+                count: parts.len(),
+            });
+        };
+        Ok(Self {
+            organization: organization.parse()?,
+            organizational_unit: unit.parse()?,
+            environment: environment.parse()?,
+            project: project.parse()?,
+        })
     }
 }
 
@@ -84,4 +122,18 @@ identities! {
     DatabaseId;
     /// Identity of an application.
     ApplicationId;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_read_as_it_is_shown() {
+        let text = "fincorp/retail-banking/development/login-svc";
+        assert_eq!(text.parse::<ProjectIdentity>().unwrap().to_string(), text);
+        let said = |text: &str| text.parse::<ProjectIdentity>().unwrap_err().to_string();
+        assert_eq!(said("a/b/c"), "\"a/b/c\" has 3 parts, an identity has four");
+        assert!(said("a/b/c/D").contains("`D`"), "{}", said("a/b/c/D"));
+    }
 }

@@ -132,7 +132,7 @@ pub(crate) enum EnvFormat {
 /// Where the manifests are.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// Directory with manifests, at any depth
+    /// Directory with manifests, at any depth; on Kubernetes also `custom-resources`
     #[arg(value_name = "SOURCE", default_value = ".")]
     pub(crate) source: PathBuf,
 }
@@ -312,7 +312,7 @@ pub(crate) struct ApplyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Directories with manifests, at any depth, and addresses of Git repositories, which may end in
-    /// `#BRANCH:DIRECTORY`
+    /// `#BRANCH:DIRECTORY`; on Kubernetes also `custom-resources`, those of the cluster
     #[arg(value_name = "SOURCE", default_value = ".")]
     pub(crate) sources: Vec<PathBuf>,
     /// Branch of repositories whose address names none
@@ -595,14 +595,15 @@ pub(crate) enum KubernetesCommand {
 /// Arguments of `kubernetes install` and `kubernetes manifests`.
 #[derive(Debug, Args)]
 pub(crate) struct ClusterInstallArgs {
-    /// Address of a Git repository, or `configmap/NAME` for a ConfigMap in Boma's namespace whose
-    /// entries are manifests
-    #[arg(value_name = "SOURCE")]
-    pub(crate) source: String,
-    /// Branch of the repository
+    /// Addresses of Git repositories, which may end in `#BRANCH:DIRECTORY`; `custom-resources` for
+    /// those of the cluster; `configmap/NAME` for a ConfigMap in Boma's namespace whose entries are
+    /// manifests
+    #[arg(value_name = "SOURCE", required = true)]
+    pub(crate) sources: Vec<String>,
+    /// Branch of repositories whose address names none
     #[arg(long, value_name = "NAME", default_value = "main")]
     pub(crate) branch: String,
-    /// Directory in the repository that the manifests are in; all of it when left out
+    /// Directory in repositories that the manifests are in, where the address names none; all of it when left out
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) path: Option<String>,
     /// How many pods; one acts, the others wait to take over

@@ -1,5 +1,6 @@
 //! One installation, opened for one command.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,9 +9,11 @@ use boma_engine::act::Surroundings;
 use boma_engine::catalog::{Basis, Catalog};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Observed;
-use boma_engine::source::{DirectorySource, Note, Root, Roots, Snapshot, labels};
+use boma_engine::source::{
+    CUSTOM_RESOURCES, DirectorySource, Note, ResourceSource, Root, Roots, Snapshot, labels,
+};
 use boma_instance::Secret;
-use boma_kubernetes::KubernetesPlatform;
+use boma_kubernetes::{CustomResources, KubernetesPlatform};
 use boma_local::LocalPlatform;
 use boma_local::config::{Builds, LocalConfig, default_state_dir};
 use boma_manifest::{Kind, Manifest};
@@ -125,6 +128,29 @@ impl ClusterSession {
     pub(crate) fn basis(&self, roots: Roots) -> Basis {
         basis(&self.configuration, roots)
     }
+
+    /// The custom resources, if they are one of these sources.
+    pub(crate) async fn resources(&self, sources: &[PathBuf]) -> Result<Option<CustomResources>> {
+        if !sources
+            .iter()
+            .any(|source| source == Path::new(CUSTOM_RESOURCES))
+        {
+            return Ok(None);
+        }
+        let resources = self.platform.custom_resources().await;
+        Ok(Some(resources.map_err(|error| error.problem())?))
+    }
+
+    /// Reads the manifests of a source.
+    pub(crate) async fn load(&self, source: &Path) -> Result<Loaded> {
+        match self.resources(&[source.to_owned()]).await? {
+            Some(resources) => {
+                let basis = |roots| self.basis(roots);
+                Ok(load_cluster(&resources, Roots::default(), basis))
+            }
+            None => load(source, |roots| self.basis(roots)),
+        }
+    }
 }
 
 /// Refuses what only works with processes on this machine.
@@ -228,6 +254,14 @@ impl Loaded {
         self.problems.iter().any(Problem::is_error)
     }
 
+    /// Where it comes from, as that is remembered; of several directories, the first.
+    pub(crate) fn source(&self) -> Cow<'_, str> {
+        match self.roots.all().first() {
+            Some(root) => root.directory.to_string_lossy(),
+            None => CUSTOM_RESOURCES.into(),
+        }
+    }
+
     /// The directory; of several, the first.
     pub(crate) fn root(&self) -> &Path {
         let first = self.roots.all().first();
@@ -238,6 +272,23 @@ impl Loaded {
 /// Reads the manifests of a directory.
 pub(crate) fn load(source: &Path, basis: impl FnOnce(Roots) -> Basis) -> Result<Loaded> {
     Ok(load_all(Roots::one(canonical(source)?), basis))
+}
+
+/// The manifests that a cluster holds, and those below directories.
+pub(crate) fn load_cluster(
+    resources: &CustomResources,
+    roots: Roots,
+    basis: impl FnOnce(Roots) -> Basis,
+) -> Loaded {
+    let held = resources.read();
+    let mut own = ResourceSource::labelled("").read(held.resources, Vec::new());
+    own.problems = held.problems;
+    // What somebody makes in a namespace that is no project's holds up nobody.
+    let others = held.held_back.into_iter().map(Problem::warning);
+    own.problems.extend(others);
+    let mut snapshots = read_all(&roots);
+    snapshots.push(own);
+    loaded(roots, &snapshots, basis)
 }
 
 /// Directories that are read beside another one.
@@ -262,8 +313,16 @@ pub(crate) fn others(directories: &[PathBuf]) -> Result<Vec<Root>> {
 
 /// Reads the manifests of several sources.
 pub(crate) fn load_all(roots: Roots, basis: impl FnOnce(Roots) -> Basis) -> Loaded {
+    let snapshots = read_all(&roots);
+    loaded(roots, &snapshots, basis)
+}
+
+fn read_all(roots: &Roots) -> Vec<Snapshot> {
     let read = |root: &Root| DirectorySource::labelled(&root.directory, &root.label).read();
-    let snapshots: Vec<Snapshot> = roots.all().iter().map(read).collect();
+    roots.all().iter().map(read).collect()
+}
+
+fn loaded(roots: Roots, snapshots: &[Snapshot], basis: impl FnOnce(Roots) -> Basis) -> Loaded {
     let snapshots = || snapshots.iter();
     let mut problems: Vec<Problem> = snapshots().flat_map(Snapshot::problems).cloned().collect();
     let mut files: Vec<_> = snapshots().flat_map(|one| &one.files).collect();

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use boma_engine::source::{GitLocation, Root, Roots};
+use boma_engine::source::{CUSTOM_RESOURCES, GitLocation, Root, Roots};
 
 /// Between two sources.
 const AND: &str = " + ";
@@ -27,13 +27,23 @@ pub(crate) fn remembered(sources: &[(&str, String)]) -> String {
     named.join(AND)
 }
 
+/// Whether the custom resources of a cluster are among the sources that are remembered.
+pub(crate) fn has_resources(remembered: &str) -> bool {
+    let mut sources = remembered.split(AND);
+    sources.any(|one| labelled(one).map_or(one, |(_, place)| place) == CUSTOM_RESOURCES)
+}
+
 /// The directories that the manifests are in, by how the sources are remembered.
 pub(crate) fn roots_of(remembered: &str, state: &Path) -> Roots {
+    if remembered == CUSTOM_RESOURCES {
+        return Roots::default();
+    }
     let several: Option<Vec<(&str, &str)>> =
         remembered.split(AND).map(|one| labelled(one)).collect();
     match several {
         Some(several) => several
             .into_iter()
+            .filter(|(_, place)| *place != CUSTOM_RESOURCES)
             .map(|(label, place)| Root {
                 label: label.to_owned(),
                 directory: directory_of(place, state),
@@ -81,5 +91,16 @@ mod tests {
         assert_eq!(both[0], ("m".to_owned(), fetched[0].1.clone()));
         assert_eq!(both[1], ("core".to_owned(), "/srv/core".to_owned()));
         assert_eq!(remembered(&[("", "/srv/m".to_owned())]), "/srv/m");
+    }
+
+    #[test]
+    fn custom_resources_are_in_no_directory() {
+        let own = || CUSTOM_RESOURCES.to_owned();
+        assert_eq!(places(&own()), []);
+        let both = [("core", "/srv/core".to_owned()), (CUSTOM_RESOURCES, own())];
+        let both = remembered(&both);
+        assert_eq!(places(&both), [("core".to_owned(), "/srv/core".to_owned())]);
+        assert!(has_resources(&both) && has_resources(&own()));
+        assert!(!has_resources("/srv/custom-resources"));
     }
 }

@@ -38,7 +38,7 @@ impl Several {
     /// When there are not so many.
     pub fn take(&mut self, at: usize, snapshot: Arc<Snapshot>) {
         let part = &mut self.0[at];
-        if snapshot.is_sound() {
+        if snapshot.is_sound_but_alone() {
             part.sound = Some(Arc::clone(&snapshot));
         }
         part.last = Some(snapshot);
@@ -58,7 +58,7 @@ impl Several {
                 .as_ref()
                 .filter(|sound| !Arc::ptr_eq(sound, last));
             let taken = match held {
-                Some(sound) if !last.is_sound() => {
+                Some(sound) if !last.is_sound_but_alone() => {
                     all.held_back.extend(last.problems().cloned());
                     sound
                 }
@@ -70,6 +70,9 @@ impl Several {
             let revisions = taken.revisions.iter();
             let revisions = revisions.map(|(label, one)| (label.clone(), one.clone()));
             all.revisions.extend(revisions);
+            let alone = taken.alone.iter();
+            all.alone
+                .extend(alone.map(|(name, former)| (name.clone(), former.clone())));
             all.changes += last.changes;
         }
         all.files

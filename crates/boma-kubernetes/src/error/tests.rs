@@ -214,6 +214,11 @@ fn what_keeps_an_application_from_running_is_named() {
             "Job ns/x was deleted before it ended",
         ),
         (
+            KubernetesError::NoDefinitions,
+            "definitions-missing",
+            "the cluster has no definitions of Database and Application",
+        ),
+        (
             KubernetesError::NoEnvironment { key: key() },
             "environment-missing",
             "application a/b/c/d/api was given no environment yet",

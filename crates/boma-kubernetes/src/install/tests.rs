@@ -1,29 +1,35 @@
 use super::*;
 
-fn options(source: InstalledSource) -> InstallOptions {
+fn options(sources: Vec<InstalledSource>) -> InstallOptions {
     InstallOptions {
         namespace: "boma-system".into(),
         image: "registry.example/boma:0.1.0".into(),
         pull_secrets: vec!["registry".into()],
         replicas: 2,
-        source,
+        sources,
         config: "[kubernetes]\n".into(),
     }
 }
 
 #[test]
 fn the_objects_of_an_installation() {
-    let objects = options(InstalledSource::ConfigMap("databases".into())).objects();
+    let objects = options(vec![InstalledSource::ConfigMap("databases".into())]).objects();
     let texts = objects
         .iter()
         .map(|one| serde_saphyr::to_string(one).unwrap());
     insta::assert_snapshot!("objects", texts.collect::<Vec<_>>().join("---\n"));
     let git = ["https://git.example/m.git", "--branch", "main"].map(str::to_owned);
-    let git = options(InstalledSource::Git(git.to_vec())).deployment();
+    let git = options(vec![
+        InstalledSource::CustomResources,
+        InstalledSource::Git(git.to_vec()),
+    ])
+    .deployment();
     let container = &git["spec"]["template"]["spec"]["containers"][0];
     let arguments = container["args"].to_string();
     assert!(
-        arguments.ends_with("\"serve\",\"https://git.example/m.git\",\"--branch\",\"main\"]"),
+        arguments.ends_with(
+            "\"serve\",\"custom-resources\",\"https://git.example/m.git\",\"--branch\",\"main\"]"
+        ),
         "{arguments}"
     );
     assert!(!git.to_string().contains(MANIFESTS));
@@ -42,7 +48,9 @@ fn every_right_is_in_the_documentation_with_its_reason() {
             assert!(page.contains(&line), "{line}");
         }
     }
-    let lines = page.lines().filter(|line| line.contains("list, watch"));
+    let lines = page
+        .lines()
+        .filter(|line| line.contains("list, watch") || line.contains("/status | patch"));
     assert_eq!(lines.count(), RIGHTS.len(), "a right that nobody has");
 }
 

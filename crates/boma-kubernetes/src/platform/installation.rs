@@ -13,6 +13,7 @@ use crate::desired::Desired;
 use crate::error::KubernetesError;
 use crate::kinds::Kind;
 use crate::names::{self, Part};
+use crate::projects::{is_in_use, namespace_of};
 use crate::records::Installation;
 
 /// Name of the installation's Secret.
@@ -78,19 +79,22 @@ impl Inner {
 
     /// The namespace of a project, if it has one.
     pub(super) fn known_namespace(&self, project: &str) -> Option<String> {
-        let digest = names::project_digest(project);
         let namespaces = self.cluster.all(Kind::Namespace);
-        let own = namespaces
-            .iter()
-            .find(|namespace| namespace.labels().get(names::PROJECT) == Some(&digest));
-        own.map(|namespace| namespace.name_any())
+        namespace_of(project, &namespaces).map(|namespace| namespace.name_any())
     }
 
-    /// The namespace of a project, made if it has none. One that is there and does not carry the
-    /// project's label is somebody else's, and left alone.
+    /// The namespace of a project, made if it has none. One that is there and does not say that it
+    /// is the project's is somebody else's, and left alone.
     pub(super) async fn namespace(&self, project: &str) -> Result<String, KubernetesError> {
-        if let Some(known) = self.known_namespace(project) {
-            return Ok(known);
+        let namespaces = self.cluster.all(Kind::Namespace);
+        if let Some(known) = namespace_of(project, &namespaces) {
+            let name = known.name_any();
+            if !is_in_use(project, known) {
+                // Network policies of other projects know it by its label.
+                let wanted = build::namespace(&self.config.namespace, name.clone(), project);
+                self.cluster.apply(&wanted).await?;
+            }
+            return Ok(name);
         }
         let candidates = names::namespaces(project);
         for name in &candidates {

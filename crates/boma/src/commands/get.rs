@@ -46,6 +46,11 @@ impl Inventory {
         // Manifests that are gone or broken hide nothing of what runs.
         let is_there = |roots: &Roots| roots.all().iter().all(|root| root.directory.exists());
         let loaded = roots.filter(is_there).map(|roots| load_all(roots, basis));
+        Self::with(seen, loaded)
+    }
+
+    /// What was seen, with manifests where they can be read.
+    pub(crate) fn with(seen: Observed, loaded: Option<Loaded>) -> Self {
         Self {
             seen,
             loaded,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boma_engine::platform::Platform;
-use boma_engine::source::GitLocation;
+use boma_engine::source::{CUSTOM_RESOURCES, GitLocation};
 use boma_kubernetes::{InstallOptions, InstalledSource, KubernetesConfig};
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
@@ -16,16 +16,18 @@ use crate::cli::{
     RotateArgs, ServeArgs,
 };
 use crate::commands;
+use crate::commands::get::Inventory;
 use crate::commands::plan::asked;
 use crate::commands::serve::{Served, Sources, asked_to_end, serve_on};
 use crate::configuration::Configuration;
-use crate::session::{ClusterSession, find_application, load, state_dir};
+use crate::session::{ClusterSession, find_application, load_cluster, state_dir};
+use crate::sources::{has_resources, roots_of};
 use crate::terminal::{Exit, Result, Terminal};
 
 /// Shows what `apply` would do.
 pub(super) async fn plan(args: &PlanArgs, global: &Global, terminal: Terminal) -> Result {
     let session = ClusterSession::open(global).await?;
-    let loaded = load(&args.source.source, |root| session.basis(root))?;
+    let loaded = session.load(&args.source.source).await?;
     terminal.problems(&loaded.problems);
     if loaded.has_errors() {
         return Ok(Exit::Problem);
@@ -40,7 +42,7 @@ pub(super) async fn apply(args: ApplyArgs, global: &Global, terminal: Terminal) 
         return plan(&args, global, terminal).await;
     }
     let session = ClusterSession::open(global).await?;
-    let loaded = load(&args.source.source, |root| session.basis(root))?;
+    let loaded = session.load(&args.source.source).await?;
     terminal.problems(&loaded.problems);
     if loaded.has_errors() {
         terminal.status("Nothing was changed.");
@@ -65,7 +67,8 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
             .hint("Leave `--credential` out: git finds what it needs by itself.")
             .into());
     }
-    let sources = Sources::of(args, &state_dir(global)?, None)?;
+    let resources = session.resources(&args.sources).await?;
+    let sources = Sources::of(args, &state_dir(global)?, None, resources.as_ref())?;
     let waiting = |holder: &str| {
         let line = format!("{holder} serves this cluster; this one waits to take over.");
         terminal.status(&line);
@@ -183,35 +186,51 @@ fn options(
     config: KubernetesConfig,
     state: &Path,
 ) -> Result<InstallOptions> {
-    let source = match args.source.strip_prefix("configmap/") {
-        Some(name) => InstalledSource::ConfigMap(name.to_owned()),
-        None if GitLocation::is_address(&args.source) => {
-            let path = Path::new(args.path.as_deref().unwrap_or_default());
-            GitLocation::of_address(&args.source, &args.branch, path)
-                .map_err(|error| error.problem())?;
-            let mut serve = vec![args.source.clone(), "--branch".into(), args.branch.clone()];
-            if let Some(path) = &args.path {
-                serve.extend(["--path".to_owned(), path.clone()]);
-            }
-            InstalledSource::Git(serve)
+    let sources = args.sources.iter();
+    let mut sources: Vec<InstalledSource> = sources
+        .map(|source| installed(source, args))
+        .collect::<Result<_>>()?;
+    if sources
+        .iter()
+        .any(|one| matches!(one, InstalledSource::Git(_)))
+    {
+        let mut flags = vec!["--branch".to_owned(), args.branch.clone()];
+        if let Some(path) = &args.path {
+            flags.extend(["--path".to_owned(), path.clone()]);
         }
-        None => return Err(not_there(&args.source).into()),
-    };
+        sources.push(InstalledSource::Git(flags));
+    }
     Ok(InstallOptions {
         namespace: config.namespace,
         image: config.agent_image,
         pull_secrets: config.pull_secrets,
         replicas: args.replicas,
-        source,
+        sources,
         config: Configuration::text(state).map_err(|error| error.problem())?,
     })
+}
+
+/// One source of an installed Boma.
+fn installed(source: &str, args: &ClusterInstallArgs) -> Result<InstalledSource> {
+    if source == CUSTOM_RESOURCES {
+        return Ok(InstalledSource::CustomResources);
+    }
+    if let Some(name) = source.strip_prefix("configmap/") {
+        return Ok(InstalledSource::ConfigMap(name.to_owned()));
+    }
+    if !GitLocation::is_address(source) {
+        return Err(not_there(source).into());
+    }
+    let path = Path::new(args.path.as_deref().unwrap_or_default());
+    GitLocation::of_address(source, &args.branch, path).map_err(|error| error.problem())?;
+    Ok(InstalledSource::Git(vec![source.to_owned()]))
 }
 
 fn not_there(source: &str) -> Problem {
     let message = format!("a pod cannot read manifests in `{source}`");
     Problem::new(Class::User, "source-not-in-cluster", message).hint(
-        "Name the address of a Git repository, or `configmap/NAME`: a ConfigMap whose entries are \
-         manifests.",
+        "Name the address of a Git repository, `custom-resources`, or `configmap/NAME`: a ConfigMap \
+         whose entries are manifests.",
     )
 }
 
@@ -219,8 +238,19 @@ fn not_there(source: &str) -> Problem {
 pub(super) async fn get(args: &GetArgs, global: &Global, terminal: Terminal) -> Result {
     let session = ClusterSession::open(global).await?;
     let seen = session.platform.observe().await?;
-    let inventory =
-        commands::get::Inventory::of(seen, &state_dir(global)?, |root| session.basis(root));
+    let state = state_dir(global)?;
+    let remembered = seen.source.clone().filter(|source| has_resources(source));
+    let inventory = match remembered {
+        // What is in the cluster can be read from anywhere.
+        Some(source) => {
+            let resources = session.platform.custom_resources().await;
+            let resources = resources.map_err(|error| error.problem())?;
+            let roots = roots_of(&source, &state);
+            let loaded = load_cluster(&resources, roots, |roots| session.basis(roots));
+            Inventory::with(seen, Some(loaded))
+        }
+        None => Inventory::of(seen, &state, |root| session.basis(root)),
+    };
     commands::get::print(args, &inventory, terminal).await
 }
 
@@ -271,7 +301,7 @@ mod tests {
         );
         assert!(lost.hints[0].starts_with("Start this one again"));
         let args = |source: &str| ClusterInstallArgs {
-            source: source.to_owned(),
+            sources: vec![source.to_owned()],
             branch: "main".to_owned(),
             path: Some("databases".to_owned()),
             replicas: 1,
@@ -287,9 +317,11 @@ mod tests {
         assert_eq!(problem.to_string(), text);
         assert!(problem.hints[0].contains("configmap/NAME"));
         let git = options("https://git.example/m.git").unwrap_or_else(|_| panic!("an address"));
-        let InstalledSource::Git(serve) = git.source else {
-            panic!("a repository is one")
-        };
+        let serve = git.sources.into_iter().flat_map(|source| match source {
+            InstalledSource::Git(arguments) => arguments,
+            InstalledSource::ConfigMap(_) | InstalledSource::CustomResources => Vec::new(),
+        });
+        let serve: Vec<String> = serve.collect();
         let wanted = [
             "https://git.example/m.git",
             "--branch",

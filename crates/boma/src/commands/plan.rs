@@ -72,7 +72,7 @@ pub(crate) fn exit_of(plan: &Plan) -> Exit {
 /// What a person asks for besides the manifests.
 pub(crate) fn asked(loaded: &Loaded, change_source: bool) -> Asked {
     Asked {
-        source: Some(Arc::from(loaded.root().to_string_lossy().as_ref())),
+        source: Some(Arc::from(&*loaded.source())),
         other_source: if change_source {
             OtherSource::Meant
         } else {

@@ -4,6 +4,7 @@ mod dashboard;
 mod directory;
 mod insight;
 mod operations;
+mod resources;
 mod source;
 mod webhook;
 
@@ -34,7 +35,7 @@ use webhook::Webhook;
 pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::Builds).await?;
     let state = session.platform.layout().root();
-    let sources = Sources::of(args, state, Some(&session.platform))?;
+    let sources = Sources::of(args, state, Some(&session.platform), None)?;
     let serving = session.platform.serve().await?;
     session.platform.prepare_spares_in_use().await?;
     let platform = session.platform.clone();
@@ -107,7 +108,7 @@ where
         Some(dashboard) => Some(sources.targets(dashboard.state()).await),
         None => None,
     };
-    let reading = tokio::spawn(sources.follow(loaded));
+    let reading = tokio::spawn(sources.follow(loaded, basis.clone()));
     let parts = Parts {
         platform,
         around: Session::surroundings("serve"),

@@ -78,6 +78,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Makes the project's namespace, as those do who run a cluster.
+    pub(crate) fn make_namespace(&self) -> Result<()> {
+        let (name, home, project) = (&self.namespace, &self.home, &self.project);
+        kubectl(&["create", "namespace", name])?;
+        let installation = format!("lowops.manifests/installation={home}");
+        kubectl(&["label", "namespace", name, &installation])?;
+        let identity = format!("lowops.manifests/identity=o/u/test/{project}");
+        kubectl(&["annotate", "namespace", name, &identity])?;
+        Ok(())
+    }
+
     /// Applies a custom resource in the project's namespace.
     pub(crate) fn resource(&self, kind: &str, name: &str, spec: &str) -> Result<()> {
         let text = format!(

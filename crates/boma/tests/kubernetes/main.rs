@@ -11,5 +11,6 @@ mod installed;
 mod killed;
 mod life;
 mod repaired;
+mod resources;
 mod rotated;
 mod trouble;

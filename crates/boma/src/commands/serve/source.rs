@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use boma_engine::catalog::Basis;
 use boma_engine::retry;
 use boma_engine::source::{
-    GitCredential, GitLocation, GitSource, GitWriter, Note, Root, Roots, Several, SharedCredential,
-    Snapshot, labels,
+    Alone, CUSTOM_RESOURCES, GitCredential, GitLocation, GitSource, GitWriter, Note, Root, Roots,
+    Several, SharedCredential, Snapshot, labels,
 };
+use boma_kubernetes::CustomResources;
 use boma_local::LocalPlatform;
 use boma_problem::{Class, IntoProblem, Problem};
 use boma_web::{Repository, Target, Writing};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
-use super::directory;
+use super::{directory, resources};
 use crate::cli::ServeArgs;
 use crate::commands::secret::missing;
 use crate::session::{canonical, committer};
@@ -40,6 +42,8 @@ struct Source {
 enum Kind {
     /// In a directory of this machine.
     Directory(PathBuf),
+    /// In the API server of a cluster.
+    Resources(CustomResources),
     /// In a repository.
     Repository {
         /// Its files.
@@ -76,16 +80,17 @@ impl LetIn {
 
 impl Sources {
     /// Those that were named; what repositories hold is kept below the state directory, and secrets
-    /// that let Boma in are of `platform`.
+    /// that let Boma in are of `platform`; `resources` are those of the cluster, if they are named.
     pub(crate) fn of(
         args: &ServeArgs,
         state: &Path,
         platform: Option<&Arc<LocalPlatform>>,
+        resources: Option<&CustomResources>,
     ) -> Result<Self> {
         let places: Vec<Place> = args
             .sources
             .iter()
-            .map(|source| Place::of(source, args))
+            .map(|source| Place::of(source, args, resources))
             .collect::<Result<_>>()?;
         let addresses: Vec<String> = places.iter().map(Place::to_string).collect();
         refuse_twice(&addresses)?;
@@ -101,6 +106,7 @@ impl Sources {
         for (label, place) in labels.into_iter().zip(places) {
             let kind = match place {
                 Place::Directory(root) => Kind::Directory(root),
+                Place::Resources(resources) => Kind::Resources(resources),
                 Place::Repository(location) => {
                     let place = sources(state).join(location.directory_name());
                     let let_in = credentials.find(&location.url).zip(platform);
@@ -126,11 +132,13 @@ impl Sources {
 
     /// The directories that the manifests are, or will be, in.
     pub(crate) fn roots(&self) -> Roots {
-        let root = |source: &Source| Root {
-            label: source.label.clone(),
-            directory: source.root().to_owned(),
+        let root = |source: &Source| {
+            Some(Root {
+                label: source.label.clone(),
+                directory: source.root()?.to_owned(),
+            })
         };
-        self.0.iter().map(root).collect()
+        self.0.iter().filter_map(root).collect()
     }
 
     /// How they are remembered, and shown.
@@ -145,10 +153,10 @@ impl Sources {
     pub(super) async fn targets(&self, state: &Path) -> Vec<Target> {
         let mut targets = Vec::new();
         for source in &self.0 {
-            targets.push(Target {
-                label: source.label.clone(),
-                writing: source.writing(state).await,
-            });
+            if let Some(writing) = source.writing(state).await {
+                let label = source.label.clone();
+                targets.push(Target { label, writing });
+            }
         }
         targets
     }
@@ -156,19 +164,27 @@ impl Sources {
     /// What is notified when somebody has pushed; none: nothing is pushed to.
     pub(super) fn told(&self) -> Vec<Arc<Notify>> {
         let told = |source: &Source| match &source.kind {
-            Kind::Directory(_) => None,
+            Kind::Directory(_) | Kind::Resources(_) => None,
             Kind::Repository { told, .. } => Some(told.clone()),
         };
         self.0.iter().filter_map(told).collect()
     }
 
-    /// Reads them, now and whenever one changes.
-    pub(super) async fn follow(self, loaded: Loaded) {
+    /// Reads them against the basis, now and whenever one changes.
+    pub(super) async fn follow(self, loaded: Loaded, basis: Basis) {
         let several = match <[Source; 1]>::try_from(self.0) {
-            Ok([one]) => return one.follow(loaded).await,
+            Ok([one]) if !matches!(one.kind, Kind::Resources(_)) => {
+                return one.follow(loaded).await;
+            }
+            Ok([one]) => vec![one],
             Err(several) => several,
         };
-        let together = Arc::new(std::sync::Mutex::new((Several::new(several.len()), loaded)));
+        let joined = Joined {
+            several: Several::new(several.len()),
+            alone: Alone::new(basis),
+            loaded,
+        };
+        let together = Arc::new(std::sync::Mutex::new(joined));
         let mut following = JoinSet::new();
         for (at, source) in several.into_iter().enumerate() {
             let (own, mut changed) = watch::channel(None);
@@ -178,12 +194,8 @@ impl Sources {
                 while changed.changed().await.is_ok() {
                     let snapshot = changed.borrow_and_update().clone();
                     let mut together = together.lock().unwrap_or_else(PoisonError::into_inner);
-                    let (all, loaded) = &mut *together;
                     if let Some(snapshot) = snapshot {
-                        all.take(at, snapshot);
-                        if let Some(all) = all.together() {
-                            loaded.send_replace(Some(Arc::new(all)));
-                        }
+                        together.take(at, snapshot);
                     }
                 }
             });
@@ -192,14 +204,37 @@ impl Sources {
     }
 }
 
+/// What several sources say together.
+struct Joined {
+    several: Several,
+    /// What stands for itself among it.
+    alone: Alone,
+    loaded: Loaded,
+}
+
+impl Joined {
+    /// Takes what one of them holds now.
+    fn take(&mut self, at: usize, snapshot: Arc<Snapshot>) {
+        self.several.take(at, snapshot);
+        if let Some(all) = self.several.together() {
+            let all = self.alone.judge(all);
+            self.loaded.send_replace(Some(Arc::new(all)));
+        }
+    }
+}
+
 /// Where a source is, as a person wrote it.
 enum Place {
     Directory(PathBuf),
+    Resources(CustomResources),
     Repository(GitLocation),
 }
 
 impl Place {
-    fn of(source: &Path, args: &ServeArgs) -> Result<Self> {
+    fn of(source: &Path, args: &ServeArgs, resources: Option<&CustomResources>) -> Result<Self> {
+        if let Some(resources) = resources.filter(|_| source == Path::new(CUSTOM_RESOURCES)) {
+            return Ok(Self::Resources(resources.clone()));
+        }
         let address = source.to_str();
         let Some(address) = address.filter(|text| GitLocation::is_address(text)) else {
             return Ok(Self::Directory(canonical(source)?));
@@ -214,6 +249,7 @@ impl Place {
 fn names(places: &[Place]) -> Vec<String> {
     let url = |place: &Place| match place {
         Place::Directory(root) => root.to_string_lossy().into_owned(),
+        Place::Resources(_) => CUSTOM_RESOURCES.to_owned(),
         Place::Repository(location) => location.url.clone(),
     };
     let name = |place: &Place| {
@@ -223,7 +259,7 @@ fn names(places: &[Place]) -> Vec<String> {
             Place::Repository(location) if same > 1 => {
                 format!("{own}/{}", location.path.display())
             }
-            Place::Repository(_) | Place::Directory(_) => own,
+            Place::Repository(_) | Place::Directory(_) | Place::Resources(_) => own,
         }
     };
     places.iter().map(name).collect()
@@ -233,6 +269,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(root) => write!(f, "{}", root.display()),
+            Self::Resources(_) => f.write_str(CUSTOM_RESOURCES),
             Self::Repository(location) => {
                 let GitLocation { url, branch, path } = location;
                 write!(f, "{url}#{branch}:{}", path.display())
@@ -310,23 +347,27 @@ fn begins_with(url: &str, beginning: &str) -> bool {
 }
 
 impl Source {
-    fn root(&self) -> &Path {
+    fn root(&self) -> Option<&Path> {
         match &self.kind {
-            Kind::Directory(root) => root,
-            Kind::Repository { source, .. } => source.root(),
+            Kind::Directory(root) => Some(root),
+            Kind::Resources(_) => None,
+            Kind::Repository { source, .. } => Some(source.root()),
         }
     }
 
     fn name(&self) -> String {
         match &self.kind {
             Kind::Directory(root) => root.to_string_lossy().into_owned(),
+            Kind::Resources(_) => CUSTOM_RESOURCES.to_owned(),
             Kind::Repository { source, .. } => source.location().to_string(),
         }
     }
 
-    async fn writing(&self, state: &Path) -> Writing {
-        match &self.kind {
+    /// None: nobody writes there but through the API server.
+    async fn writing(&self, state: &Path) -> Option<Writing> {
+        Some(match &self.kind {
             Kind::Directory(root) => Writing::Directory(root.clone()),
+            Kind::Resources(_) => return None,
             Kind::Repository { source, told, .. } => {
                 let credential = source.credential().clone();
                 let location = source.location().clone();
@@ -341,13 +382,14 @@ impl Source {
                     email,
                 })
             }
-        }
+        })
     }
 
     /// Reads it, now and whenever it changes.
     async fn follow(self, loaded: Loaded) {
         match self.kind {
             Kind::Directory(root) => directory::follow((root, self.label), loaded).await,
+            Kind::Resources(held) => resources::follow((held, self.label), loaded).await,
             Kind::Repository {
                 source,
                 every,

@@ -1,0 +1,127 @@
+//! Databases and applications as custom resources.
+
+use anyhow::{Context, Result, ensure};
+use boma_testkit::eventually;
+
+use crate::cluster::{Cluster, PATIENCE, kubectl};
+
+const SMALL: &str = "{cpuCount: 0.1, memory: 192Mi, storage: {size: 1Gi}}";
+
+/// A cluster that knows the kinds, with Boma of this source in it.
+fn installed(sources: &[&str]) -> Result<Cluster> {
+    let cluster = Cluster::new()?;
+    cluster
+        .boma(&[&["kubernetes", "install"], sources].concat())?
+        .code(0)?;
+    for kind in ["databases", "applications"] {
+        let crd = format!("crd/{kind}.lowops.manifests");
+        kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &crd])?;
+    }
+    Ok(cluster)
+}
+
+fn api(database: &str) -> String {
+    format!("{{accessControl: {{databases: [{{name: {database}}}]}}}}")
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn custom_resources_are_planned_and_applied_like_files() -> Result<()> {
+    // What runs in the cluster waits for a ConfigMap that never comes.
+    let cluster = installed(&["configmap/none"])?;
+    let source = "custom-resources";
+    cluster.make_namespace()?;
+    cluster.resource("Database", "accounts", SMALL)?;
+    cluster.resource("Application", "api", &api("accounts"))?;
+    cluster.resource("Application", "worker", "{}")?;
+    let plan = cluster.boma(&["plan", source])?.code(4)?;
+    ensure!(plan.contains("Database o/u/test/"), "{plan}");
+    cluster
+        .boma(&["apply", "--patience", "180", source])?
+        .code(0)?;
+    let said = cluster.boma(&["-v", "apply", source])?.code(0)?;
+    ensure!(
+        said.contains("Nothing to do") && said.contains("writes=0"),
+        "{said}"
+    );
+    cluster.client("api", "accounts")?;
+    cluster.query("api", "create table t(i int); insert into t values (3)")?;
+
+    // What is wrong is said as `boma validate` says it, and changes nothing.
+    cluster.resource("Database", "other", "{cpuCont: 1}")?;
+    let said = cluster.boma(&["apply", source])?.code(1)?;
+    for part in [
+        "has no field `cpuCont`",
+        "Did you mean `cpuCount`?",
+        &format!("{source}/{}/databases/other", cluster.namespace),
+        "Nothing was changed.",
+    ] {
+        ensure!(said.contains(part), "{part}: {said}");
+    }
+    cluster.kubectl(&["delete", "database", "other"])?;
+
+    // Deleting the resource is taking the manifest away: the database is protected, and goes on.
+    cluster.kubectl(&["delete", "database", "accounts"])?;
+    cluster.kubectl(&["delete", "application", "api"])?;
+    let said = cluster.boma(&["plan", source])?.code(1)?;
+    ensure!(said.contains("deletionProtection"), "{said}");
+    assert_eq!(cluster.query("api", "select i from t")?, "3");
+    cluster.resource("Database", "accounts", SMALL)?;
+    cluster.resource("Application", "api", &api("accounts"))?;
+    let said = cluster.boma(&["apply", source])?.code(0)?;
+    ensure!(said.contains("Nothing to do"), "{said}");
+    let got = cluster.boma(&["get", "-o", "yaml"])?.code(0)?;
+    ensure!(got.contains("cpuCount: 0.1"), "{got}");
+
+    // Files are another source, and take nothing over by themselves.
+    cluster.database("accounts", "")?;
+    let said = cluster.boma(&["apply", "."])?.code(1)?;
+    ensure!(said.contains("--change-source"), "{said}");
+    cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn each_custom_resource_stands_for_itself() -> Result<()> {
+    let cluster = installed(&["custom-resources", "configmap/databases"])?;
+    cluster.make_namespace()?;
+    // A database of a file, and an application of the cluster that uses it.
+    cluster.database("accounts", "")?;
+    let manifests = format!("--from-file={}", cluster.path("m").display());
+    let home = &cluster.home;
+    kubectl(&["-n", home, "create", "configmap", "databases", &manifests])?;
+    cluster.resource("Application", "api", &api("accounts"))?;
+    // What is wrong with one, and what is another source's, holds nobody up.
+    cluster.resource("Database", "wrong", "{cpuCont: 1}")?;
+    cluster.resource("Database", "accounts", "{storage: {size: 2Gi}}")?;
+    cluster.resource("Application", "early", &api("later"))?;
+    eventually(PATIENCE, async || {
+        let client = cluster.client("api", "accounts");
+        client.map_err(|error| error.to_string())
+    })
+    .await?;
+    cluster.answered("api", "create table t(i int)").await?;
+    let claim = cluster.object("pvc", "accounts-1")?;
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "1Gi");
+    let log = kubectl(&["-n", home, "logs", "deployment/boma"])?;
+    for part in [
+        "described twice",
+        "manifests/Database-accounts.yaml",
+        &format!("custom-resources/{}/databases/accounts", cluster.namespace),
+        "has no field `cpuCont`",
+    ] {
+        ensure!(log.contains(part), "{part}: {log}");
+    }
+    // It comes into force once what it waited for is there.
+    cluster.kubectl(&["delete", "database", "accounts"])?;
+    cluster.resource("Database", "later", SMALL)?;
+    eventually(PATIENCE, async || {
+        let secret = cluster.object("secret", "early.later");
+        secret.map(drop).map_err(|error| error.to_string())
+    })
+    .await
+    .context("an application waits for its database")?;
+    cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
+    Ok(())
+}
