@@ -4,13 +4,17 @@
 //!   databases ─┐
 //!   applications ─► caches ─► read: each as a file would have it ─► the source's snapshot
 //!   namespaces ─┘             (whose project it is, its namespace says)
+//!
+//!   the engine's state ─► status (pure) ─► written where it has changed
 //! ```
 //!
-//! Nothing is written here, and no finalizer is set: data hangs on the records of Boma and on
-//! volumes, not on these objects.
+//! Nothing but the status is written, and no finalizer is set: data hangs on the records of Boma
+//! and on volumes, not on these objects.
 
 mod memo;
 mod problem;
+mod report;
+mod status;
 
 use std::cell::LazyCell;
 use std::collections::HashSet;

@@ -1,15 +1,14 @@
 //! Commands with `--platform kubernetes`: the same as on one machine, on another platform.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
+use boma_engine::engine::EngineHandle;
 use boma_engine::platform::Platform;
 use boma_engine::source::{CUSTOM_RESOURCES, GitLocation};
 use boma_kubernetes::{InstallOptions, InstalledSource, KubernetesConfig};
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
-use tokio::sync::Notify;
 
 use crate::cli::{
     ApplyArgs, ClusterInstallArgs, GetArgs, Global, KubernetesCommand, PlanArgs, PurgeArgs,
@@ -90,18 +89,28 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
         place: "state in the cluster".to_owned(),
         converged: Box::new(|| {}),
     };
-    let changes = move |wake: Arc<Notify>| async move {
-        loop {
-            // Both are cancel-safe: a change that is not taken is there the next time.
-            let changed = tokio::select! {
-                changed = cluster.changed() => changed,
-                changed = agents.changed() => changed,
-            };
-            if changed.is_err() {
-                return;
+    let changes = move |engine: EngineHandle| async move {
+        let state = engine.state();
+        let reporting = async {
+            match resources {
+                Some(resources) => resources.report(state).await,
+                None => std::future::pending().await,
             }
-            wake.notify_one();
-        }
+        };
+        let waking = async {
+            loop {
+                // Both are cancel-safe: a change that is not taken is there the next time.
+                let changed = tokio::select! {
+                    changed = cluster.changed() => changed,
+                    changed = agents.changed() => changed,
+                };
+                if changed.is_err() {
+                    return;
+                }
+                engine.wake();
+            }
+        };
+        tokio::join!(reporting, waking);
     };
     tokio::select! {
         exit = serve_on(served, args, changes, terminal) => {

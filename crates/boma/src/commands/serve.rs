@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boma_engine::catalog::Basis;
-use boma_engine::engine::{Engine, EngineState, Parts};
+use boma_engine::engine::{Engine, EngineHandle, EngineState, Parts};
 use boma_engine::platform::Platform;
 use boma_engine::source::Revision;
 use boma_problem::{Class, Problem};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::cli::{Global, ServeArgs};
 use crate::commands::plan::new_id;
@@ -55,10 +55,10 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
         place: format!("state in {}", state.display()),
         converged: Box::new(move || platform.prepare_spares()),
     };
-    let changes = move |wake: Arc<Notify>| async move {
+    let changes = move |engine: EngineHandle| async move {
         loop {
             serving.changed().await;
-            wake.notify_one();
+            engine.wake();
         }
     };
     serve_on(served, args, changes, terminal).await
@@ -80,12 +80,12 @@ pub(crate) struct Served<P> {
     pub(crate) converged: Box<dyn Fn() + Send + Sync>,
 }
 
-/// Serves on any platform until asked to end; `changes` wakes the engine when there is something
-/// to look at.
+/// Serves on any platform until asked to end; `changes` goes on beside the engine, and wakes it when
+/// there is something to look at.
 pub(crate) async fn serve_on<P, C>(
     served: Served<P>,
     args: &ServeArgs,
-    changes: impl FnOnce(Arc<Notify>) -> C,
+    changes: impl FnOnce(EngineHandle) -> C,
     terminal: Terminal,
 ) -> Result
 where
@@ -121,7 +121,7 @@ where
     if args.change_source {
         handle.accept_other_source().await;
     }
-    let waking = tokio::spawn(changes(handle.waker()));
+    let waking = tokio::spawn(changes(handle.clone()));
     let (stop, stopped) = watch::channel(false);
     terminal.status(&format!(
         "Serving {name} ({place}). Ctrl-C ends this; databases and applications go on running.",

@@ -20,6 +20,18 @@ fn installed(sources: &[&str]) -> Result<Cluster> {
     Ok(cluster)
 }
 
+/// Waits until a resource says this of its manifest.
+async fn is_accepted(cluster: &Cluster, kind: &str, name: &str, reason: &str) -> Result<()> {
+    let path = "jsonpath={.status.conditions[?(@.type==\"Accepted\")].reason}";
+    eventually(PATIENCE, async || {
+        let said = cluster.kubectl(&["get", kind, name, "-o", path]);
+        let said = said.map_err(|error| error.to_string())?;
+        if said == reason { Ok(()) } else { Err(said) }
+    })
+    .await
+    .with_context(|| format!("{kind} {name}"))
+}
+
 fn api(database: &str) -> String {
     format!("{{accessControl: {{databases: [{{name: {database}}}]}}}}")
 }
@@ -113,6 +125,16 @@ async fn each_custom_resource_stands_for_itself() -> Result<()> {
     ] {
         ensure!(log.contains(part), "{part}: {log}");
     }
+    for (kind, name, reason) in [
+        ("database", "wrong", "UnknownField"),
+        ("database", "accounts", "DuplicateResource"),
+        ("application", "early", "NoSuchDatabase"),
+        ("application", "api", "Valid"),
+    ] {
+        is_accepted(&cluster, kind, name, reason).await?;
+    }
+    let status = cluster.object("database", "accounts")?["status"].clone();
+    ensure!(status.get("phase").is_none(), "another source's: {status}");
     // It comes into force once what it waited for is there.
     cluster.kubectl(&["delete", "database", "accounts"])?;
     cluster.resource("Database", "later", SMALL)?;
@@ -122,6 +144,72 @@ async fn each_custom_resource_stands_for_itself() -> Result<()> {
     })
     .await
     .context("an application waits for its database")?;
+    is_accepted(&cluster, "application", "early", "Valid").await?;
+    cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_status_says_what_was_measured_and_is_written_when_that_changes() -> Result<()> {
+    let cluster = installed(&["custom-resources"])?;
+    cluster.make_namespace()?;
+    cluster.resource("Database", "accounts", SMALL)?;
+    cluster.resource("Application", "api", &api("accounts"))?;
+    for resource in ["database/accounts", "application/api"] {
+        // A resource without any status is one that the wait does not know what to make of.
+        let (kind, name) = resource.split_once('/').context("a kind and a name")?;
+        is_accepted(&cluster, kind, name, "Valid").await?;
+        let wait = ["wait", "--for=condition=Ready", "--timeout=180s", resource];
+        cluster.kubectl(&wait)?;
+    }
+    let wait = [
+        "wait",
+        "--for=condition=InSync",
+        "--timeout=60s",
+        "database/accounts",
+    ];
+    cluster.kubectl(&wait)?;
+    let listed = cluster.kubectl(&["get", "databases"])?;
+    let service = format!("accounts.{}.svc:5432", cluster.namespace);
+    for column in [
+        "VERSION",
+        "RECOVERABLE UNTIL",
+        "15.",
+        "Ready",
+        "1Gi",
+        &service,
+    ] {
+        ensure!(listed.contains(column), "{column}: {listed}");
+    }
+    let listed = cluster.kubectl(&["get", "applications"])?;
+    ensure!(
+        listed.contains("Delivered") && listed.contains("accounts"),
+        "{listed}"
+    );
+
+    // What is said of others is no occasion to write.
+    let before = cluster.object("database", "accounts")?["metadata"].clone();
+    assert_eq!(
+        cluster.object("database", "accounts")?["status"]["observedGeneration"],
+        1
+    );
+    cluster.resource("Application", "worker", "{}")?;
+    is_accepted(&cluster, "application", "worker", "Valid").await?;
+    let after = cluster.object("database", "accounts")?["metadata"].clone();
+    assert_eq!(before["resourceVersion"], after["resourceVersion"]);
+    let patch = r#"{"spec": {"suspended": true}}"#;
+    let suspend = ["patch", "database", "accounts", "--type=merge", "-p", patch];
+    cluster.kubectl(&suspend)?;
+    eventually(PATIENCE, async || {
+        let status = cluster.object("database", "accounts");
+        let status = status.map_err(|error| error.to_string())?["status"].clone();
+        if status["phase"] == "Suspended" && status["observedGeneration"] == 2 {
+            return Ok(());
+        }
+        Err(status.to_string())
+    })
+    .await?;
     cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
     Ok(())
 }
