@@ -182,6 +182,18 @@ pub enum KubernetesError {
     /// The cluster does not know our kinds.
     #[error("the cluster has no definitions of Database and Application")]
     NoDefinitions,
+    /// Nobody can be answered there.
+    #[error("answer the API server on {address}")]
+    AdmissionPort {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The library does not take the certificate that was made.
+    #[error("answer the API server with a certificate of the installation")]
+    AdmissionCertificate(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Processes are for one machine.
     #[error("{what} is not done on Kubernetes")]
     NotHere {
@@ -265,6 +277,10 @@ impl IntoProblem for KubernetesError {
                 "`boma kubernetes install` applies them, and so does `boma kubernetes definitions | \
                  kubectl apply -f -`.",
             ),
+            Self::AdmissionPort { .. } => of(Class::Config, "admission-not-open")
+                .hint("Name another address: `--admission 0.0.0.0:9443`."),
+            Self::AdmissionCertificate(_) => of(Class::Internal, "admission-certificate")
+                .hint("Leave `--admission` out: custom resources are checked when they are read, too."),
             Self::NotHere { .. } => of(Class::User, "not-on-kubernetes")
                 .hint("docs/kubernetes.md says what to use in its place."),
         }

@@ -1,5 +1,7 @@
 //! What runs Boma itself in a cluster: the objects, and writing and deleting them.
 
+pub(crate) mod admission;
+
 use boma_engine::source::CUSTOM_RESOURCES;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
@@ -157,9 +159,15 @@ impl InstallOptions {
         let rbac = "rbac.authorization.k8s.io/v1";
         let role = |kind: &str, name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
         let everywhere = self.cluster_name();
+        let mut everywhere_rules = rules(&RIGHTS);
+        if self.reads_resources() {
+            let mut own = rules(&[admission::RIGHT]);
+            own[0]["resourceNames"] = json!([admission::name(&self.namespace)]);
+            everywhere_rules.extend(own);
+        }
         let mut own = labels();
         own[names::INSTALLATION] = json!(self.namespace);
-        vec![
+        let mut objects = vec![
             json!({
                 "apiVersion": "v1", "kind": "Namespace",
                 "metadata": {"name": self.namespace, "labels": own},
@@ -173,7 +181,7 @@ impl InstallOptions {
                     "name": everywhere, "labels": labels(),
                     "annotations": {REASONS: reasons(&RIGHTS)},
                 },
-                "rules": rules(&RIGHTS),
+                "rules": everywhere_rules,
             }),
             json!({
                 "apiVersion": rbac, "kind": "ClusterRoleBinding",
@@ -192,12 +200,25 @@ impl InstallOptions {
                 "apiVersion": "v1", "kind": "ConfigMap", "metadata": self.metadata(CONFIG),
                 "data": {"config.toml": self.config},
             }),
-            self.deployment(),
-        ]
+        ];
+        if self.reads_resources() {
+            objects.extend(admission::objects(self));
+        }
+        objects.push(self.deployment());
+        objects
+    }
+
+    fn reads_resources(&self) -> bool {
+        let mut sources = self.sources.iter();
+        sources.any(|source| matches!(source, InstalledSource::CustomResources))
+    }
+
+    /// The labels that its pods are known by.
+    fn selector(&self) -> Value {
+        json!({names::APP_NAME: NAME, "app.kubernetes.io/instance": self.namespace})
     }
 
     fn deployment(&self) -> Value {
-        let selector = json!({names::APP_NAME: NAME, "app.kubernetes.io/instance": self.namespace});
         let mut pod_labels = labels();
         pod_labels["app.kubernetes.io/instance"] = json!(self.namespace);
         let pull_secrets = self.pull_secrets.iter();
@@ -207,7 +228,7 @@ impl InstallOptions {
             "spec": {
                 "replicas": self.replicas,
                 "revisionHistoryLimit": 2,
-                "selector": {"matchLabels": selector},
+                "selector": {"matchLabels": self.selector()},
                 "template": {
                     "metadata": {
                         "labels": pod_labels,
@@ -259,6 +280,10 @@ impl InstallOptions {
                     mounts.push(mount);
                 }
             }
+        }
+        let listens = format!("0.0.0.0:{}", admission::PORT);
+        if self.reads_resources() {
+            arguments.extend(["--admission", &listens]);
         }
         json!({
             "name": NAME,
@@ -326,7 +351,8 @@ pub async fn uninstall(namespace: &str) -> Result<Uninstalled, KubernetesError> 
         image: String::new(),
         pull_secrets: Vec::new(),
         replicas: 0,
-        sources: Vec::new(),
+        // Whatever it was installed with.
+        sources: vec![InstalledSource::CustomResources],
         config: String::new(),
     };
     let mut deleted = Vec::new();

@@ -14,6 +14,7 @@
 //! the engine. It is the only one that knows Kubernetes. It never deletes a volume unless
 //! [`Platform::purge`](boma_engine::platform::Platform::purge) is called for a retired database.
 
+mod admission;
 mod agent;
 mod build;
 mod builds;
@@ -33,6 +34,7 @@ mod projects;
 mod records;
 mod resources;
 
+pub use admission::Admission;
 pub use agent::AgentError;
 pub use builds::known as known_builds;
 pub use config::{KubernetesConfig, NewKey, RepositoryConfig, Road};

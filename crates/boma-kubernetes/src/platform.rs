@@ -16,6 +16,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use boma_engine::authority::Authority;
 use boma_engine::catalog::Subject;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::{
@@ -152,6 +153,11 @@ impl Registry {
     /// The namespace of the installation.
     pub(crate) fn home(&self) -> &str {
         &self.0.config.namespace
+    }
+
+    /// What signs certificates of the installation, which is made if there is none.
+    pub(crate) async fn authority(&self) -> Result<Authority, KubernetesError> {
+        Ok(self.0.installation().await?.authority())
     }
 
     /// The namespace of a project, if it has one.

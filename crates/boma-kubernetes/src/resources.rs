@@ -139,6 +139,40 @@ impl CustomResources {
     }
 }
 
+impl CustomResources {
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// What is known of a namespace: its project, or why it has none; none: it is another
+    /// installation's. And whether it is being deleted.
+    pub(crate) async fn namespace(
+        &self,
+        name: &str,
+    ) -> (Option<Result<ProjectIdentity, Box<Problem>>>, bool) {
+        let inner = &self.inner;
+        let told = |namespace: &DynamicObject| {
+            let project = inner.project(namespace);
+            let project = project.map(|one| one.map_err(|error| Box::new(error.problem())));
+            (project, namespace.metadata.deletion_timestamp.is_some())
+        };
+        let cached = inner.caches[NAMESPACES].get("", name);
+        let cached = cached.as_deref().map(told);
+        // One that was made or given to a project a moment ago may not have been told of yet.
+        match cached {
+            Some((Some(Ok(_)) | None, _)) => {}
+            Some((Some(Err(_)), _)) | None => {
+                let resource = kinds::Kind::Namespace.resource();
+                let api = Api::<DynamicObject>::all_with(inner.registry.client(), &resource);
+                if let Ok(Some(namespace)) = api.get_opt(name).await {
+                    return told(&namespace);
+                }
+            }
+        }
+        cached.unwrap_or((None, false))
+    }
+}
+
 /// Refuses a cluster that does not know a kind: without its list, everything would be missing.
 async fn ensure_defined(client: &Client, kind: Kind) -> Result<(), KubernetesError> {
     let api = Api::<DynamicObject>::all_with(client.clone(), &api_resource(kind));

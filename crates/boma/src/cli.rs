@@ -332,6 +332,9 @@ pub(crate) struct ServeArgs {
     /// taken, another port; off on Kubernetes]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dashboard: Option<DashboardAt>,
+    /// Check custom resources for the API server on this address, before it stores them
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admission: Option<std::net::SocketAddr>,
     /// Be told of pushes at `/hooks/git` on this address [default: 127.0.0.1:9470]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9470", requires = "webhook_secret")]
     pub(crate) webhook: Option<std::net::SocketAddr>,

@@ -214,6 +214,19 @@ fn what_keeps_an_application_from_running_is_named() {
             "Job ns/x was deleted before it ended",
         ),
         (
+            KubernetesError::AdmissionPort {
+                address: ([0, 0, 0, 0], 9443).into(),
+                source: std::io::ErrorKind::AddrInUse.into(),
+            },
+            "admission-not-open",
+            "answer the API server on 0.0.0.0:9443: address in use",
+        ),
+        (
+            KubernetesError::AdmissionCertificate("x".into()),
+            "admission-certificate",
+            "answer the API server with a certificate of the installation: x",
+        ),
+        (
             KubernetesError::NoDefinitions,
             "definitions-missing",
             "the cluster has no definitions of Database and Application",

@@ -28,7 +28,7 @@ fn the_objects_of_an_installation() {
     let arguments = container["args"].to_string();
     assert!(
         arguments.ends_with(
-            "\"serve\",\"custom-resources\",\"https://git.example/m.git\",\"--branch\",\"main\"]"
+            "\"serve\",\"custom-resources\",\"https://git.example/m.git\",\"--branch\",\"main\",\"--admission\",\"0.0.0.0:9443\"]"
         ),
         "{arguments}"
     );
@@ -41,6 +41,7 @@ fn every_right_is_in_the_documentation_with_its_reason() {
     for (rights, scope) in [
         (&RIGHTS[..], ""),
         (&OWN_RIGHTS[..], ", in Boma's namespace"),
+        (&[admission::RIGHT][..], ", its own"),
     ] {
         for right in rights {
             let (resources, verbs) = (right.resources.join(", "), right.verbs.join(", "));
@@ -52,6 +53,24 @@ fn every_right_is_in_the_documentation_with_its_reason() {
         .lines()
         .filter(|line| line.contains("list, watch") || line.contains("/status | patch"));
     assert_eq!(lines.count(), RIGHTS.len(), "a right that nobody has");
+}
+
+#[test]
+fn the_api_server_is_led_to_boma_where_it_reads_custom_resources() {
+    let without = options(vec![InstalledSource::ConfigMap("databases".into())]).objects();
+    let with = options(vec![InstalledSource::CustomResources]).objects();
+    assert_eq!(with.len(), without.len() + 2);
+    let texts = with[without.len() - 1..with.len() - 1]
+        .iter()
+        .map(|one| serde_saphyr::to_string(one).unwrap());
+    insta::assert_snapshot!("admission", texts.collect::<Vec<_>>().join("---\n"));
+    let role = with
+        .iter()
+        .find(|one| one["kind"] == "ClusterRole")
+        .unwrap();
+    let rules = role["rules"].as_array().unwrap();
+    let own = json!(["boma.boma-system"]);
+    assert_eq!(rules.last().unwrap()["resourceNames"], own);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use boma_engine::engine::EngineHandle;
 use boma_engine::platform::Platform;
 use boma_engine::source::{CUSTOM_RESOURCES, GitLocation};
-use boma_kubernetes::{InstallOptions, InstalledSource, KubernetesConfig};
+use boma_kubernetes::{Admission, InstallOptions, InstalledSource, KubernetesConfig};
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
 
@@ -68,6 +68,12 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
     }
     let resources = session.resources(&args.sources).await?;
     let sources = Sources::of(args, &state_dir(global)?, None, resources.as_ref())?;
+    let basis = session.basis(sources.roots());
+    // One that waits to act answers as well as the one that does.
+    if let Some((address, resources)) = args.admission.zip(resources.clone()) {
+        let admission = Admission::open(resources, address, basis.clone()).await;
+        tokio::spawn(admission.map_err(|error| error.problem())?.serve());
+    }
     let waiting = |holder: &str| {
         let line = format!("{holder} serves this cluster; this one waits to take over.");
         terminal.status(&line);
@@ -83,7 +89,7 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
     let (mut cluster, mut agents) = session.platform.news();
     let served = Served {
         platform: session.platform.clone(),
-        basis: session.basis(sources.roots()),
+        basis,
         sources,
         dashboard: None,
         place: "state in the cluster".to_owned(),

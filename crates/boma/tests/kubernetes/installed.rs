@@ -140,7 +140,7 @@ async fn custom_resources_are_installed_and_stay_while_there_is_one() -> Result<
         let wrong = kubectl(&["get", crd, "-o", wrong])?;
         ensure!(wrong.is_empty(), "{crd}: {wrong}");
     }
-    kubectl(&["create", "namespace", &cluster.namespace])?;
+    cluster.make_namespace()?;
     cluster.resource("Database", "accounts", "{version: 15, cpuCount: 0.1}")?;
     let listed = cluster.kubectl(&["get", "boma"])?;
     ensure!(listed.contains("accounts"), "{listed}");

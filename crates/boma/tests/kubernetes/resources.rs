@@ -104,7 +104,9 @@ async fn each_custom_resource_stands_for_itself() -> Result<()> {
     let home = &cluster.home;
     kubectl(&["-n", home, "create", "configmap", "databases", &manifests])?;
     cluster.resource("Application", "api", &api("accounts"))?;
-    // What is wrong with one, and what is another source's, holds nobody up.
+    // What is wrong with one, and what is another source's, holds nobody up, where it gets in.
+    let webhook = format!("validatingwebhookconfiguration/boma.{home}");
+    kubectl(&["delete", &webhook])?;
     cluster.resource("Database", "wrong", "{cpuCont: 1}")?;
     cluster.resource("Database", "accounts", "{storage: {size: 2Gi}}")?;
     cluster.resource("Application", "early", &api("later"))?;
@@ -210,6 +212,64 @@ async fn a_status_says_what_was_measured_and_is_written_when_that_changes() -> R
         Err(status.to_string())
     })
     .await?;
+    cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn what_is_wrong_is_refused_before_it_is_stored_in_the_words_of_validate() -> Result<()> {
+    let cluster = installed(&["custom-resources"])?;
+    cluster.make_namespace()?;
+    cluster.resource("Database", "accounts", SMALL)?;
+    is_accepted(&cluster, "database", "accounts", "Valid").await?;
+    // Until the API server has heard of the authority, it lets everything in.
+    let refused = eventually(PATIENCE, async || {
+        match cluster.resource("Database", "other", "{cpuCont: 1, memory: 1}") {
+            Err(error) => Ok(error.to_string()),
+            Ok(()) => Err("it was let in".to_owned()),
+        }
+    })
+    .await?;
+    std::fs::create_dir(cluster.path("v"))?;
+    let text = "apiVersion: lowops.manifests/v1\nkind: Database\nmetadata: {name: other, organization: o, \
+                organizational-unit: u, environment: test, project: p}\nspec: {cpuCont: 1, memory: 1}\n";
+    std::fs::write(cluster.path("v/other.yaml"), text)?;
+    let directory = cluster.path("v");
+    let directory = directory.to_str().context("scratch paths are text")?;
+    let said = cluster.boma(&["validate", directory])?.code(1)?;
+    let headings: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("error["))
+        .collect();
+    ensure!(headings.len() == 2, "{said}");
+    for heading in headings.into_iter().chain(["Did you mean `cpuCount`?"]) {
+        ensure!(refused.contains(heading), "{heading}: {refused}");
+    }
+
+    // A database that was made is deleted on purpose only.
+    let wait = [
+        "wait",
+        "--for=condition=Ready",
+        "--timeout=180s",
+        "database/accounts",
+    ];
+    cluster.kubectl(&wait)?;
+    let kept = cluster.kubectl(&["delete", "database", "accounts"]);
+    let said = kept.err().context("it is protected")?.to_string();
+    ensure!(
+        said.contains("accounts is protected from deletion"),
+        "{said}"
+    );
+    // In a namespace that is no project's, nobody would read it.
+    let file = cluster.path("Database-accounts.yaml");
+    let file = file.to_str().context("scratch paths are text")?;
+    let stray = kubectl(&["create", "-n", "default", "--dry-run=server", "-f", file]);
+    let said = stray.err().context("it is nobody's")?.to_string();
+    ensure!(said.contains("namespace default is no project's"), "{said}");
+    let patch = r#"{"spec": {"deletionProtection": false}}"#;
+    cluster.kubectl(&["patch", "database", "accounts", "--type=merge", "-p", patch])?;
+    cluster.kubectl(&["delete", "database", "accounts"])?;
     cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
     Ok(())
 }
