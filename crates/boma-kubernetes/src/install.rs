@@ -3,14 +3,16 @@
 pub(crate) mod admission;
 
 use boma_engine::source::CUSTOM_RESOURCES;
+use boma_manifest::Kind;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::definitions::{GROUP, VERSION, definitions, taken_by};
+use crate::definitions::{GROUP, definitions, taken_by};
 use crate::error::KubernetesError;
 use crate::names::{self, MANAGER};
+use crate::resources::api_resource;
 
 /// Name of most of the objects.
 const NAME: &str = "boma";
@@ -159,11 +161,12 @@ impl InstallOptions {
         let rbac = "rbac.authorization.k8s.io/v1";
         let role = |kind: &str, name: &str| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
         let everywhere = self.cluster_name();
-        let mut everywhere_rules = rules(&RIGHTS);
+        let (mut everywhere_rules, mut why) = (rules(&RIGHTS), reasons(&RIGHTS));
         if self.reads_resources() {
             let mut own = rules(&[admission::RIGHT]);
             own[0]["resourceNames"] = json!([admission::name(&self.namespace)]);
             everywhere_rules.extend(own);
+            why = format!("{why}\n{}", reasons(&[admission::RIGHT]));
         }
         let mut own = labels();
         own[names::INSTALLATION] = json!(self.namespace);
@@ -179,7 +182,7 @@ impl InstallOptions {
                 "apiVersion": rbac, "kind": "ClusterRole",
                 "metadata": {
                     "name": everywhere, "labels": labels(),
-                    "annotations": {REASONS: reasons(&RIGHTS)},
+                    "annotations": {REASONS: why},
                 },
                 "rules": everywhere_rules,
             }),
@@ -383,29 +386,45 @@ async fn remove_definitions(
     client: &Client,
     deleted: &mut Vec<String>,
 ) -> Result<Vec<String>, KubernetesError> {
-    let ours = ListParams::default().labels(&format!("{}={NAME}", names::APP_NAME));
-    let roles = resource("rbac.authorization.k8s.io/v1", "ClusterRole");
-    let others = list(client, &roles, &ours).await?;
-    let mut left = Vec::new();
+    let mut found = Vec::new();
     for definition in definitions() {
         let (said, api, name) = place(client, &definition);
-        let found = api.get_opt(&name).await;
-        let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
-        if found.is_none() {
-            continue;
-        }
-        let kind = definition["spec"]["names"]["kind"].as_str();
-        let own = resource(&format!("{GROUP}/{VERSION}"), kind.unwrap_or_default());
+        let there = api.get_opt(&name).await;
+        let there = there.map_err(KubernetesError::api(format!("read {said}")))?;
+        found.extend(there.map(|_| (said, api, name)));
+    }
+    if are_used(client, found.iter().map(|(_, _, name)| name.as_str())).await? {
+        return Ok(found.into_iter().map(|(said, _, _)| said).collect());
+    }
+    for (said, api, name) in found {
+        let gone = api.delete(&name, &DeleteParams::background()).await;
+        gone.map_err(KubernetesError::api(format!("delete {said}")))?;
+        deleted.push(said);
+    }
+    Ok(Vec::new())
+}
+
+/// Whether there is a resource of one of these definitions, or another installation.
+async fn are_used(
+    client: &Client,
+    definitions: impl Iterator<Item = &str>,
+) -> Result<bool, KubernetesError> {
+    let ours = ListParams::default().labels(&format!("{}={NAME}", names::APP_NAME));
+    let roles = resource("rbac.authorization.k8s.io/v1", "ClusterRole");
+    if !list(client, &roles, &ours).await?.is_empty() {
+        return Ok(true);
+    }
+    for definition in definitions {
+        let kinds = Kind::ALL.map(api_resource).into_iter();
+        let mut own = kinds.filter(|kind| definition == format!("{}.{GROUP}", kind.plural));
         let one = ListParams::default().limit(1);
-        if others.is_empty() && list(client, &own, &one).await?.is_empty() {
-            let gone = api.delete(&name, &DeleteParams::background()).await;
-            gone.map_err(KubernetesError::api(format!("delete {said}")))?;
-            deleted.push(said);
-        } else {
-            left.push(said);
+        if let Some(kind) = own.next()
+            && !list(client, &kind, &one).await?.is_empty()
+        {
+            return Ok(true);
         }
     }
-    Ok(left)
+    Ok(false)
 }
 
 async fn list(
