@@ -23,6 +23,7 @@ pub mod look;
 pub mod observed;
 pub mod plan;
 pub mod platform;
+pub mod printed;
 pub mod retry;
 pub mod review;
 pub mod source;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, Secret, Verifier};
 use boma_problem::Problem;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +148,22 @@ pub struct Event {
     pub message: String,
     /// Whether a person should look.
     pub warning: bool,
+}
+
+/// Within this time the same event is counted, not repeated.
+pub const SAME_EVENT: SignedDuration = SignedDuration::from_hours(1);
+
+/// An event as it was kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedEvent {
+    /// What happened, and when for the first time.
+    #[serde(flatten)]
+    pub event: Event,
+    /// When for the last time.
+    pub last: Timestamp,
+    /// How often.
+    pub count: u32,
 }
 
 /// An entry of the audit trail: who changed what.

@@ -11,8 +11,6 @@ mod environment;
 mod log;
 mod run_as;
 
-pub(crate) use environment::redacted;
-
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -21,6 +19,7 @@ use std::{fs, io};
 use boma_engine::keys::ApplicationKey;
 use boma_engine::observed::{PreDeployRun, ProcessState};
 use boma_engine::platform::Program;
+use boma_engine::printed::{ApplicationSecrets, redacted};
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
@@ -28,7 +27,7 @@ use tokio::runtime::Handle;
 use crate::detach::{self, StartError};
 use crate::layout::{Layout, LayoutError};
 use crate::process::{self, Identity};
-use crate::store::{ApplicationSecrets, ProcessRow, Role, Store, StoreError};
+use crate::store::{ProcessRow, Role, Store, StoreError};
 use crate::user::{SystemUser, UserError};
 use crate::wakes::Waker;
 
@@ -290,7 +289,7 @@ impl Applications {
             log.display()
         ));
         if !last.is_empty() {
-            problem.causes.push(environment::redacted(&last, &secrets));
+            problem.causes.push(redacted(&last, &secrets));
         }
         Ok(Some(problem))
     }

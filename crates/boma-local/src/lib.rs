@@ -46,5 +46,5 @@ pub use locks::{Holder, LockError};
 pub use logs::{Printed, end_of};
 pub use platform::{AuthorityError, LocalPlatform, NotPossible, OpenError, Pass, Renewal, Serving};
 pub use seal::SealError;
-pub use store::{ApplicationSecrets, RecordedEvent, StoreError};
+pub use store::StoreError;
 pub use user::UserError;

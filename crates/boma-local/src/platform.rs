@@ -30,8 +30,9 @@ use boma_engine::observed::{
 };
 use boma_engine::platform::{
     ActiveLogin, AskedRotation, AuditEntry, Credential, Environment, Event, Platform,
-    PlatformError, Program, Workload,
+    PlatformError, Program, RecordedEvent, Workload,
 };
+use boma_engine::printed::ApplicationSecrets;
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen, MajorVersion};
 use boma_problem::Problem;
@@ -42,7 +43,7 @@ use crate::applications::{ApplicationError, Applications};
 use crate::config::LocalConfig;
 use crate::layout::Layout;
 use crate::limits::Limits;
-use crate::store::{ApplicationSecrets, RecordedEvent, Store};
+use crate::store::Store;
 use crate::user::SystemUser;
 use crate::wakes::Waker;
 

@@ -35,10 +35,8 @@ use uuid::Uuid;
 
 use crate::seal::{SealError, Sealer};
 
-pub use applications::ApplicationSecrets;
 pub(crate) use applications::{ApplicationRow, ProcessRow, Role};
 pub(crate) use databases::{CertificateRow, DatabaseRow, PlacementRow};
-pub use journal::RecordedEvent;
 use rekey::Keyring;
 pub(crate) use rekey::{fits, rekey};
 pub(crate) use replacements::Exchange;

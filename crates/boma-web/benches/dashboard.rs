@@ -14,7 +14,7 @@ use boma_engine::catalog::{Basis, Subject};
 use boma_engine::engine::{Engine, EngineHandle, Parts as EngineParts};
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::observed::Feature;
-use boma_engine::platform::AuditEntry;
+use boma_engine::platform::{AuditEntry, RecordedEvent};
 use boma_engine::source::{File, Snapshot};
 use boma_engine::testing::{ForeseenCredentials, SimulatedPlatform, machine};
 use boma_instance::statements::Statements;
@@ -22,8 +22,8 @@ use boma_instance::{Activity, History, InstanceId, Sample, Secret};
 use boma_manifest::{SourceFile, parse_file};
 use boma_problem::{Class, Problem};
 use boma_web::{
-    Happened, Insight, Keys, LogOf, Operations, Parts, People, PeopleChange, Permit, Register,
-    Rights, SigningKey, Site, Target, Writing,
+    Insight, Keys, LogOf, Operations, Parts, People, PeopleChange, Permit, Register, Rights,
+    SigningKey, Site, Target, Writing,
 };
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -396,7 +396,11 @@ impl Insight for Nobody {
 
 #[async_trait]
 impl Operations for Nobody {
-    async fn events(&self, _: Option<&Subject>, _: u32) -> Result<Vec<Happened>, Box<Problem>> {
+    async fn events(
+        &self,
+        _: Option<&Subject>,
+        _: u32,
+    ) -> Result<Vec<RecordedEvent>, Box<Problem>> {
         Ok(Vec::new())
     }
 

@@ -31,7 +31,7 @@ mod world;
 
 pub use access::{Keys, LinkKey, Permit, SigningKey};
 pub use insight::{Insight, LogOf};
-pub use operations::{Happened, Operations};
+pub use operations::Operations;
 pub use people::{
     Assignment, NotAName, NotAScope, NotAnAssignment, PasswordHash, People, PeopleChange,
     PeopleError, Person, PersonName, ProviderIdentity, Register, Rights, Role, Scope, Somebody,

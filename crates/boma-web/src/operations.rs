@@ -3,23 +3,11 @@
 use async_trait::async_trait;
 use boma_engine::catalog::Subject;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use boma_engine::platform::{AuditEntry, Event};
+use boma_engine::platform::{AuditEntry, RecordedEvent};
 use boma_instance::Secret;
 use boma_problem::Problem;
-use jiff::Timestamp;
 
 use crate::access::Permit;
-
-/// An event, and when it happened for the last time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Happened {
-    /// What, and when for the first time.
-    pub event: Event,
-    /// When for the last time.
-    pub last: Timestamp,
-    /// How often.
-    pub count: u32,
-}
 
 /// What a person asks a platform for, apart from manifests. What changes something is recorded in the
 /// audit trail, by the platform or by whoever implements this, with whoever was permitted to.
@@ -30,7 +18,7 @@ pub trait Operations: Send + Sync {
         &self,
         subject: Option<&Subject>,
         limit: u32,
-    ) -> Result<Vec<Happened>, Box<Problem>>;
+    ) -> Result<Vec<RecordedEvent>, Box<Problem>>;
 
     /// The newest entries of the audit trail, newest first.
     async fn audit_trail(&self, limit: u32) -> Result<Vec<AuditEntry>, Box<Problem>>;

@@ -11,7 +11,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use boma_engine::catalog::Basis;
 use boma_engine::engine::{EngineHandle, EngineState};
-use boma_engine::platform::AuditEntry;
+use boma_engine::platform::{AuditEntry, RecordedEvent};
 use boma_engine::source::{GitWriter, Note, Proposal, Snapshot};
 use boma_instance::InstanceId;
 use boma_problem::Problem;
@@ -23,7 +23,7 @@ use crate::access::{Access, Keys, Session, Who, guard};
 use crate::api::Answers;
 use crate::failure::Failure;
 use crate::insight::Insight;
-use crate::operations::{Happened, Operations};
+use crate::operations::Operations;
 use crate::people::{People, PeopleChange, Register, Role};
 use crate::provider::{Provider, ProviderError, ProviderSettings, RETURN};
 use crate::{api, assets, metrics, pages};
@@ -225,7 +225,7 @@ impl Site {
         &self,
         who: &Who,
         limit: u32,
-    ) -> Result<Vec<Happened>, Box<Problem>> {
+    ) -> Result<Vec<RecordedEvent>, Box<Problem>> {
         let is_all = who.rights.has_everywhere(Role::Viewer);
         let asked = if is_all { limit } else { SEARCHED.max(limit) };
         let mut events = self.operations.events(None, asked).await?;

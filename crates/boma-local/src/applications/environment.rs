@@ -1,4 +1,4 @@
-//! What of Boma's own environment an application gets, and what of its secrets nobody may see.
+//! What of Boma's own environment an application gets.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,7 +8,6 @@ use boma_instance::Secret;
 use nix::unistd::User;
 
 use super::run_as::Account;
-use crate::store::ApplicationSecrets;
 
 /// Passed on as they are.
 const PASSED_ON: [&str; 9] = [
@@ -69,43 +68,9 @@ pub(super) fn find(
     }
 }
 
-/// Text that a program printed, without the connection strings and passwords that it was given.
-pub(crate) fn redacted(text: &str, secrets: &ApplicationSecrets) -> String {
-    let mut text = text.to_owned();
-    for value in secrets.values() {
-        let Some((_, rest)) = value.expose().split_once("://") else {
-            continue;
-        };
-        text = text.replace(value.expose(), "[redacted]");
-        let password = rest
-            .split_once('@')
-            .and_then(|(login, _)| login.split_once(':'));
-        if let Some((_, password)) = password.filter(|(_, password)| !password.is_empty()) {
-            text = text.replace(password, "[redacted]");
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn connection_strings_and_passwords_are_not_shown() {
-        let secrets = ApplicationSecrets::from([
-            ("MODE".to_owned(), Secret::new("test".to_owned())),
-            (
-                "DATABASE_URL".to_owned(),
-                Secret::new("postgresql://api_1:s3cret@h:5432/db".to_owned()),
-            ),
-        ]);
-        let text = redacted(
-            "test: postgresql://api_1:s3cret@h:5432/db refused s3cret",
-            &secrets,
-        );
-        assert_eq!(text, "test: [redacted] refused [redacted]");
-    }
 
     #[test]
     fn programs_are_looked_for_as_exec_does() {

@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use boma_engine::keys::ApplicationKey;
 use boma_engine::observed::{DeliveredEnvironment, PreDeployRun};
 use boma_engine::platform::Environment;
-use boma_instance::Secret;
+use boma_engine::printed::ApplicationSecrets;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Access, StoreError};
-
-/// The environment of an application, with its secrets.
-pub type ApplicationSecrets = BTreeMap<String, Secret<String>>;
 
 /// A registered application.
 #[derive(Clone, Debug)]

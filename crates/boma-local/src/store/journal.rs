@@ -1,30 +1,13 @@
 //! Events and the audit trail.
 
-use boma_engine::platform::{AuditEntry, Event};
-use jiff::{SignedDuration, Timestamp};
+use boma_engine::platform::{AuditEntry, Event, RecordedEvent, SAME_EVENT};
+use jiff::Timestamp;
 use rusqlite::params;
-use serde::Serialize;
 
 use super::{Access, StoreError};
 
-/// Within this time the same event is counted, not repeated.
-const SAME_EVENT: SignedDuration = SignedDuration::from_hours(1);
-
 /// Events kept; older ones are forgotten. At some 300 bytes each this bounds the table to 3 MB.
 const EVENTS_KEPT: i64 = 10_000;
-
-/// An event as it was kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RecordedEvent {
-    /// What happened, and when for the first time.
-    #[serde(flatten)]
-    pub event: Event,
-    /// When for the last time.
-    pub last: Timestamp,
-    /// How often.
-    pub count: u32,
-}
 
 impl Access<'_> {
     /// A number that changes when another connection has written anything (`PRAGMA data_version`).

@@ -2,14 +2,13 @@
 
 use boma_engine::computed::{ApplicationComputed, DatabaseComputed};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
-use boma_engine::platform::{AuditEntry, Event};
+use boma_engine::platform::{AuditEntry, Event, RecordedEvent};
 use boma_manifest::{ApplicationSpec, DatabaseSpec, Manifest};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::asked::Listing;
-use crate::operations::Happened;
 use crate::site::Site;
 use crate::world::{World, is_application, is_database};
 
@@ -78,8 +77,8 @@ pub(super) struct EventResource {
     count: u32,
 }
 
-impl From<Happened> for EventResource {
-    fn from(one: Happened) -> Self {
+impl From<RecordedEvent> for EventResource {
+    fn from(one: RecordedEvent) -> Self {
         Self {
             event: one.event,
             last: one.last,

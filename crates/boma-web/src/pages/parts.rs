@@ -2,6 +2,7 @@
 
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::plan::Plan;
+use boma_engine::platform::RecordedEvent;
 use boma_engine::source::{Mark, Proposal};
 use boma_engine::words;
 use boma_instance::{Condition, OFF, Truth};
@@ -12,7 +13,6 @@ use maud::{Markup, html};
 use super::graph;
 use super::layout::secret;
 use crate::access::Session;
-use crate::operations::Happened;
 use crate::world::Health;
 
 /// A word with its colour. The colour alone says nothing.
@@ -151,7 +151,7 @@ pub(crate) fn hold_form(session: &Session, (kind, key): (&str, &str), is_held: b
 }
 
 /// Events, newest first.
-pub(crate) fn happened(events: &[Happened]) -> Markup {
+pub(crate) fn happened(events: &[RecordedEvent]) -> Markup {
     if events.is_empty() {
         return html! { p class="muted" { "Nothing has happened yet." } };
     }

@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use boma_engine::platform::{AuditEntry, Platform};
+use boma_engine::printed::ApplicationSecrets;
 use boma_instance::Secret;
-use boma_local::{ApplicationSecrets, LocalPlatform};
+use boma_local::LocalPlatform;
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 mod dashboard;
 mod directory;
-mod insight;
+mod local;
 mod operations;
 mod resources;
 mod source;
@@ -26,8 +26,8 @@ use crate::session::{Need, Session};
 use crate::terminal::{Exit, Result, Terminal, Tone};
 pub(crate) use dashboard::DashboardOf;
 use dashboard::{Dashboard, Shown};
-use insight::LocalInsight;
-use operations::LocalOperations;
+use local::LocalInsight;
+use operations::OperationsOn;
 pub(crate) use source::{LetIn, Sources};
 use webhook::Webhook;
 
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
     let serving = session.platform.serve().await?;
     session.platform.prepare_spares_in_use().await?;
     let platform = session.platform.clone();
-    let operations = LocalOperations::new(session.platform.clone());
+    let operations = OperationsOn::new(session.platform.clone());
     let served = Served {
         platform: session.platform.clone(),
         basis: session.basis(sources.roots()),

@@ -1,24 +1,65 @@
-//! What people ask this machine's platform for in the dashboard.
+//! What people ask a platform for in the dashboard.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use boma_engine::catalog::Subject;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use boma_engine::platform::{AuditEntry, Event, Platform};
+use boma_engine::platform::{AuditEntry, Event, Platform, PlatformError, RecordedEvent};
+use boma_engine::printed::ApplicationSecrets;
 use boma_instance::Secret;
-use boma_local::LocalPlatform;
 use boma_problem::{Class, IntoProblem, Problem};
-use boma_web::{Happened, Operations, Permit};
+use boma_web::{Operations, Permit};
 use jiff::Timestamp;
 
-/// Asks the platform of this machine.
-pub(super) struct LocalOperations {
-    platform: Arc<LocalPlatform>,
+/// What people ask a platform for that the engine does not.
+pub(crate) trait Desk: Platform {
+    /// The newest events, oldest first; of one subject, or of all.
+    fn recorded_events(
+        &self,
+        subject: Option<&str>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<RecordedEvent>, PlatformError>> + Send;
+
+    /// The newest entries of the audit trail, oldest first.
+    fn trail(
+        &self,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<AuditEntry>, PlatformError>> + Send;
+
+    /// Remembers that somebody asks for another password of a grant.
+    fn rotate(&self, grant: &GrantKey) -> impl Future<Output = Result<(), PlatformError>> + Send;
+
+    /// Remembers that somebody stopped a database or an application, or takes that back.
+    fn set_held(
+        &self,
+        subject: &Subject,
+        held: bool,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+
+    /// Why no base backup can be asked for; none: it can.
+    fn no_backup(&self) -> Option<Problem>;
+
+    /// Takes a base backup, and returns when it is whole.
+    fn take_backup(
+        &self,
+        database: &DatabaseKey,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+
+    /// The delivered environment of an application.
+    fn secrets_of(
+        &self,
+        application: &ApplicationKey,
+    ) -> impl Future<Output = Result<ApplicationSecrets, PlatformError>> + Send;
 }
 
-impl LocalOperations {
-    pub(super) fn new(platform: Arc<LocalPlatform>) -> Self {
+/// Asks a platform, and records who did.
+pub(crate) struct OperationsOn<P> {
+    platform: Arc<P>,
+}
+
+impl<P: Desk> OperationsOn<P> {
+    pub(crate) fn new(platform: Arc<P>) -> Self {
         Self { platform }
     }
 
@@ -41,32 +82,27 @@ impl LocalOperations {
 }
 
 #[async_trait]
-impl Operations for LocalOperations {
+impl<P: Desk> Operations for OperationsOn<P> {
     async fn events(
         &self,
         subject: Option<&Subject>,
         limit: u32,
-    ) -> Result<Vec<Happened>, Box<Problem>> {
+    ) -> Result<Vec<RecordedEvent>, Box<Problem>> {
         let subject = subject.map(ToString::to_string);
-        let events = self.platform.events(subject.as_deref(), limit).await?;
-        let events = events.into_iter().rev();
-        Ok(events
-            .map(|one| Happened {
-                event: one.event,
-                last: one.last,
-                count: one.count,
-            })
-            .collect())
+        let events = self.platform.recorded_events(subject.as_deref(), limit);
+        let mut events = events.await?;
+        events.reverse();
+        Ok(events)
     }
 
     async fn audit_trail(&self, limit: u32) -> Result<Vec<AuditEntry>, Box<Problem>> {
-        let mut entries = self.platform.audit_trail(limit).await?;
+        let mut entries = self.platform.trail(limit).await?;
         entries.reverse();
         Ok(entries)
     }
 
     async fn rotate(&self, permit: &Permit, grant: &GrantKey) -> Result<(), Box<Problem>> {
-        self.platform.ask_rotation(grant, Timestamp::now()).await?;
+        self.platform.rotate(grant).await?;
         let subject = format!("Application {}", grant.application);
         let action = format!("ask for another password for {}", grant.database.name);
         self.record(permit, action, subject).await
@@ -78,25 +114,22 @@ impl Operations for LocalOperations {
         subject: &Subject,
         held: bool,
     ) -> Result<(), Box<Problem>> {
-        match (subject, held) {
-            (Subject::Database(key), true) => self.platform.hold_database(key).await?,
-            (Subject::Database(key), false) => self.platform.release_database(key).await?,
-            (Subject::Application(key), true) => self.platform.hold_application(key).await?,
-            (Subject::Application(key), false) => self.platform.release_application(key).await?,
-            (Subject::Installation, _) => {}
-        }
+        self.platform.set_held(subject, held).await?;
         let action = if held { "stop" } else { "start" };
         self.record(permit, action.to_owned(), subject.to_string())
             .await
     }
 
     async fn back_up(&self, permit: &Permit, database: &DatabaseKey) -> Result<(), Box<Problem>> {
+        if let Some(problem) = self.platform.no_backup() {
+            return Err(Box::new(problem));
+        }
         let subject = format!("Database {database}");
         self.record(permit, "ask for a base backup".to_owned(), subject.clone())
             .await?;
         let (platform, database) = (self.platform.clone(), database.clone());
         tokio::spawn(async move {
-            let Err(problem) = platform.back_up(&database).await else {
+            let Err(problem) = platform.take_backup(&database).await else {
                 return;
             };
             let event = Event {
@@ -119,7 +152,7 @@ impl Operations for LocalOperations {
         application: &ApplicationKey,
         variable: &str,
     ) -> Result<Secret<String>, Box<Problem>> {
-        let environment = self.platform.environment(application).await?;
+        let environment = self.platform.secrets_of(application).await?;
         let value = environment
             .into_iter()
             .find(|(name, _)| name == variable)

@@ -1,0 +1,96 @@
+//! What the dashboard asks of this machine.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use boma_engine::catalog::Subject;
+use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use boma_engine::platform::{AuditEntry, PlatformError, RecordedEvent};
+use boma_engine::printed::ApplicationSecrets;
+use boma_instance::History;
+use boma_instance::statements::Statements;
+use boma_local::{LocalPlatform, Printed, end_of};
+use boma_problem::Problem;
+use boma_web::{Insight, LogOf};
+use jiff::Timestamp;
+
+use super::operations::Desk;
+
+impl Desk for LocalPlatform {
+    async fn recorded_events(
+        &self,
+        subject: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, PlatformError> {
+        self.events(subject, limit).await
+    }
+
+    async fn trail(&self, limit: u32) -> Result<Vec<AuditEntry>, PlatformError> {
+        self.audit_trail(limit).await
+    }
+
+    async fn rotate(&self, grant: &GrantKey) -> Result<(), PlatformError> {
+        self.ask_rotation(grant, Timestamp::now()).await?;
+        Ok(())
+    }
+
+    async fn set_held(&self, subject: &Subject, held: bool) -> Result<(), PlatformError> {
+        match (subject, held) {
+            (Subject::Database(key), true) => self.hold_database(key).await,
+            (Subject::Database(key), false) => self.release_database(key).await,
+            (Subject::Application(key), true) => self.hold_application(key).await,
+            (Subject::Application(key), false) => self.release_application(key).await,
+            (Subject::Installation, _) => Ok(()),
+        }
+    }
+
+    fn no_backup(&self) -> Option<Problem> {
+        None
+    }
+
+    async fn take_backup(&self, database: &DatabaseKey) -> Result<(), PlatformError> {
+        self.back_up(database).await?;
+        Ok(())
+    }
+
+    async fn secrets_of(
+        &self,
+        application: &ApplicationKey,
+    ) -> Result<ApplicationSecrets, PlatformError> {
+        self.environment(application).await
+    }
+}
+
+/// Asks the agents of this machine, and reads its logs.
+pub(super) struct LocalInsight {
+    platform: Arc<LocalPlatform>,
+}
+
+impl LocalInsight {
+    pub(super) fn new(platform: Arc<LocalPlatform>) -> Self {
+        Self { platform }
+    }
+}
+
+#[async_trait]
+impl Insight for LocalInsight {
+    async fn history(&self, database: &DatabaseKey) -> Result<History, Box<Problem>> {
+        self.platform.history(database).await
+    }
+
+    async fn statements(&self, database: &DatabaseKey) -> Result<Statements, Box<Problem>> {
+        self.platform.statements(database).await
+    }
+
+    async fn log(&self, of: &LogOf) -> Result<Option<String>, Box<Problem>> {
+        match of {
+            LogOf::Server(id) => {
+                let path = self.platform.layout().instance(*id).join(boma_agent::LOG);
+                // A server is given no password that it could write down.
+                end_of(path, ApplicationSecrets::new()).await
+            }
+            LogOf::Application(key) => self.platform.printed(key, Printed::Program).await,
+            LogOf::PreDeploy(key) => self.platform.printed(key, Printed::PreDeploy).await,
+        }
+    }
+}
