@@ -2,7 +2,6 @@
 //! written. How it looks and works in a browser is tested in `tests/browser`.
 
 mod api;
-pub(crate) mod browser;
 mod changes;
 mod numbers;
 mod people;
@@ -18,7 +17,7 @@ use crate::git::Repository;
 use crate::installation::{Installation, wait};
 use crate::manifests::{application, database, writes};
 use crate::trouble::serve_with;
-use browser::{Answer, Browser};
+use boma_testkit::{Answer, Browser};
 
 pub(crate) const PROJECT: &str = "fincorp/retail-banking/development/shop";
 

@@ -4,10 +4,10 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::browser::{Answer, Browser};
 use super::{PROJECT, SERVED, is_ready, shop, signed_in};
 use crate::installation::Installation;
 use crate::trouble::serve_with;
+use boma_testkit::{Answer, Browser};
 
 /// A program with a token that the command line has printed.
 struct Program(Browser);

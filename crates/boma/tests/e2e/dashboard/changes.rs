@@ -6,12 +6,12 @@ use anyhow::{Context, Result, ensure};
 use boma_instance::MajorVersion;
 use serde_json::{Value, json};
 
-use super::browser::{Answer, Browser};
 use super::{PROJECT, SERVED, is_ready, shop, signed_in};
 use crate::git::Repository;
 use crate::installation::{Installation, wait};
 use crate::manifests::database;
 use crate::trouble::serve_with;
+use boma_testkit::{Answer, Browser};
 
 /// A program with a token of a role.
 fn program(boma: &Installation, name: &str, role: &str, at: &str) -> Result<Browser> {

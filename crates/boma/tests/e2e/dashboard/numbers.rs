@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 
-use super::browser::Browser;
 use super::{PROJECT, SERVED, is_ready, shop, signed_in};
 use crate::installation::wait;
 use crate::trouble::serve_with;
+use boma_testkit::Browser;
 
 #[test]
 fn numbers_and_probes_need_no_session_and_name_nothing() -> Result<()> {

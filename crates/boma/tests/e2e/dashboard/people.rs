@@ -5,11 +5,11 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::browser::{Answer, Browser};
 use super::{PROJECT, SERVED, is_ready, shop, signed_in};
 use crate::installation::{Installation, wait};
 use crate::manifests::{database, database_in};
 use crate::trouble::serve_with;
+use boma_testkit::{Answer, Browser};
 
 /// Another project, with a database of its own.
 const OTHER: &str = "fincorp/retail-banking/development/books";

@@ -5,11 +5,11 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use boma_instance::MajorVersion;
 
-use super::browser::Browser;
 use super::{PROJECT, SERVED, is_ready, shop, signed_in};
 use crate::installation::{Installation, wait};
 use crate::manifests::{application, database, writes};
 use crate::trouble::serve_with;
+use boma_testkit::Browser;
 
 /// A stranger sees none of a page, and there is none of what is not there.
 fn is_for_who_may(boma: &Installation, browser: &mut Browser, pages: &[String]) -> Result<()> {

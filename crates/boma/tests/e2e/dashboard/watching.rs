@@ -81,7 +81,7 @@ fn charts_move_with_the_load_and_a_restart_is_a_gap() -> Result<()> {
     );
 
     // Who has no session sees nothing of it, nor is there anything of what is not there.
-    let mut stranger = super::browser::Browser::at(&boma.boma(["dashboard"])?.ok()?)?;
+    let mut stranger = boma_testkit::Browser::at(&boma.boma(["dashboard"])?.ok()?)?;
     ensure!(stranger.get(&charts)?.status == 401);
     let missing = browser.get(&format!("/charts/{PROJECT}/other"))?;
     ensure!(missing.status == 404, "{missing:?}");

@@ -1,4 +1,4 @@
-//! Enough of a browser: a cookie, the secret of forms, headers as they are wanted.
+//! Enough of a browser for the dashboard: a cookie, the secret of forms, headers as they are wanted.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 /// Asks a dashboard.
 #[derive(Clone, Debug)]
-pub(crate) struct Browser {
+pub struct Browser {
     address: String,
     cookie: Option<String>,
     form: String,
@@ -16,21 +16,24 @@ pub(crate) struct Browser {
 
 /// What it answered.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
     headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    /// All of the body, as text.
+    pub body: String,
 }
 
 impl Answer {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// The value of a header, by its name in small letters.
+    pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         let (_, value) = headers.find(|(key, _)| key == name)?;
         Some(value)
     }
 
     /// The hidden fields of the last form.
-    pub(crate) fn fields(&self) -> Vec<(String, String)> {
+    pub fn fields(&self) -> Vec<(String, String)> {
         let form = self.body.rsplit("<form").next().unwrap_or_default();
         let inputs = form.split("<input type=\"hidden\" name=\"").skip(1);
         inputs
@@ -50,7 +53,7 @@ fn plain(text: &str) -> String {
 
 impl Browser {
     /// A browser that is not signed in, for the address of a link.
-    pub(crate) fn at(link: &str) -> Result<Self> {
+    pub fn at(link: &str) -> Result<Self> {
         let rest = link.strip_prefix("http://").context("a link")?;
         let (address, _) = rest.split_once('/').context("an address")?;
         Ok(Self {
@@ -61,12 +64,14 @@ impl Browser {
         })
     }
 
-    pub(crate) fn address(&self) -> &str {
+    /// Where the dashboard is: host and port.
+    pub fn address(&self) -> &str {
         &self.address
     }
 
     /// The same, with one more header, or another in place of the usual one.
-    pub(crate) fn with(&self, header: &str, value: &str) -> Self {
+    #[must_use]
+    pub fn with(&self, header: &str, value: &str) -> Self {
         Self {
             extra: vec![(header.to_owned(), value.to_owned())],
             ..self.clone()
@@ -74,19 +79,25 @@ impl Browser {
     }
 
     /// The same, with one more header beside those that were added before.
-    pub(crate) fn and(&self, header: &str, value: &str) -> Self {
+    #[must_use]
+    pub fn and(&self, header: &str, value: &str) -> Self {
         let mut more = self.clone();
         more.extra.push((header.to_owned(), value.to_owned()));
         more
     }
 
+    /// The answer to a link, which opens a session where it is good.
+    ///
+    /// # Errors
+    /// The dashboard does not answer.
+    pub fn follow(&mut self, link: &str) -> Result<Answer> {
+        let rest = link.trim_end().split_once("://").context("a link")?.1;
+        let (_, path) = rest.split_once('/').context("a path")?;
+        self.get(&format!("/{path}"))
+    }
+
     /// Sends JSON, as a program does.
-    pub(crate) fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: &serde_json::Value,
-    ) -> Result<Answer> {
+    pub fn send(&mut self, method: &str, path: &str, body: &serde_json::Value) -> Result<Answer> {
         let is_typed = self.extra.iter().any(|(name, _)| name == "content-type");
         let mut sender = if is_typed {
             self.clone()
@@ -97,11 +108,12 @@ impl Browser {
     }
 
     /// Forgets the secret of forms, as another site does not know it.
-    pub(crate) fn forget_form(&mut self) {
+    pub fn forget_form(&mut self) {
         "AAAA".clone_into(&mut self.form);
     }
 
-    pub(crate) fn get(&mut self, path: &str) -> Result<Answer> {
+    /// Asks for a page.
+    pub fn get(&mut self, path: &str) -> Result<Answer> {
         let answer = self.ask("GET", path, &[], None)?;
         if let Some((_, rest)) = answer.body.split_once("name=\"form\" value=\"") {
             rest.split('"')
@@ -113,7 +125,7 @@ impl Browser {
     }
 
     /// Sends a form with the secret of this browser's session.
-    pub(crate) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
+    pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
         let mut sent = vec![("form".to_owned(), self.form.clone())];
         sent.extend(
             fields
@@ -124,11 +136,7 @@ impl Browser {
     }
 
     /// Sends a form as it was read from a page.
-    pub(crate) fn post_as_sent(
-        &mut self,
-        path: &str,
-        fields: &[(String, String)],
-    ) -> Result<Answer> {
+    pub fn post_as_sent(&mut self, path: &str, fields: &[(String, String)]) -> Result<Answer> {
         let pairs = fields
             .iter()
             .map(|(key, value)| format!("{key}={}", escaped(value)));
@@ -137,7 +145,7 @@ impl Browser {
     }
 
     /// Says that a form comes, and sends half of it.
-    pub(crate) fn post_half(&mut self, path: &str) -> Result<Answer> {
+    pub fn post_half(&mut self, path: &str) -> Result<Answer> {
         self.ask("POST", path, b"form=", Some(4096))
     }
 
