@@ -141,7 +141,9 @@ pub async fn serve(config: AgentConfig) -> Result<(), ServeError> {
     let places = host.places(&paths);
     let (agent, handle, ends) = Agent::new(host.with_end(archive_ended), paths, ledger);
     let backups = Backups::new(places, (ends.situation, ends.orders), ends.report, carriers);
-    let pod = config.pod.map(|pod| pod.open(handle.clone())).transpose()?;
+    let pod = config.pod;
+    let pod = pod.map(|pod| pod.open(handle.clone(), &config.dir));
+    let pod = pod.transpose()?;
     let router = api::router(handle).merge(wal::router(desk));
     let api = axum::serve(listener, router);
     tokio::spawn(backups.run());

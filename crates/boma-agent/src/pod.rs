@@ -13,6 +13,7 @@
 //! over the Unix socket.
 
 mod listener;
+mod log;
 
 use std::fs;
 use std::io;
@@ -120,15 +121,19 @@ impl PodConfig {
     }
 
     /// Opens the port. From here on the agent is asked to shut down when the pod ends.
-    pub(crate) fn open(self, handle: Handle) -> Result<PodApi, PodError> {
+    pub(crate) fn open(self, handle: Handle, dir: &Path) -> Result<PodApi, PodError> {
         let listener = TlsListener::bind(&self)?;
         let probes = Router::new()
             .route(paths::pod::LIVE, get(|| async { StatusCode::OK }))
             .route(paths::pod::READY, get(ready))
             .with_state(handle.status.clone());
         let token = self.secret.join(paths::pod::TOKEN);
-        let guarded =
-            api::router(handle.clone()).layer(middleware::from_fn_with_state(token, require_token));
+        let log = Router::new()
+            .route(paths::LOG, get(log::log))
+            .with_state(dir.join(crate::LOG));
+        let guarded = api::router(handle.clone())
+            .merge(log)
+            .layer(middleware::from_fn_with_state(token, require_token));
         Ok(PodApi {
             listener,
             router: probes.merge(guarded),

@@ -7,6 +7,7 @@
 //! | `GET /v1/status?after=SERIAL&wait=SECONDS` | → 200 [`Reported`]; with `after`, answers when the serial grew past it or `wait` is over |
 //! | `GET /v1/history` | → 200 [`History`](crate::History) of the last hour; while it is asked for, the agent looks six times as often |
 //! | `GET /v1/statements` | → 200 [`Statements`](crate::statements::Statements): asks the server |
+//! | `GET /v1/log` | → 200 the end of the server's log, whole lines, or `null`: there is none yet. In a pod only |
 //! | `POST /v1/look` | → 202; observe now instead of at the next occasion |
 //! | `POST /v1/restart` | → 200 when the server was restarted, or 409/500 `Problem` |
 //! | `POST /v1/wal/{file}` | → 200 when the file of `pg_wal` is durable in the repository; else a `Problem` |
@@ -32,6 +33,8 @@ pub const STATUS: &str = "/v1/status";
 pub const HISTORY: &str = "/v1/history";
 /// Tells what the database spends its time with.
 pub const STATEMENTS: &str = "/v1/statements";
+/// Tells the end of the server's log; in a pod.
+pub const LOG: &str = "/v1/log";
 /// Wakes the agent.
 pub const LOOK: &str = "/v1/look";
 /// Restarts the server.
