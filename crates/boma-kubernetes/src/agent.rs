@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use boma_instance::Assignment;
 use boma_instance::api::{self, Accepted, Reported};
+use boma_instance::statements::Statements;
+use boma_instance::{Assignment, History};
 use boma_problem::{Class, IntoProblem, Problem};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -33,6 +34,13 @@ const STATUS: Duration = Duration::from_secs(5);
 
 /// How long it may take to accept something: it finishes the step that it is at first.
 const ACCEPT: Duration = Duration::from_secs(90);
+
+/// How long a page waits for an agent: it is shown without what that agent would say. Outside of the
+/// cluster, a connection through the API server takes some of it.
+const PAGE: Duration = Duration::from_millis(1500);
+
+/// How long statements may take to be read: a little longer than the agent waits for its server.
+const STATEMENTS: Duration = Duration::from_secs(7);
 
 /// An answer is a status of a few kilobytes; more than this is not one.
 const LONGEST: usize = 4 << 20;
@@ -173,6 +181,24 @@ impl Agents {
         )
         .await?;
         Ok(())
+    }
+
+    /// What an agent has measured lately. Whoever looks at a page waits for it.
+    pub(crate) async fn history(&self, at: &Address) -> Result<History, AgentError> {
+        let asked = self.request(at, Method::GET, api::HISTORY, None::<&()>);
+        within(at, PAGE, asked).await
+    }
+
+    /// What a database spends its time with, by its server.
+    pub(crate) async fn statements(&self, at: &Address) -> Result<Statements, AgentError> {
+        let asked = self.request(at, Method::GET, api::STATEMENTS, None::<&()>);
+        within(at, STATEMENTS, asked).await
+    }
+
+    /// The end of a server's log; none: there is none yet.
+    pub(crate) async fn log(&self, at: &Address) -> Result<Option<String>, AgentError> {
+        let asked = self.request(at, Method::GET, api::LOG, None::<&()>);
+        within(at, STATUS, asked).await
     }
 
     async fn request<A: DeserializeOwned>(

@@ -337,6 +337,11 @@ impl KubernetesError {
         self.code() == Some(404)
     }
 
+    /// Whether what was asked for makes no sense as things are.
+    pub(crate) fn is_bad_request(&self) -> bool {
+        self.code() == Some(400)
+    }
+
     fn code(&self) -> Option<u16> {
         let Self::Api { source, .. } = self else {
             return None;

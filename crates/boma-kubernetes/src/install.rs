@@ -1,6 +1,7 @@
 //! What runs Boma itself in a cluster: the objects, and writing and deleting them.
 
 pub(crate) mod admission;
+mod dashboard;
 
 use boma_engine::source::CUSTOM_RESOURCES;
 use boma_manifest::Kind;
@@ -13,6 +14,7 @@ use crate::definitions::{GROUP, definitions, taken_by};
 use crate::error::KubernetesError;
 use crate::names::{self, MANAGER};
 use crate::resources::api_resource;
+pub use dashboard::InstalledDashboard;
 
 /// Name of most of the objects.
 const NAME: &str = "boma";
@@ -97,7 +99,7 @@ const RIGHTS: [Right; 11] = [
         group: GROUP,
         resources: &["databases", "applications"],
         verbs: &["list", "watch"],
-        why: "custom resources, where they are a source; they are never changed",
+        why: "custom resources, where they are a source",
     },
     Right {
         group: GROUP,
@@ -128,6 +130,8 @@ pub struct InstallOptions {
     pub replicas: u32,
     /// Where the manifests come from.
     pub sources: Vec<InstalledSource>,
+    /// How the dashboard is reached; none: there is to be none.
+    pub dashboard: Option<InstalledDashboard>,
     /// `config.toml`, as it is.
     pub config: String,
 }
@@ -168,6 +172,11 @@ impl InstallOptions {
             everywhere_rules.extend(own);
             why = format!("{why}\n{}", reasons(&[admission::RIGHT]));
         }
+        if self.dashboard.is_some() {
+            let rights = dashboard::rights(self.reads_resources());
+            everywhere_rules.extend(rules(rights));
+            why = format!("{why}\n{}", reasons(rights));
+        }
         let mut own = labels();
         own[names::INSTALLATION] = json!(self.namespace);
         let mut objects = vec![
@@ -206,6 +215,9 @@ impl InstallOptions {
         ];
         if self.reads_resources() {
             objects.extend(admission::objects(self));
+        }
+        if self.dashboard.is_some() {
+            objects.push(dashboard::service(self));
         }
         objects.push(self.deployment());
         objects
@@ -288,7 +300,11 @@ impl InstallOptions {
         if self.reads_resources() {
             arguments.extend(["--admission", &listens]);
         }
-        json!({
+        let dashboard = self.dashboard.map(InstalledDashboard::address);
+        if let Some(address) = &dashboard {
+            arguments.extend(["--dashboard", address]);
+        }
+        let mut container = json!({
             "name": NAME,
             "image": self.image,
             "imagePullPolicy": "IfNotPresent",
@@ -301,7 +317,11 @@ impl InstallOptions {
                 "capabilities": {"drop": ["ALL"]},
             },
             "volumeMounts": mounts,
-        })
+        });
+        if let Some(probe) = self.dashboard.and_then(InstalledDashboard::probe) {
+            container["readinessProbe"] = probe;
+        }
+        container
     }
 
     fn volumes(&self) -> Vec<Value> {
@@ -356,6 +376,7 @@ pub async fn uninstall(namespace: &str) -> Result<Uninstalled, KubernetesError> 
         replicas: 0,
         // Whatever it was installed with.
         sources: vec![InstalledSource::CustomResources],
+        dashboard: Some(InstalledDashboard::Forwarded),
         config: String::new(),
     };
     let mut deleted = Vec::new();

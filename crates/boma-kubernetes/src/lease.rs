@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
@@ -25,6 +25,9 @@ const RENEW: Duration = Duration::from_secs(5);
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// How often those who wait look, and those who fail try again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// After how long without a renewal people are told that nobody has it. Clocks of two machines differ.
+const STALE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Somebody's Lease, as it was seen. Clocks of two machines differ, so what counts is how long it
 /// has not changed here, and not the time that stands in it.
@@ -69,6 +72,11 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// What tells this holder from all others, before and after it.
+    pub fn holder(&self) -> &str {
+        &self.lease.me
+    }
+
     /// Returns when the Lease is lost.
     pub async fn lost(&mut self) {
         // Without a sender nobody renews it, which is the same.
@@ -176,6 +184,16 @@ impl Lease {
             self.write(found, "").await?;
         }
         Ok(())
+    }
+
+    /// Who has it; none: nobody, or nobody any more by this machine's clock.
+    pub(crate) async fn holder(&self) -> Result<Option<String>, KubernetesError> {
+        let spec = spec_of(self.read().await?.as_ref());
+        let holder = spec["holderIdentity"].as_str().unwrap_or_default();
+        let renewed = spec["renewTime"].as_str();
+        let renewed = renewed.and_then(|at| at.parse::<Timestamp>().ok());
+        let is_held = renewed.is_some_and(|at| Timestamp::now().duration_since(at) < STALE);
+        Ok((is_held && !holder.is_empty()).then(|| holder.to_owned()))
     }
 
     async fn read(&self) -> Result<Option<DynamicObject>, KubernetesError> {

@@ -26,6 +26,7 @@ mod definitions;
 mod desired;
 mod error;
 mod install;
+mod journal;
 mod kinds;
 mod lease;
 mod names;
@@ -40,7 +41,9 @@ pub use builds::known as known_builds;
 pub use config::{KubernetesConfig, NewKey, RepositoryConfig, Road};
 pub use definitions::definitions;
 pub use error::KubernetesError;
-pub use install::{InstallOptions, InstalledSource, Uninstalled, install, uninstall};
+pub use install::{
+    InstallOptions, InstalledDashboard, InstalledSource, Uninstalled, install, uninstall,
+};
 pub use lease::Leadership;
-pub use platform::{KubernetesPlatform, road};
+pub use platform::{KubernetesPlatform, Leader, Printed, road};
 pub use resources::{CustomResources, Held};

@@ -59,6 +59,12 @@ pub(crate) enum Part {
     PreDeploy,
     /// The key of a repository of backups.
     Repository,
+    /// What happened, and who did what.
+    Journal,
+    /// Who may use the dashboard.
+    People,
+    /// What sessions of the dashboard are signed with.
+    Dashboard,
 }
 
 impl Part {
@@ -74,6 +80,9 @@ impl Part {
             Self::Workload => "workload",
             Self::PreDeploy => "pre-deploy",
             Self::Repository => "repository",
+            Self::Journal => "journal",
+            Self::People => "people",
+            Self::Dashboard => "dashboard",
         }
     }
 }

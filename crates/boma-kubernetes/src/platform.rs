@@ -4,8 +4,12 @@ mod applications;
 mod attend;
 mod databases;
 mod grants;
+mod hold;
+mod insight;
 mod installation;
+mod journal;
 mod observe;
+mod people;
 mod pods;
 mod pre_deploy;
 mod put;
@@ -13,6 +17,7 @@ mod repositories;
 mod workloads;
 
 use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +35,7 @@ use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen};
 use boma_problem::Problem;
 use jiff::Timestamp;
+use kube::api::ListParams;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -37,11 +43,15 @@ use crate::agent::Agents;
 use crate::cluster::{Cluster, record};
 use crate::config::{KubernetesConfig, Road};
 use crate::error::{KubernetesError, boxed};
+use crate::kinds::Kind;
 use crate::lease::{Leadership, Lease};
 use crate::names::Part;
 use crate::records::ApplicationRow;
 use crate::resources::CustomResources;
+pub use insight::Printed;
+
 use attend::Attendance;
+use journal::Journal;
 
 /// The platform of a Kubernetes cluster. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -57,6 +67,7 @@ struct Inner {
     agents: Agents,
     attendance: Attendance,
     capabilities: Capabilities,
+    journal: Journal,
 }
 
 impl KubernetesPlatform {
@@ -82,6 +93,7 @@ impl KubernetesPlatform {
             cluster,
             agents,
             attendance: Attendance::default(),
+            journal: Journal::default(),
         });
         let attending = inner.clone();
         tasks.spawn(async move { attending.attend().await });
@@ -134,10 +146,56 @@ impl KubernetesPlatform {
         lease.take(waiting).await
     }
 
+    /// The process of this installation that acts, if one does: its pod, or its host, and what tells
+    /// it from others.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn leader(&self) -> Result<Option<Leader>, KubernetesError> {
+        let client = self.inner.cluster.client.clone();
+        let lease = Lease::new(client, &self.inner.config.namespace, String::new());
+        let holder = lease.holder().await?;
+        Ok(holder.map(|run| Leader {
+            host: run.split('_').next().unwrap_or_default().to_owned(),
+            run,
+        }))
+    }
+
+    /// The address of the pod that acts; none: nobody acts, or not in a pod.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn leader_address(&self) -> Result<Option<IpAddr>, KubernetesError> {
+        let Some(leader) = self.leader().await? else {
+            return Ok(None);
+        };
+        let cluster = &self.inner.cluster;
+        let named = ListParams::default().fields(&format!("metadata.name={}", leader.host));
+        let pods = cluster.api(Kind::Pod, self.home()).list(&named).await;
+        let pods = pods.map_err(KubernetesError::api("read the pod that has the Lease"))?;
+        let address = pods.items.first();
+        let address = address.and_then(|pod| pod.data["status"]["podIP"].as_str());
+        Ok(address.and_then(|address| address.parse().ok()))
+    }
+
+    /// The namespace of the installation.
+    pub fn home(&self) -> &str {
+        &self.inner.config.namespace
+    }
+
     /// Writes that the API server was asked for since this was opened.
     pub fn writes(&self) -> u64 {
         self.inner.cluster.writes()
     }
+}
+
+/// The process that acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// The name of its pod, or of its host.
+    pub host: String,
+    /// What tells this run of it from others.
+    pub run: String,
 }
 
 /// What custom resources ask the platform.
@@ -163,6 +221,11 @@ impl Registry {
     /// The namespace of a project, if it has one.
     pub(crate) fn namespace(&self, project: &str) -> Option<String> {
         self.0.known_namespace(project)
+    }
+
+    /// The namespace of a project, made if it has none.
+    pub(crate) async fn make_namespace(&self, project: &str) -> Result<String, KubernetesError> {
+        self.0.namespace(project).await
     }
 
     /// Everything that something was made of.
@@ -372,12 +435,11 @@ impl Platform for KubernetesPlatform {
         } else {
             tracing::info!(target: "boma::event", %subject, %reason, "{message}");
         }
-        Ok(())
+        self.inner.add_event(event).await
     }
 
-    /// The audit trail is what the API server keeps of its own writes, and this program's log,
-    /// which clusters collect: nothing that is kept in the cluster itself could not be changed by
-    /// those whom it is about.
+    /// The audit trail is also in this program's log, which clusters collect: what is kept in the
+    /// cluster itself can be changed by those who may change Secrets of Boma's namespace.
     async fn audit(&self, entry: &AuditEntry) -> Result<(), PlatformError> {
         let AuditEntry {
             actor,
@@ -387,6 +449,6 @@ impl Platform for KubernetesPlatform {
             ..
         } = entry;
         tracing::info!(target: "boma::audit", %actor, %subject, %outcome, "{action}");
-        Ok(())
+        self.inner.add_audit(entry).await
     }
 }

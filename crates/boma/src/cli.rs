@@ -612,4 +612,7 @@ pub(crate) struct ClusterInstallArgs {
     /// How many pods; one acts, the others wait to take over
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=5))]
     pub(crate) replicas: u32,
+    /// With a dashboard: `boma --platform kubernetes dashboard` says how to reach it
+    #[arg(long)]
+    pub(crate) dashboard: bool,
 }

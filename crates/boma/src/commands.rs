@@ -44,7 +44,6 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         Command::Validate(args) => validate::run(&args, global, terminal),
         Command::Schema => schema::run(terminal),
         Command::Completions(args) => completions::run(&args, terminal),
-        Command::Dashboard(args) => dashboard::run(&args, global, terminal),
         Command::Postgres(command) => postgres::run(&command, terminal),
         Command::Agent(args) => agent::run(args),
         Command::AgentPrepare(args) => agent::prepare(args),
@@ -66,6 +65,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         | Command::Deploy(_)
         | Command::Rotate(_)
         | Command::Secret(_)
+        | Command::Dashboard(_)
         | Command::People(_)
         | Command::Token(_)
         | Command::Backup(_)
@@ -105,6 +105,10 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         Command::Get(args) if there => kubernetes::get(&args, global, terminal).await,
         Command::Purge(args) if there => kubernetes::purge(&args, global, terminal).await,
         Command::Rotate(args) if there => kubernetes::rotate(&args, global, terminal).await,
+        Command::Dashboard(args) if there => {
+            kubernetes::dashboard::run(&args, global, terminal).await
+        }
+        Command::Dashboard(args) => dashboard::run(&args, global, terminal),
         Command::Plan(args) => plan::run(&args, global, terminal).await,
         Command::Apply(args) => apply::run(args, global, terminal).await,
         Command::Serve(args) => serve::run(&args, global, terminal).await,
@@ -134,7 +138,6 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         | Command::Validate(_)
         | Command::Schema
         | Command::Completions(_)
-        | Command::Dashboard(_)
         | Command::Postgres(_)
         | Command::Agent(_)
         | Command::AgentPrepare(_)

@@ -1,15 +1,73 @@
-//! Who there is, kept by the platform of this machine.
+//! Who there is, kept by a platform with its secrets.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use boma_engine::platform::PlatformError;
 use boma_instance::Secret;
+use boma_kubernetes::KubernetesPlatform;
 use boma_local::LocalPlatform;
 use boma_problem::{Class, IntoProblem, Problem};
 use boma_web::{People, PeopleChange, Register, Rights};
 
-/// Keeps people in the store of this machine.
-pub(crate) struct LocalRegister(pub(crate) Arc<LocalPlatform>);
+/// Where a platform keeps one document about people.
+pub(crate) trait PeopleStore: Send + Sync {
+    /// The document; none: there was none yet.
+    fn document(
+        &self,
+    ) -> impl Future<Output = Result<Option<Secret<String>>, PlatformError>> + Send;
+
+    /// Changes the document in one step with reading it, and records who did. Where somebody else was
+    /// quicker, it is changed anew.
+    fn change(
+        &self,
+        change: impl Fn(Option<Secret<String>>) -> Result<Secret<String>, Box<Problem>>
+        + Send
+        + Sync
+        + 'static,
+        actor: &str,
+        action: String,
+    ) -> impl Future<Output = Result<Secret<String>, PlatformError>> + Send;
+}
+
+impl PeopleStore for LocalPlatform {
+    async fn document(&self) -> Result<Option<Secret<String>>, PlatformError> {
+        self.people().await
+    }
+
+    async fn change(
+        &self,
+        change: impl Fn(Option<Secret<String>>) -> Result<Secret<String>, Box<Problem>>
+        + Send
+        + Sync
+        + 'static,
+        actor: &str,
+        action: String,
+    ) -> Result<Secret<String>, PlatformError> {
+        self.change_people(change, actor, action).await?
+    }
+}
+
+impl PeopleStore for KubernetesPlatform {
+    async fn document(&self) -> Result<Option<Secret<String>>, PlatformError> {
+        self.people().await
+    }
+
+    async fn change(
+        &self,
+        change: impl Fn(Option<Secret<String>>) -> Result<Secret<String>, Box<Problem>>
+        + Send
+        + Sync
+        + 'static,
+        actor: &str,
+        action: String,
+    ) -> Result<Secret<String>, PlatformError> {
+        self.change_people(change, actor, action).await
+    }
+}
+
+/// Keeps people with the secrets of a platform.
+pub(crate) struct PlatformRegister<P>(pub(crate) Arc<P>);
 
 /// The document is none that this version reads.
 fn unreadable(error: &serde_json::Error) -> Box<Problem> {
@@ -25,9 +83,9 @@ fn read(document: Option<&Secret<String>>) -> Result<People, Box<Problem>> {
 }
 
 #[async_trait]
-impl Register for LocalRegister {
+impl<P: PeopleStore> Register for PlatformRegister<P> {
     async fn people(&self) -> Result<People, Box<Problem>> {
-        let document = self.0.people().await?;
+        let document = self.0.document().await?;
         read(document.as_ref())
     }
 
@@ -40,13 +98,13 @@ impl Register for LocalRegister {
         let (action, rights) = (change.words(), rights.clone());
         let changed = move |document: Option<Secret<String>>| {
             let mut people = read(document.as_ref())?;
-            let done = change.apply(&mut people, &rights);
+            let done = change.clone().apply(&mut people, &rights);
             done.map_err(|error| Box::new(error.problem()))?;
             let text = serde_json::to_string(&people);
             text.map(Secret::new).map_err(|error| unreadable(&error))
         };
-        let changed = self.0.change_people(changed, actor, action).await?;
-        read(Some(&changed?))
+        let changed = self.0.change(changed, actor, action).await?;
+        read(Some(&changed))
     }
 }
 

@@ -18,7 +18,7 @@ use boma_local::LocalPlatform;
 use boma_local::config::{Builds, LocalConfig, default_state_dir};
 use boma_manifest::{Kind, Manifest};
 use boma_problem::{Class, IntoProblem, Problem};
-use boma_web::ProviderSettings;
+use boma_web::{ProviderSettings, SigningKey};
 use nix::unistd::{User, geteuid};
 
 use crate::builds;
@@ -129,6 +129,34 @@ impl ClusterSession {
         basis(&self.configuration, roots)
     }
 
+    /// How people reach the dashboard.
+    pub(crate) fn dashboard(&self) -> DashboardSection {
+        self.configuration.dashboard().clone()
+    }
+
+    /// With whom people sign in who have no password here.
+    pub(crate) async fn provider(&self) -> Result<Option<ProviderSettings>> {
+        let Some(section) = self.configuration.dashboard().provider() else {
+            return Ok(None);
+        };
+        let secret = match &section.client_secret {
+            Some(name) => {
+                let stored = self.platform.named_secret(name, CLIENT_SECRET).await?;
+                let home = self.platform.home();
+                Some(stored.ok_or_else(|| no_client_secret(home, name))?)
+            }
+            None => None,
+        };
+        Ok(Some(section.settings(secret)))
+    }
+
+    /// What sessions of the dashboard are signed with.
+    pub(crate) async fn dashboard_key(&self) -> Result<SigningKey> {
+        let new = boma_backup::store::random().map_err(|error| error.problem())?;
+        let key = self.platform.dashboard_key(Secret::new(new)).await?;
+        Ok(SigningKey::new(key.expose()))
+    }
+
     /// The custom resources, if they are one of these sources.
     pub(crate) async fn resources(&self, sources: &[PathBuf]) -> Result<Option<CustomResources>> {
         if !sources
@@ -151,6 +179,16 @@ impl ClusterSession {
             None => load(source, |roots| self.basis(roots)),
         }
     }
+}
+
+/// The entry of a Secret that a provider knows the dashboard by.
+const CLIENT_SECRET: &str = "client-secret";
+
+fn no_client_secret(home: &str, name: &str) -> Problem {
+    let message = format!("Secret {home}/{name} with entry `{CLIENT_SECRET}` is not there");
+    Problem::new(Class::Config, "secret-missing", message).hint(format!(
+        "`kubectl -n {home} create secret generic {name} --from-file={CLIENT_SECRET}=FILE` makes it."
+    ))
 }
 
 /// Refuses what only works with processes on this machine.

@@ -7,6 +7,7 @@ fn options(sources: Vec<InstalledSource>) -> InstallOptions {
         pull_secrets: vec!["registry".into()],
         replicas: 2,
         sources,
+        dashboard: None,
         config: "[kubernetes]\n".into(),
     }
 }
@@ -42,6 +43,7 @@ fn every_right_is_in_the_documentation_with_its_reason() {
         (&RIGHTS[..], ""),
         (&OWN_RIGHTS[..], ", in Boma's namespace"),
         (&[admission::RIGHT][..], ", its own"),
+        (&dashboard::RIGHTS[..], ", with a dashboard"),
     ] {
         for right in rights {
             let (resources, verbs) = (right.resources.join(", "), right.verbs.join(", "));
@@ -74,8 +76,54 @@ fn the_api_server_is_led_to_boma_where_it_reads_custom_resources() {
 }
 
 #[test]
+fn a_dashboard_is_reached_from_within_or_by_a_proxy_that_asks_whether_it_is_there() {
+    let with = |dashboard, source| InstallOptions {
+        dashboard,
+        ..options(vec![source])
+    };
+    let find = |objects: &[Value], kind: &str, name: &str| -> Option<Value> {
+        let mut all = objects.iter();
+        let found = all.find(|one| one["kind"] == kind && one["metadata"]["name"] == name);
+        found.cloned()
+    };
+    let none = with(None, InstalledSource::CustomResources).objects();
+    assert_eq!(find(&none, "Service", "boma-dashboard"), None);
+    assert!(!serde_json::to_string(&none).unwrap().contains("pods/log"));
+    for (reach, address, has_probe) in [
+        (InstalledDashboard::Forwarded, "127.0.0.1:9480", false),
+        (InstalledDashboard::BehindProxy, "0.0.0.0:9480", true),
+    ] {
+        let objects = with(Some(reach), InstalledSource::CustomResources).objects();
+        let service = find(&objects, "Service", "boma-dashboard").unwrap();
+        assert_eq!(service["spec"]["type"], "ClusterIP");
+        let deployment = find(&objects, "Deployment", "boma").unwrap();
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let arguments = container["args"].to_string();
+        assert!(
+            arguments.ends_with(&format!("\"--dashboard\",\"{address}\"]")),
+            "{arguments}"
+        );
+        assert_eq!(container["readinessProbe"].is_object(), has_probe);
+        let role = find(&objects, "ClusterRole", "boma:boma-system").unwrap();
+        let written = json!({
+            "apiGroups": [GROUP], "resources": ["databases", "applications"],
+            "verbs": ["create", "patch"],
+        });
+        assert!(role["rules"].as_array().unwrap().contains(&written));
+    }
+    let map = InstalledSource::ConfigMap("databases".into());
+    let objects = with(Some(InstalledDashboard::Forwarded), map).objects();
+    let role = find(&objects, "ClusterRole", "boma:boma-system").unwrap();
+    let role = role.to_string();
+    assert!(
+        role.contains("pods/log") && !role.contains("people make"),
+        "{role}"
+    );
+}
+
+#[test]
 fn nobody_is_given_everything() {
-    let text = serde_json::to_string(&rules(&RIGHTS)).unwrap();
+    let text = serde_json::to_string(&[rules(&RIGHTS), rules(&dashboard::RIGHTS)]).unwrap();
     for much in ["*", "deletecollection", "escalate", "impersonate", "rbac"] {
         assert!(!text.contains(much), "{much}");
     }

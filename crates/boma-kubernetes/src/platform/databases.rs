@@ -24,7 +24,7 @@ pub(super) struct Registered {
 }
 
 impl Inner {
-    fn database_place(&self, namespace: &str, key: &DatabaseKey) -> Desired {
+    pub(super) fn database_place(&self, namespace: &str, key: &DatabaseKey) -> Desired {
         self.record_place(namespace, names::database_record(key))
             .part(Part::Database)
             .label(names::DATABASE, &*key.name)

@@ -206,7 +206,7 @@ impl Inner {
             .then(|| pods::rested(one.row.id, spec.generation, Timestamp::now()))
     }
 
-    fn pod_trouble(&self, one: &Registered) -> PodTrouble {
+    pub(super) fn pod_trouble(&self, one: &Registered) -> PodTrouble {
         let (namespace, key) = (&one.namespace, &one.row.key);
         let pod = self.cluster.get(Kind::Pod, namespace, &names::pod(key));
         let claim = self

@@ -3,6 +3,7 @@
 use boma_engine::keys::ApplicationKey;
 use boma_engine::observed::PreDeployRun;
 use boma_engine::platform::{PlatformError, Program, Workload};
+use boma_engine::printed::redacted;
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -13,11 +14,11 @@ use std::sync::Arc;
 use super::Inner;
 use super::workloads::container_of;
 use crate::cluster::Change;
-use crate::desired::{Desired, secret_entry};
+use crate::desired::Desired;
 use crate::error::{KubernetesError, boxed};
 use crate::kinds::Kind;
 use crate::names::{self, Part};
-use crate::records::{ApplicationRow, Variable};
+use crate::records::ApplicationRow;
 
 /// How a Job ended.
 enum End {
@@ -122,7 +123,7 @@ impl Inner {
                     program,
                     namespace,
                     name,
-                    &self.redacted(namespace, row, said),
+                    &redacted(&said, &self.secrets_of(namespace, row)),
                 );
                 return Ok(End::Badly(Box::new(problem)));
             }
@@ -145,23 +146,6 @@ impl Inner {
                 .any(|owner| Some(&owner.uid) == job.metadata.uid.as_ref())
         });
         own.next()
-    }
-
-    /// Without the passwords that the application was given.
-    fn redacted(&self, namespace: &str, row: &ApplicationRow, mut text: String) -> String {
-        for variable in row.variables.values() {
-            let Variable::Secret { name, .. } = variable else {
-                continue;
-            };
-            let secret = self.cluster.get(Kind::Secret, namespace, name);
-            let password = secret.and_then(|secret| secret_entry(&secret, "password"));
-            if let Some(Ok(password)) = password.map(String::from_utf8)
-                && !password.is_empty()
-            {
-                text = text.replace(&password, "***");
-            }
-        }
-        text
     }
 
     async fn record_pre_deploy(

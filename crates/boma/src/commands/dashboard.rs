@@ -102,14 +102,25 @@ pub(crate) fn run(args: &DashboardArgs, global: &Global, terminal: Terminal) -> 
     let served = Served::read(&state);
     let served = served.filter(|one| TcpStream::connect_timeout(&one.at, PATIENCE).is_ok());
     let served = served.ok_or_else(|| {
-        Problem::new(
-            Class::User,
-            "dashboard-not-served",
-            "no dashboard runs here",
-        )
-        .hint("`boma serve DIRECTORY` runs one, unless it is told `--dashboard off`.")
+        not_served("here")
+            .hint("`boma serve DIRECTORY` runs one, unless it is told `--dashboard off`.")
     })?;
-    let key = key(&state)?;
+    print(args, &served, &key(&state)?, terminal)
+}
+
+/// There is none to lead to.
+pub(crate) fn not_served(place: &str) -> Problem {
+    let message = format!("no dashboard runs {place}");
+    Problem::new(Class::User, "dashboard-not-served", message)
+}
+
+/// Prints what was asked for, of a dashboard that is served.
+pub(crate) fn print(
+    args: &DashboardArgs,
+    served: &Served,
+    key: &SigningKey,
+    terminal: Terminal,
+) -> Result {
     if args.token {
         let token = key.token(Timestamp::now()).ok_or_else(no_random_bytes)?;
         let url = format!("{}/api/v1/databases", served.origin());
@@ -120,7 +131,7 @@ pub(crate) fn run(args: &DashboardArgs, global: &Global, terminal: Terminal) -> 
         return Ok(Exit::Ok);
     }
     terminal.status("This link works once, within 15 minutes:");
-    terminal.result(&format!("{}\n", served.link(&key)?))?;
+    terminal.result(&format!("{}\n", served.link(key)?))?;
     Ok(Exit::Ok)
 }
 

@@ -1,18 +1,23 @@
 //! Commands with `--platform kubernetes`: the same as on one machine, on another platform.
 
+pub(super) mod dashboard;
+mod relay;
+
 use std::path::Path;
 use std::time::Duration;
 
 use boma_engine::engine::EngineHandle;
 use boma_engine::platform::Platform;
 use boma_engine::source::{CUSTOM_RESOURCES, GitLocation};
-use boma_kubernetes::{Admission, InstallOptions, InstalledSource, KubernetesConfig};
+use boma_kubernetes::{
+    Admission, InstallOptions, InstalledDashboard, InstalledSource, KubernetesConfig, Leadership,
+};
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
 
 use crate::cli::{
-    ApplyArgs, ClusterInstallArgs, GetArgs, Global, KubernetesCommand, PlanArgs, PurgeArgs,
-    RotateArgs, ServeArgs,
+    ApplyArgs, ClusterInstallArgs, DashboardAt, GetArgs, Global, KubernetesCommand, PlanArgs,
+    PurgeArgs, RotateArgs, ServeArgs,
 };
 use crate::commands;
 use crate::commands::get::Inventory;
@@ -74,24 +79,22 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
         let admission = Admission::open(resources, address, basis.clone()).await;
         tokio::spawn(admission.map_err(|error| error.problem())?.serve());
     }
-    let waiting = |holder: &str| {
-        let line = format!("{holder} serves this cluster; this one waits to take over.");
-        terminal.status(&line);
+    let Some(mut leadership) = led(&session, args, terminal).await? else {
+        return Ok(Exit::Ok);
     };
-    // Both are cancel-safe: a Lease that is not waited for any more is taken by somebody else.
-    let mut leadership = tokio::select! {
-        taken = session.platform.lead(waiting) => taken.map_err(|error| error.problem())?,
-        ended = asked_to_end() => {
-            ended?;
-            return Ok(Exit::Ok);
+    let state = state_dir(global)?;
+    let dashboard = match args.dashboard {
+        Some(DashboardAt::Address(_)) => {
+            Some(dashboard::of(&session, leadership.holder(), state).await?)
         }
+        Some(DashboardAt::Off) | None => None,
     };
     let (mut cluster, mut agents) = session.platform.news();
     let served = Served {
         platform: session.platform.clone(),
         basis,
         sources,
-        dashboard: None,
+        dashboard,
         place: "state in the cluster".to_owned(),
         converged: Box::new(|| {}),
     };
@@ -128,6 +131,39 @@ pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal)
     }
 }
 
+/// Waits for the Lease, and leads people to the dashboard of whoever has it meanwhile; none: this
+/// process was asked to end before.
+async fn led(
+    session: &ClusterSession,
+    args: &ServeArgs,
+    terminal: Terminal,
+) -> Result<Option<Leadership>> {
+    let waiting = |holder: &str| {
+        let line = format!("{holder} serves this cluster; this one waits to take over.");
+        terminal.status(&line);
+    };
+    let passing = async {
+        match args.dashboard {
+            Some(DashboardAt::Address(at)) if session.dashboard().is_behind_proxy() => {
+                relay::pass_on(session.platform.clone(), at).await;
+            }
+            Some(_) | None => std::future::pending().await,
+        }
+    };
+    // All are cancel-safe: a Lease that is not waited for any more is taken by somebody else.
+    tokio::select! {
+        taken = session.platform.lead(waiting) => {
+            let taken = taken.map_err(|error| error.problem())?;
+            Ok(Some(taken))
+        }
+        ended = asked_to_end() => {
+            ended?;
+            Ok(None)
+        }
+        () = passing => Ok(None),
+    }
+}
+
 fn lost() -> Problem {
     let message = "another `boma serve` has taken over, or the API server is away";
     Problem::new(Class::Transient, "lease-lost", message)
@@ -142,7 +178,12 @@ pub(super) async fn install(
 ) -> Result {
     let state = state_dir(global)?;
     let config = Configuration::read(&state).map_err(|error| error.problem())?;
-    let config = config.kubernetes();
+    let reach = if config.dashboard().is_behind_proxy() {
+        InstalledDashboard::BehindProxy
+    } else {
+        InstalledDashboard::Forwarded
+    };
+    let config = (config.kubernetes(), reach);
     match command {
         KubernetesCommand::Definitions => {
             terminal.result(&yaml(boma_kubernetes::definitions())?)?;
@@ -162,9 +203,15 @@ pub(super) async fn install(
             terminal.status(&format!(
                 "`kubectl -n {namespace} logs deployment/boma` shows what it does."
             ));
+            if options.dashboard.is_some() {
+                terminal.status(
+                    "`boma --platform kubernetes dashboard` prints a link that opens its dashboard.",
+                );
+            }
         }
         KubernetesCommand::Uninstall => {
-            let done = boma_kubernetes::uninstall(&config.namespace).await;
+            let namespace = config.0.namespace;
+            let done = boma_kubernetes::uninstall(&namespace).await;
             let done = done.map_err(|error| error.problem())?;
             for object in done.deleted {
                 terminal.status(&format!("{object} is deleted."));
@@ -176,9 +223,8 @@ pub(super) async fn install(
                 ));
             }
             terminal.status(&format!(
-                "Databases go on running. What Boma knows of them is in namespace {}: leave it \
-                 there.",
-                config.namespace
+                "Databases go on running. What Boma knows of them is in namespace {namespace}: leave \
+                 it there.",
             ));
         }
     }
@@ -198,7 +244,7 @@ fn yaml(objects: impl IntoIterator<Item = serde_json::Value>) -> Result<String> 
 
 fn options(
     args: &ClusterInstallArgs,
-    config: KubernetesConfig,
+    (config, reach): (KubernetesConfig, InstalledDashboard),
     state: &Path,
 ) -> Result<InstallOptions> {
     let sources = args.sources.iter();
@@ -221,6 +267,7 @@ fn options(
         pull_secrets: config.pull_secrets,
         replicas: args.replicas,
         sources,
+        dashboard: args.dashboard.then_some(reach),
         config: Configuration::text(state).map_err(|error| error.problem())?,
     })
 }
@@ -320,11 +367,16 @@ mod tests {
             branch: "main".to_owned(),
             path: Some("databases".to_owned()),
             replicas: 1,
+            dashboard: false,
         };
         let dir = tempfile::tempdir().unwrap();
         let options = |source: &str| {
             let config = Configuration::read(dir.path()).unwrap().kubernetes();
-            options(&args(source), config, dir.path())
+            options(
+                &args(source),
+                (config, InstalledDashboard::Forwarded),
+                dir.path(),
+            )
         };
         assert!(options("manifests").is_err());
         let problem = not_there("manifests");

@@ -1,33 +1,83 @@
 //! `boma people` and `boma token`.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use boma_problem::IntoProblem as _;
 use boma_web::{
-    Assignment, People, PeopleChange, PeopleError, Person, Register as _, Rights, Token,
+    Assignment, People, PeopleChange, PeopleError, Person, Register, Rights, SigningKey, Token,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::cli::people::{InviteArgs, PeopleCommand, TokenArgs, TokenCommand};
-use crate::cli::{Global, OneFormat};
+use crate::cli::{Global, OneFormat, PlatformName};
 use crate::commands::dashboard::{self, Served, no_random_bytes};
 use crate::configuration::Configuration;
-use crate::people::LocalRegister;
-use crate::session::{Need, Session, actor, state_dir};
+use crate::people::PlatformRegister;
+use crate::session::{ClusterSession, Need, Session, actor, state_dir};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
 
 /// Where a dashboard is when it was never told and none runs.
 const USUAL: &str = "http://127.0.0.1:9480";
 
-async fn register(global: &Global) -> Result<LocalRegister> {
-    let session = Session::open(global, Need::NoBuilds).await?;
-    Ok(LocalRegister(session.platform))
+/// Where people are kept, and what their invitations are made with.
+struct Office {
+    register: Arc<dyn Register>,
+    place: Place,
+}
+
+/// Where the dashboard's key is.
+enum Place {
+    /// In the state directory.
+    Machine(PathBuf),
+    /// In the cluster.
+    Cluster(Box<ClusterSession>),
+}
+
+impl Office {
+    async fn open(global: &Global) -> Result<Self> {
+        if global.platform == PlatformName::Kubernetes {
+            let session = ClusterSession::open(global).await?;
+            return Ok(Self {
+                register: Arc::new(PlatformRegister(session.platform.clone())),
+                place: Place::Cluster(Box::new(session)),
+            });
+        }
+        let session = Session::open(global, Need::NoBuilds).await?;
+        Ok(Self {
+            register: Arc::new(PlatformRegister(session.platform)),
+            place: Place::Machine(state_dir(global)?),
+        })
+    }
+
+    async fn key(&self) -> Result<SigningKey> {
+        match &self.place {
+            Place::Machine(state) => dashboard::key(state),
+            Place::Cluster(session) => session.dashboard_key().await,
+        }
+    }
+
+    /// Where people reach the dashboard.
+    fn origin(&self) -> Result<String> {
+        let (section, served) = match &self.place {
+            Place::Machine(state) => {
+                let configuration = Configuration::read(state).map_err(|error| error.problem())?;
+                (configuration.dashboard().clone(), Served::read(state))
+            }
+            Place::Cluster(session) => (session.dashboard(), None),
+        };
+        if let Some(url) = section.url()? {
+            return Ok(url.origin().to_owned());
+        }
+        let served = served.map(|served| served.origin());
+        Ok(served.unwrap_or_else(|| USUAL.to_owned()))
+    }
 }
 
 /// Whoever can open the state may do everything.
-async fn change(register: &LocalRegister, change: PeopleChange, by: &str) -> Result<People> {
+async fn change(register: &dyn Register, change: PeopleChange, by: &str) -> Result<People> {
     let owner = Rights::of_owner();
     let changed = register.change_people(change, &owner, &actor(by)).await;
     Ok(changed?)
@@ -35,11 +85,12 @@ async fn change(register: &LocalRegister, change: PeopleChange, by: &str) -> Res
 
 /// Runs `boma people`.
 pub(crate) async fn people(command: PeopleCommand, global: &Global, terminal: Terminal) -> Result {
-    let register = register(global).await?;
+    let office = Office::open(global).await?;
+    let register = &*office.register;
     match command {
         PeopleCommand::List { output } => list(&register.people().await?, output, terminal)?,
         PeopleCommand::Invite(args) => {
-            let link = invite(&register, args, &state_dir(global)?).await?;
+            let link = invite(&office, args).await?;
             terminal.status("This link is good for three days, until a password is chosen:");
             terminal.result(&format!("{link}\n"))?;
         }
@@ -49,12 +100,12 @@ pub(crate) async fn people(command: PeopleCommand, global: &Global, terminal: Te
                 name: args.name,
                 roles: args.roles,
             };
-            change(&register, assign, "people assign").await?;
+            change(register, assign, "people assign").await?;
             terminal.status(&said);
         }
         PeopleCommand::Remove { name } => {
             let said = format!("{name} is let in no more.");
-            change(&register, PeopleChange::Remove { name }, "people remove").await?;
+            change(register, PeopleChange::Remove { name }, "people remove").await?;
             terminal.status(&said);
         }
     }
@@ -67,7 +118,8 @@ fn words(roles: &[Assignment]) -> String {
 }
 
 /// The link by which somebody chooses a password.
-async fn invite(register: &LocalRegister, args: InviteArgs, state: &Path) -> Result<String> {
+async fn invite(office: &Office, args: InviteArgs) -> Result<String> {
+    let register = &*office.register;
     let name = args.name.clone();
     let is_known = register.people().await?.person(&name).is_some();
     let wish = if is_known && args.roles.is_empty() {
@@ -83,19 +135,9 @@ async fn invite(register: &LocalRegister, args: InviteArgs, state: &Path) -> Res
     let person = people.person(&name);
     let person: &Person =
         person.ok_or_else(|| PeopleError::NoSuchPerson(name.clone()).problem())?;
-    let token = dashboard::key(state)?.invitation(person, Timestamp::now());
+    let token = office.key().await?.invitation(person, Timestamp::now());
     let token = token.ok_or_else(no_random_bytes)?;
-    Ok(format!("{}/invitation?token={token}", origin(state)?))
-}
-
-/// Where people reach the dashboard.
-fn origin(state: &Path) -> Result<String> {
-    let configuration = Configuration::read(state).map_err(|error| error.problem())?;
-    if let Some(url) = configuration.dashboard().url()? {
-        return Ok(url.origin().to_owned());
-    }
-    let served = Served::read(state).map(|served| served.origin());
-    Ok(served.unwrap_or_else(|| USUAL.to_owned()))
+    Ok(format!("{}/invitation?token={token}", office.origin()?))
 }
 
 fn list(people: &People, output: OneFormat, terminal: Terminal) -> Result<()> {
@@ -130,7 +172,8 @@ fn print(table: &Table, values: &Value, output: OneFormat, terminal: Terminal) -
 
 /// Runs `boma token`.
 pub(crate) async fn token(command: TokenCommand, global: &Global, terminal: Terminal) -> Result {
-    let register = register(global).await?;
+    let office = Office::open(global).await?;
+    let register = &*office.register;
     match command {
         TokenCommand::List { output } => {
             let people = register.people().await?;
@@ -151,22 +194,17 @@ pub(crate) async fn token(command: TokenCommand, global: &Global, terminal: Term
             });
             print(&table, &values.collect(), output, terminal)?;
         }
-        TokenCommand::Create(args) => create(&register, args, terminal).await?,
+        TokenCommand::Create(args) => create(register, args, terminal).await?,
         TokenCommand::Remove { name } => {
             let said = format!("Token {name} lets nobody in any more.");
-            change(
-                &register,
-                PeopleChange::RemoveToken { name },
-                "token remove",
-            )
-            .await?;
+            change(register, PeopleChange::RemoveToken { name }, "token remove").await?;
             terminal.status(&said);
         }
     }
     Ok(Exit::Ok)
 }
 
-async fn create(register: &LocalRegister, args: TokenArgs, terminal: Terminal) -> Result<()> {
+async fn create(register: &dyn Register, args: TokenArgs, terminal: Terminal) -> Result<()> {
     let sent = Token::generate().ok_or_else(no_random_bytes)?;
     let now = Timestamp::now();
     let until = now + SignedDuration::from_hours(24 * args.days);

@@ -21,13 +21,13 @@ use tokio::sync::watch;
 
 use crate::cli::{Global, ServeArgs};
 use crate::commands::plan::new_id;
-use crate::people::LocalRegister;
-use crate::session::{Need, Session};
+use crate::people::PlatformRegister;
+use crate::session::{Need, Session, actor};
 use crate::terminal::{Exit, Result, Terminal, Tone};
-pub(crate) use dashboard::DashboardOf;
 use dashboard::{Dashboard, Shown};
+pub(crate) use dashboard::{DashboardOf, Entrance};
 use local::LocalInsight;
-use operations::OperationsOn;
+pub(crate) use operations::{Desk, OperationsOn};
 pub(crate) use source::{LetIn, Sources};
 use webhook::Webhook;
 
@@ -46,11 +46,13 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
         sources,
         dashboard: Some(DashboardOf {
             operations: Arc::new(operations),
-            register: Arc::new(LocalRegister(session.platform.clone())),
+            register: Arc::new(PlatformRegister(session.platform.clone())),
             provider: session.provider().await?,
             section: session.dashboard(),
             insight: Arc::new(LocalInsight::new(session.platform.clone())),
             state: state.to_owned(),
+            entrance: Entrance::Machine,
+            owner: actor("serve, in the dashboard"),
         }),
         place: format!("state in {}", state.display()),
         converged: Box::new(move || platform.prepare_spares()),
@@ -72,7 +74,7 @@ pub(crate) struct Served<P> {
     pub(crate) basis: Basis,
     /// Where they come from.
     pub(crate) sources: Sources,
-    /// What a dashboard needs besides; none: there is none for this platform.
+    /// What a dashboard needs besides; none: there is to be none.
     pub(crate) dashboard: Option<DashboardOf>,
     /// Where the state is, for people.
     pub(crate) place: String,

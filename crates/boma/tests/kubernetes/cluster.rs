@@ -78,6 +78,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// The identity of its project.
+    pub(crate) fn identity(&self) -> String {
+        format!("o/u/test/{}", self.project)
+    }
+
     /// Makes the project's namespace, as those do who run a cluster.
     pub(crate) fn make_namespace(&self) -> Result<()> {
         let (name, home, project) = (&self.namespace, &self.home, &self.project);

@@ -7,6 +7,7 @@
 
 mod applications;
 mod cluster;
+mod dashboard;
 mod installed;
 mod killed;
 mod life;

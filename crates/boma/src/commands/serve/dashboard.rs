@@ -8,7 +8,9 @@ use boma_engine::catalog::Basis;
 use boma_engine::engine::EngineHandle;
 use boma_engine::source::Snapshot;
 use boma_problem::{Class, IntoProblem as _, Problem};
-use boma_web::{Insight, Keys, Operations, Parts, ProviderSettings, Register, Site, Target};
+use boma_web::{
+    Insight, Keys, Operations, Parts, ProviderSettings, Register, SigningKey, Site, Target,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,7 +19,6 @@ use crate::cli::{DashboardAt, ServeArgs};
 use crate::commands::dashboard::{self, Served};
 use crate::commands::plan::new_id;
 use crate::configuration::DashboardSection;
-use crate::session::actor;
 use crate::terminal::{Result, Terminal};
 
 /// Where it is when nobody says where.
@@ -35,8 +36,25 @@ pub(crate) struct DashboardOf {
     pub(crate) provider: Option<ProviderSettings>,
     /// What is asked when somebody looks.
     pub(crate) insight: Arc<dyn Insight>,
-    /// Where its key is kept.
+    /// Where what is committed to repositories is kept.
     pub(crate) state: PathBuf,
+    /// How the first person comes in.
+    pub(crate) entrance: Entrance,
+    /// How the audit trail names whoever follows a link.
+    pub(crate) owner: String,
+}
+
+/// How links and sessions are signed, and where those are told who look for them.
+pub(crate) enum Entrance {
+    /// All of it is in the state directory.
+    Machine,
+    /// The key is kept in the cluster, and links are of the run that has the Lease.
+    Cluster {
+        /// What sessions are signed with.
+        key: SigningKey,
+        /// Which run that is.
+        run: String,
+    },
 }
 
 /// What is shown.
@@ -59,21 +77,19 @@ impl Dashboard {
     /// Opens the port that was asked for; none: there is to be no dashboard.
     pub(super) async fn open(args: &ServeArgs, of: Option<DashboardOf>) -> Result<Option<Self>> {
         let (of, address) = match (of, args.dashboard) {
-            (_, Some(DashboardAt::Off)) | (None, None) => return Ok(None),
+            (_, Some(DashboardAt::Off)) | (None, _) => return Ok(None),
             (Some(of), Some(DashboardAt::Address(address))) => (of, Some(address)),
             (Some(of), None) => (of, None),
-            (None, Some(DashboardAt::Address(_))) => {
-                let message = "there is no dashboard for Kubernetes yet";
-                return Err(Problem::new(Class::User, "dashboard-not-there", message)
-                    .hint("Leave `--dashboard` out; `boma get --platform kubernetes` lists what there is.")
-                    .into());
-            }
         };
         let url = of.section.url()?;
         let listener = listen(address, of.section.is_behind_proxy()).await?;
+        let run = match &of.entrance {
+            Entrance::Machine => uuid::Uuid::new_v4().to_string(),
+            Entrance::Cluster { run, .. } => run.clone(),
+        };
         let served = Served {
             at: listener.local_addr()?,
-            run: uuid::Uuid::new_v4().to_string(),
+            run,
             url: url.as_ref().map(|url| url.origin().to_owned()),
         };
         Ok(Some(Self {
@@ -83,7 +99,7 @@ impl Dashboard {
         }))
     }
 
-    /// The directory that it keeps its key in.
+    /// The directory that it keeps things in.
     pub(super) fn state(&self) -> &Path {
         &self.of.state
     }
@@ -95,16 +111,17 @@ impl Dashboard {
             served,
             of,
         } = self;
-        let key = dashboard::key(&of.state)?;
+        let (key, command, written) = match of.entrance {
+            Entrance::Machine => (dashboard::key(&of.state)?, "boma dashboard", Some(of.state)),
+            Entrance::Cluster { key, .. } => (key, "boma --platform kubernetes dashboard", None),
+        };
         // What is no terminal is a log, which others may read.
         let said = if terminal.is_interactive() {
             let link = served.link(&key)?;
-            format!(
-                "Dashboard, by a link that works once (`boma dashboard` prints another): {link}"
-            )
+            format!("Dashboard, by a link that works once (`{command}` prints another): {link}")
         } else {
             let at = served.origin();
-            format!("Dashboard at {at}; `boma dashboard` prints a link that opens it.")
+            format!("Dashboard at {at}; `{command}` prints a link that opens it.")
         };
         let parts = Parts {
             engine: shown.engine,
@@ -118,18 +135,20 @@ impl Dashboard {
             keys: Keys {
                 key,
                 run: served.run.clone(),
-                owner: actor("serve, in the dashboard"),
+                owner: of.owner,
             },
             register: of.register,
             url: of.section.url()?,
             provider: of.provider,
         };
-        served.write(&of.state)?;
+        if let Some(state) = &written {
+            served.write(state)?;
+        }
         let site = Site::new(parts, served.at).map_err(|error| error.problem())?;
         terminal.status(&said);
         Ok(Showing {
             task: tokio::spawn(site.serve(listener)),
-            state: of.state,
+            written,
         })
     }
 }
@@ -137,13 +156,16 @@ impl Dashboard {
 /// A dashboard that is shown until this is dropped.
 pub(super) struct Showing {
     task: JoinHandle<()>,
-    state: PathBuf,
+    /// Where it is written down that it is served.
+    written: Option<PathBuf>,
 }
 
 impl Drop for Showing {
     fn drop(&mut self) {
         self.task.abort();
-        Served::forget(&self.state);
+        if let Some(state) = &self.written {
+            Served::forget(state);
+        }
     }
 }
 
@@ -177,34 +199,4 @@ async fn listen(address: Option<SocketAddr>, is_behind_proxy: bool) -> Result<Tc
         }
         .into()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::cli::{Cli, Command};
-
-    #[tokio::test]
-    async fn where_there_is_no_dashboard_it_is_said() {
-        let typed = ["boma", "serve", "--dashboard", "127.0.0.1:0"];
-        let Command::Serve(args) = Cli::parse_from(typed).command else {
-            panic!("`serve` was typed");
-        };
-        let refused = Dashboard::open(&args, None).await;
-        let Err(crate::terminal::Failure::Problem(problem)) = refused else {
-            panic!("it is refused");
-        };
-        assert_eq!(problem.code, "dashboard-not-there");
-        assert!(problem.to_string().contains("no dashboard for Kubernetes"));
-        let Command::Serve(args) = Cli::parse_from(["boma", "serve"]).command else {
-            panic!("`serve` was typed");
-        };
-        assert!(
-            Dashboard::open(&args, None)
-                .await
-                .is_ok_and(|none| none.is_none())
-        );
-    }
 }
