@@ -46,4 +46,4 @@ pub use install::{
 };
 pub use lease::Leadership;
 pub use platform::{KubernetesPlatform, Leader, Printed, road};
-pub use resources::{CustomResources, Held};
+pub use resources::{CustomResources, Held, ResourceChange, WrittenResource};

@@ -8,13 +8,14 @@
 //!   the engine's state ─► status (pure) ─► written where it has changed
 //! ```
 //!
-//! Nothing but the status is written, and no finalizer is set: data hangs on the records of Boma
-//! and on volumes, not on these objects.
+//! Nothing but the status is written by itself, and no finalizer is set: data hangs on the records
+//! of Boma and on volumes, not on these objects. People change specifications in the dashboard.
 
 mod memo;
 mod problem;
 mod report;
 mod status;
+mod write;
 
 use std::cell::LazyCell;
 use std::collections::HashSet;
@@ -43,6 +44,7 @@ use crate::platform::Registry;
 use crate::projects::{self, Owner};
 use memo::Memo;
 use problem::HomelessError;
+pub use write::{ResourceChange, WrittenResource};
 
 /// What the caches hold, in their order.
 const NAMESPACES: usize = Kind::ALL.len();
@@ -140,6 +142,13 @@ impl CustomResources {
 }
 
 impl CustomResources {
+    /// Takes what was just stored.
+    fn keep(&self, kind: Kind, object: DynamicObject) {
+        if self.inner.caches[kind as usize].put(object) {
+            self.inner.news.send_modify(|count| *count += 1);
+        }
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.inner.registry
     }

@@ -51,6 +51,11 @@ struct Metadata<'r> {
 }
 
 impl CustomResource<'_> {
+    /// Whether a label or an annotation is a person's own, and part of the manifest.
+    pub fn is_own_mark(key: &str) -> bool {
+        !OF_TOOLS.iter().any(|tool| key.starts_with(tool))
+    }
+
     /// The manifest as a file would have it. Nothing is checked: whoever reads the file finds out,
     /// with the same words as for any other.
     pub fn to_yaml(&self) -> String {
@@ -73,8 +78,9 @@ impl CustomResource<'_> {
 }
 
 fn own(marks: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
-    let is_own = |key: &str| !OF_TOOLS.iter().any(|tool| key.starts_with(tool));
-    let marks = marks.iter().filter(|(key, _)| is_own(key));
+    let marks = marks
+        .iter()
+        .filter(|(key, _)| CustomResource::is_own_mark(key));
     marks.map(|(key, value)| (&**key, &**value)).collect()
 }
 

@@ -103,6 +103,7 @@ pub(crate) async fn write(
     proposal: &Proposal,
     told: &Told<'_>,
 ) -> Result<Option<Committed>, Failure> {
+    let proposal = &site.placed(proposal)?;
     let permit = permit(session, proposal)?;
     let judged = Judged::of(site, session, proposal);
     if let Some(error) = judged.problems.into_iter().find(Problem::is_error) {
@@ -144,6 +145,14 @@ pub(crate) async fn write(
             let what = format!("{name}, commit {} on {}", written.commit, written.branch);
             site.operations.wrote(&permit, &what).await?;
             Some(written)
+        }
+        Writing::Resources(_) if told.for_review => {
+            return Err(Failure::Broken(StatusCode::BAD_REQUEST));
+        }
+        Writing::Resources(resources) => {
+            resources.write(proposal, permit.actor()).await?;
+            site.operations.wrote(&permit, &name).await?;
+            None
         }
     };
     if !told.for_review {

@@ -38,4 +38,4 @@ pub use people::{
     Token, UnfitPassword,
 };
 pub use provider::{ProviderError, ProviderSettings};
-pub use site::{NotASiteUrl, Parts, Repository, Site, SiteUrl, Target, Writing};
+pub use site::{NotASiteUrl, Parts, Repository, ResourceWriter, Site, SiteUrl, Target, Writing};

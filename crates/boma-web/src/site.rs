@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
@@ -40,6 +41,25 @@ pub enum Writing {
     Directory(PathBuf),
     /// Into this repository.
     Repository(Repository),
+    /// Into the resources of an API server.
+    Resources(Arc<dyn ResourceWriter>),
+}
+
+/// Writes manifests that an API server holds. It has no files: what a person writes becomes what would
+/// be read again, which is shown before.
+#[async_trait]
+pub trait ResourceWriter: Send + Sync {
+    /// A change as it would be read again, under the name that it would have.
+    ///
+    /// # Errors
+    /// It is no change of one resource.
+    fn placed(&self, proposal: Proposal) -> Result<Proposal, Box<Problem>>;
+
+    /// Stores a change, whose text and name are as it will be read again, for somebody.
+    ///
+    /// # Errors
+    /// Somebody else was quicker, or the API server does not take it.
+    async fn write(&self, proposal: &Proposal, actor: &str) -> Result<(), Box<Problem>>;
 }
 
 /// A source, and where changes of its manifests go.
@@ -266,9 +286,31 @@ impl Site {
 
     /// Where a file of the sources is written, and its name there.
     pub(crate) fn target<'n>(&self, file: &'n str) -> Option<(&Target, &'n str)> {
+        if let Some((target, _)) = self.resources(file) {
+            return Some((target, file));
+        }
         let (root, name) = self.basis.roots.place(file)?;
         let target = self.targets.iter().find(|one| one.label == root.label)?;
         Some((target, name))
+    }
+
+    /// What writes the resource that a file is; none: it is a file.
+    fn resources(&self, file: &str) -> Option<(&Target, &dyn ResourceWriter)> {
+        self.targets.iter().find_map(|target| {
+            let below = file.strip_prefix(&target.label)?;
+            match &target.writing {
+                Writing::Resources(writer) if below.starts_with('/') => Some((target, &**writer)),
+                Writing::Resources(_) | Writing::Directory(_) | Writing::Repository(_) => None,
+            }
+        })
+    }
+
+    /// A change as its source would hold it.
+    pub(crate) fn placed(&self, proposal: &Proposal) -> Result<Proposal, Box<Problem>> {
+        match self.resources(proposal.name()) {
+            Some((_, writer)) => writer.placed(proposal.clone()),
+            None => Ok(proposal.clone()),
+        }
     }
 
     /// Waits until the source was read with what was written to it; not for ever, because somebody

@@ -164,6 +164,16 @@ impl Proposal {
         }
     }
 
+    /// The same as whoever keeps it would write it, and call it.
+    #[must_use]
+    pub fn written_as(self, name: &str, text: String) -> Self {
+        Self {
+            name: name.into(),
+            text,
+            ..self
+        }
+    }
+
     /// The file's path within the source.
     pub fn name(&self) -> &Arc<str> {
         &self.name

@@ -44,6 +44,11 @@ impl ResourceSource {
         }
     }
 
+    /// What the names of its files begin with.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// The name of the file that a resource is.
     pub fn file_name(&self, resource: &str) -> String {
         labelled(&self.label, resource)

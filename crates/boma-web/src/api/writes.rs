@@ -124,6 +124,7 @@ async fn done(
     (proposal, about, at): (&Proposal, &str, String),
     trial: &Trial,
 ) -> Result<Response, ApiFailure> {
+    let proposal = &site.placed(proposal)?;
     permit(session, proposal)?;
     let judged = Judged::of(site, session, proposal);
     let is_new = proposal.former().is_none();

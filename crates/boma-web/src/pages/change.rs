@@ -44,6 +44,7 @@ pub(crate) fn ask(
     proposal: &Proposal,
     question: &Question<'_>,
 ) -> Result<Markup, Failure> {
+    let proposal = &site.placed(proposal)?;
     permit(session, proposal)?;
     let judged = Judged::of(site, session, proposal);
     let content = html! {

@@ -1,11 +1,14 @@
-//! Custom resources, read whenever the API server tells of a change.
+//! Custom resources, read whenever the API server tells of a change, and changed for people.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use boma_engine::source::ResourceSource;
-use boma_kubernetes::CustomResources;
-use boma_problem::Problem;
+use async_trait::async_trait;
+use boma_engine::source::{Proposal, ResourceSource, WriteError};
+use boma_kubernetes::{CustomResources, ResourceChange, WrittenResource};
+use boma_manifest::{Manifest, SourceFile, parse_file};
+use boma_problem::{Class, IntoProblem, Problem};
+use boma_web::ResourceWriter;
 
 use super::source::Loaded;
 
@@ -33,5 +36,141 @@ pub(super) async fn follow((resources, label): (CustomResources, String), loaded
             return;
         }
         tokio::time::sleep(SETTLE).await;
+    }
+}
+
+/// Custom resources as files that people change.
+pub(super) struct ResourceFiles {
+    resources: CustomResources,
+    names: ResourceSource,
+}
+
+/// A text that becomes no custom resource.
+#[derive(Debug, thiserror::Error)]
+enum NotAResource {
+    /// It is several, or none.
+    #[error("a custom resource is one manifest, and this is {0}")]
+    Several(usize),
+    /// It would be another one.
+    #[error("this would be another resource than `{0}`")]
+    Another(String),
+    /// The specification is no JSON.
+    #[error("read the specification as JSON")]
+    Spec(#[source] serde_saphyr::Error),
+}
+
+impl IntoProblem for NotAResource {
+    fn problem(&self) -> Problem {
+        let hint = match self {
+            Self::Several(_) => "Make each of them by itself.",
+            Self::Another(_) => "Kind, name and project stay. Make a new one beside it.",
+            Self::Spec(_) => "Write it as `kubectl apply` takes it.",
+        };
+        Problem::from_error(Class::User, "not-a-resource", self).hint(hint)
+    }
+}
+
+impl ResourceFiles {
+    pub(super) fn new(resources: CustomResources, label: &str) -> Self {
+        Self {
+            resources,
+            names: ResourceSource::labelled(label),
+        }
+    }
+}
+
+/// What a text says; none: it has errors, which whoever judges it tells.
+fn change_of(proposal: &Proposal) -> Result<Option<ResourceChange>, NotAResource> {
+    let text = proposal.text();
+    let file = SourceFile::new(proposal.name().clone(), text.as_bytes());
+    let mut parsed = parse_file(&file);
+    if parsed.problems.iter().any(Problem::is_error) {
+        return Ok(None);
+    }
+    let count = parsed.documents.len();
+    let (Some(manifest), 1) = (parsed.documents.pop(), count) else {
+        return Err(NotAResource::Several(count));
+    };
+    let written: serde_json::Value = serde_saphyr::from_str(text).map_err(NotAResource::Spec)?;
+    let metadata = Manifest::metadata(&manifest);
+    Ok(Some(ResourceChange {
+        kind: manifest.kind(),
+        project: metadata.project.clone(),
+        name: metadata.name.to_string(),
+        labels: metadata.labels.clone(),
+        annotations: metadata.annotations.clone(),
+        spec: written["spec"].clone(),
+    }))
+}
+
+#[async_trait]
+impl ResourceWriter for ResourceFiles {
+    fn placed(&self, proposal: Proposal) -> Result<Proposal, Box<Problem>> {
+        let change = change_of(&proposal).map_err(|error| Box::new(error.problem()))?;
+        let Some(change) = change else {
+            return Ok(proposal);
+        };
+        let name = self.names.file_name(&self.resources.place(&change));
+        if proposal.former().is_some() && *name != **proposal.name() {
+            let another = NotAResource::Another(proposal.name().to_string());
+            return Err(Box::new(another.problem()));
+        }
+        Ok(proposal.written_as(&name, change.text()))
+    }
+
+    async fn write(&self, proposal: &Proposal, actor: &str) -> Result<(), Box<Problem>> {
+        let boxed = |error: &dyn IntoProblem| Box::new(error.problem());
+        let change = change_of(proposal).map_err(|error| boxed(&error))?;
+        let change = change.ok_or_else(|| boxed(&NotAResource::Several(0)))?;
+        let former = proposal.former().map(String::from_utf8_lossy);
+        let written = self
+            .resources
+            .write(&change, former.as_deref(), actor)
+            .await;
+        let name = proposal.name().clone();
+        match written.map_err(|error| boxed(&error))? {
+            WrittenResource::Done => Ok(()),
+            WrittenResource::Changed => Err(boxed(&WriteError::Changed(name))),
+            WrittenResource::Exists => Err(boxed(&WriteError::Exists(name))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "apiVersion: lowops.manifests/v1\nkind: Database\nmetadata: {name: orders, organization: o, organizational-unit: u, environment: e, project: shop, labels: {team: a}}\nspec: {cpuCount: 0.5, version: \"17\"}\n";
+
+    fn proposal(text: &str) -> Proposal {
+        Proposal::new_file("custom-resources/x.yaml", text.to_owned())
+    }
+
+    #[test]
+    fn a_text_is_the_resource_that_it_says() {
+        let change = change_of(&proposal(ONE)).unwrap().unwrap();
+        assert_eq!(change.name, "orders");
+        assert_eq!(change.project.to_string(), "o/u/e/shop");
+        assert_eq!(
+            change.spec,
+            serde_json::json!({"cpuCount": 0.5, "version": "17"})
+        );
+        assert_eq!(change.labels["team"], "a");
+        // What the API server holds is read as the same text again.
+        let again = change_of(&proposal(&change.text())).unwrap().unwrap();
+        assert_eq!(again.text(), change.text());
+        let wrong = ONE.replace("cpuCount", "cpuCont");
+        assert!(change_of(&proposal(&wrong)).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_no_resource_is_said() {
+        let two = format!("{ONE}---\n{}", ONE.replace("orders", "other"));
+        let problem = change_of(&proposal(&two)).unwrap_err().problem();
+        assert_eq!(problem.code, "not-a-resource");
+        let text = "a custom resource is one manifest, and this is 2";
+        assert_eq!(problem.to_string(), text);
+        let another = NotAResource::Another("custom-resources/n/databases/orders".to_owned());
+        assert!(another.problem().hints[0].contains("Make a new one"));
     }
 }

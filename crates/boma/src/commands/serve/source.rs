@@ -8,8 +8,8 @@ use std::time::Duration;
 use boma_engine::catalog::Basis;
 use boma_engine::retry;
 use boma_engine::source::{
-    Alone, CUSTOM_RESOURCES, GitCredential, GitLocation, GitSource, GitWriter, Note, Root, Roots,
-    Several, SharedCredential, Snapshot, labels,
+    Alone, CUSTOM_RESOURCES, GitCredential, GitLocation, GitSource, GitWriter, Note,
+    ResourceSource, Root, Roots, Several, SharedCredential, Snapshot, labels,
 };
 use boma_kubernetes::CustomResources;
 use boma_local::LocalPlatform;
@@ -18,7 +18,8 @@ use boma_web::{Repository, Target, Writing};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
-use super::{directory, resources};
+use super::directory;
+use super::resources::{self, ResourceFiles};
 use crate::cli::ServeArgs;
 use crate::commands::secret::missing;
 use crate::session::{canonical, committer};
@@ -153,10 +154,12 @@ impl Sources {
     pub(super) async fn targets(&self, state: &Path) -> Vec<Target> {
         let mut targets = Vec::new();
         for source in &self.0 {
-            if let Some(writing) = source.writing(state).await {
-                let label = source.label.clone();
-                targets.push(Target { label, writing });
-            }
+            let label = match &source.kind {
+                Kind::Resources(_) => ResourceSource::labelled(&source.label).label().to_owned(),
+                Kind::Directory(_) | Kind::Repository { .. } => source.label.clone(),
+            };
+            let writing = source.writing(state).await;
+            targets.push(Target { label, writing });
         }
         targets
     }
@@ -363,11 +366,13 @@ impl Source {
         }
     }
 
-    /// None: nobody writes there but through the API server.
-    async fn writing(&self, state: &Path) -> Option<Writing> {
-        Some(match &self.kind {
+    async fn writing(&self, state: &Path) -> Writing {
+        match &self.kind {
             Kind::Directory(root) => Writing::Directory(root.clone()),
-            Kind::Resources(_) => return None,
+            Kind::Resources(held) => {
+                let writer = ResourceFiles::new(held.clone(), &self.label);
+                Writing::Resources(Arc::new(writer))
+            }
             Kind::Repository { source, told, .. } => {
                 let credential = source.credential().clone();
                 let location = source.location().clone();
@@ -382,7 +387,7 @@ impl Source {
                     email,
                 })
             }
-        })
+        }
     }
 
     /// Reads it, now and whenever it changes.
