@@ -64,6 +64,18 @@ impl Browser {
         })
     }
 
+    /// The same browser, for another address.
+    ///
+    /// # Errors
+    /// The link has no address.
+    pub fn moved_to(&self, link: &str) -> Result<Self> {
+        let address = Self::at(link)?.address;
+        Ok(Self {
+            address,
+            ..self.clone()
+        })
+    }
+
     /// Where the dashboard is: host and port.
     pub fn address(&self) -> &str {
         &self.address

@@ -1,9 +1,8 @@
 //! `boma events` and `boma audit`.
 
-use boma_engine::platform::Platform;
-
-use crate::cli::{AuditArgs, EventsArgs, Global};
-use crate::session::{Need, Session, find};
+use crate::cli::{AuditArgs, EventsArgs, Global, PlatformName};
+use crate::commands::serve::Desk;
+use crate::session::{ClusterSession, Need, Session, find};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
 
@@ -11,14 +10,21 @@ const TIME: &str = "%Y-%m-%d %H:%M:%S";
 
 /// Shows what happened, oldest first.
 pub(crate) async fn events(args: &EventsArgs, global: &Global, terminal: Terminal) -> Result {
+    if global.platform == PlatformName::Kubernetes {
+        let session = ClusterSession::open(global).await?;
+        return events_on(&*session.platform, args, terminal).await;
+    }
     let session = Session::open(global, Need::NoBuilds).await?;
+    events_on(&*session.platform, args, terminal).await
+}
+
+async fn events_on(platform: &impl Desk, args: &EventsArgs, terminal: Terminal) -> Result {
     let subject = match &args.name {
-        Some(name) => Some(find(&session.platform.observe().await?, name)?.subject()),
+        Some(name) => Some(find(&platform.observe().await?, name)?.subject()),
         None => None,
     };
-    let events = session
-        .platform
-        .events(subject.as_deref(), args.limit)
+    let events = platform
+        .recorded_events(subject.as_deref(), args.limit)
         .await?;
     if args.json {
         return lines(&events, terminal);
@@ -39,8 +45,16 @@ pub(crate) async fn events(args: &EventsArgs, global: &Global, terminal: Termina
 
 /// Shows who changed what, oldest first.
 pub(crate) async fn audit(args: &AuditArgs, global: &Global, terminal: Terminal) -> Result {
+    if global.platform == PlatformName::Kubernetes {
+        let session = ClusterSession::open(global).await?;
+        return audit_on(&*session.platform, args, terminal).await;
+    }
     let session = Session::open(global, Need::NoBuilds).await?;
-    let entries = session.platform.audit_trail(args.limit).await?;
+    audit_on(&*session.platform, args, terminal).await
+}
+
+async fn audit_on(platform: &impl Desk, args: &AuditArgs, terminal: Terminal) -> Result {
+    let entries = platform.trail(args.limit).await?;
     if args.json {
         return lines(&entries, terminal);
     }

@@ -161,7 +161,8 @@ async fn a_dashboard_in_the_cluster_shows_and_does_what_people_ask() -> Result<(
     let mut owner = shown.owner()?;
     let database = format!("/databases/{project}/accounts");
     page_with(&mut owner, &database, "badge well\">Ready<").await?;
-    page_with(&mut owner, &database, "<svg").await?;
+    let charts = format!("/charts/{project}/accounts");
+    page_with(&mut owner, &charts, "Connections over the last").await?;
     let logs = format!("/logs/databases/{project}/accounts");
     page_with(&mut owner, &logs, "ready to accept connections").await?;
     let statements = format!("/api/v1{database}/statements");
@@ -210,13 +211,7 @@ async fn a_dashboard_in_the_cluster_shows_and_does_what_people_ask() -> Result<(
     })
     .await?;
 
-    // Stopped and started again.
-    for (held, badge) in [(true, "Held"), (false, "Ready")] {
-        let path = format!("/api/v1{database}/held");
-        let answer = program.send("PUT", &path, &json!({ "held": held }))?;
-        ensure!(answer.status == 204, "{answer:?}");
-        page_with(&mut owner, &database, &format!(">{badge}<")).await?;
-    }
+    stopped_and_started(&shown, &mut program, &database).await?;
     let events = read(&mut program, "/api/v1/events?limit=50")?;
     ensure!(
         events["items"]
@@ -227,6 +222,27 @@ async fn a_dashboard_in_the_cluster_shows_and_does_what_people_ask() -> Result<(
 
     others_see_nothing(&shown, &project).await?;
     cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
+    Ok(())
+}
+
+/// A database is stopped for as long as somebody wants it to be.
+async fn stopped_and_started(shown: &Shown, program: &mut Browser, database: &str) -> Result<()> {
+    for (held, phase) in [(true, "Held"), (false, "Ready")] {
+        let path = format!("/api/v1{database}/held");
+        let answer = program.send("PUT", &path, &json!({ "held": held }))?;
+        ensure!(answer.status == 204, "{answer:?}");
+        eventually(PATIENCE, async || {
+            let one = read(program, &format!("/api/v1{database}"));
+            let one = one.map_err(|error| error.to_string())?;
+            let pods = shown.cluster.kubectl(&["get", "pods", "-o", "name"]);
+            let has_pod = pods.is_ok_and(|pods| pods.contains("accounts-1-0"));
+            if one["computed"]["phase"] == phase && has_pod != held {
+                return Ok(());
+            }
+            Err(one["computed"].to_string())
+        })
+        .await?;
+    }
     Ok(())
 }
 
@@ -337,6 +353,59 @@ async fn a_change_in_the_dashboard_is_a_change_of_the_custom_resource() -> Resul
     let mut bea = shown.invited("bea", "developer:o/u/other")?;
     let refused = bea.post_as_sent("/changes", &question.fields())?;
     ensure!(refused.status >= 400, "{refused:?}");
+    cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn behind_a_proxy_every_pod_leads_to_the_one_that_acts() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let config = cluster.path("s/config.toml");
+    let proxied = "\n[dashboard]\nurl = \"http://boma.example\"\nbehind-proxy = true\n";
+    fs::write(&config, fs::read_to_string(&config)? + proxied)?;
+    let install = ["kubernetes", "install", "custom-resources", "--dashboard"];
+    let install = [&install[..], &["--replicas", "2"]].concat();
+    cluster.boma(&install)?.code(0)?;
+    // Both are ready, though one of them waits.
+    let namespace = ["-n", &cluster.home];
+    let rolled = ["rollout", "status", "--timeout=180s", "deployment/boma"];
+    kubectl(&[&namespace[..], &rolled].concat())?;
+    let pods = [
+        "get",
+        "pods",
+        "-o",
+        "name",
+        "-l",
+        "app.kubernetes.io/name=boma",
+    ];
+    let pods = kubectl(&[&namespace[..], &pods].concat())?;
+    ensure!(pods.lines().count() == 2, "{pods}");
+    let mut last: Option<Browser> = None;
+    for pod in pods.lines() {
+        let forwarded = Forwarded::to(&cluster, pod).await?;
+        let at = format!("http://{}/", forwarded.address);
+        let answered = eventually(PATIENCE, async || {
+            let mut anybody = Browser::at(&at).map_err(|error| error.to_string())?;
+            match anybody.get("/sign-in") {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        answered.await.with_context(|| pod.to_owned())?;
+        let link = cluster.boma(&["dashboard"])?.stdout;
+        ensure!(link.starts_with("http://boma.example/sign-in?"), "{link}");
+        let mut browser = Browser::at(&at)?;
+        ensure!(browser.follow(&link)?.status == 303, "{pod}");
+        ensure!(browser.get("/")?.status == 200, "{pod}");
+        // A session of one way in is good on the other.
+        if let Some(before) = last.replace(browser) {
+            let mut before = before.moved_to(&at)?;
+            ensure!(before.get("/")?.status == 200, "{pod}");
+        }
+        let mut stranger = Browser::at(&at)?.with("host", "elsewhere.example");
+        ensure!(stranger.get("/")?.status == 421, "{pod}");
+    }
     cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
     Ok(())
 }
