@@ -9,6 +9,7 @@ use boma_kubernetes::{CustomResources, ResourceChange, WrittenResource};
 use boma_manifest::{Manifest, SourceFile, parse_file};
 use boma_problem::{Class, IntoProblem, Problem};
 use boma_web::ResourceWriter;
+use serde_json::Value;
 
 use super::source::Loaded;
 
@@ -55,8 +56,8 @@ enum NotAResource {
     #[error("this would be another resource than `{0}`")]
     Another(String),
     /// The specification is no JSON.
-    #[error("read the specification as JSON")]
-    Spec(#[source] serde_saphyr::Error),
+    #[error("write the specification as JSON")]
+    Spec(#[source] serde_json::Error),
 }
 
 impl IntoProblem for NotAResource {
@@ -81,8 +82,7 @@ impl ResourceFiles {
 
 /// What a text says; none: it has errors, which whoever judges it tells.
 fn change_of(proposal: &Proposal) -> Result<Option<ResourceChange>, NotAResource> {
-    let text = proposal.text();
-    let file = SourceFile::new(proposal.name().clone(), text.as_bytes());
+    let file = SourceFile::new(proposal.name().clone(), proposal.text().as_bytes());
     let mut parsed = parse_file(&file);
     if parsed.problems.iter().any(Problem::is_error) {
         return Ok(None);
@@ -91,16 +91,58 @@ fn change_of(proposal: &Proposal) -> Result<Option<ResourceChange>, NotAResource
     let (Some(manifest), 1) = (parsed.documents.pop(), count) else {
         return Err(NotAResource::Several(count));
     };
-    let written: serde_json::Value = serde_saphyr::from_str(text).map_err(NotAResource::Spec)?;
-    let metadata = Manifest::metadata(&manifest);
+    let metadata = manifest.metadata();
     Ok(Some(ResourceChange {
         kind: manifest.kind(),
         project: metadata.project.clone(),
         name: metadata.name.to_string(),
         labels: metadata.labels.clone(),
         annotations: metadata.annotations.clone(),
-        spec: written["spec"].clone(),
+        spec: spec_of(proposal, &manifest)?,
     }))
+}
+
+/// What a manifest says, in the types that the API server wants; what is not changed stays as it was
+/// written.
+fn spec_of(proposal: &Proposal, manifest: &Manifest) -> Result<Value, NotAResource> {
+    let new = typed(manifest)?;
+    let Some(former) = proposal.former() else {
+        return Ok(new);
+    };
+    let mut parsed = parse_file(&SourceFile::new(proposal.name().clone(), former));
+    let written: Result<Value, _> = serde_saphyr::from_slice(former);
+    match (parsed.documents.pop(), written) {
+        (Some(manifest), Ok(written)) => Ok(kept(&written["spec"], &typed(&manifest)?, new)),
+        // What it said was wrong: all of it is new.
+        (_, _) => Ok(new),
+    }
+}
+
+fn typed(manifest: &Manifest) -> Result<Value, NotAResource> {
+    let spec = match manifest {
+        Manifest::Database(one) => serde_json::to_value(&one.spec),
+        Manifest::Application(one) => serde_json::to_value(&one.spec),
+    };
+    spec.map_err(NotAResource::Spec)
+}
+
+/// What is to be, with those parts of it as they were written that say the same as before.
+fn kept(written: &Value, before: &Value, new: Value) -> Value {
+    if new == *before {
+        return written.clone();
+    }
+    let Value::Object(new) = new else {
+        return new;
+    };
+    let fields = new.into_iter().map(|(name, value)| {
+        let same = written.get(&name).zip(before.get(&name));
+        let value = match same {
+            Some((written, before)) => kept(written, before, value),
+            None => value,
+        };
+        (name, value)
+    });
+    Value::Object(fields.collect())
 }
 
 #[async_trait]
@@ -159,6 +201,17 @@ mod tests {
         // What the API server holds is read as the same text again.
         let again = change_of(&proposal(&change.text())).unwrap().unwrap();
         assert_eq!(again.text(), change.text());
+        // As the API server wants it, whatever a manifest may say; unless it says so already.
+        let quoted = ONE.replace("0.5", "\"0.5\"");
+        let change = change_of(&proposal(&quoted)).unwrap().unwrap();
+        assert_eq!(change.spec["cpuCount"], serde_json::json!(0.5));
+        let former = ONE.replace("cpuCount: 0.5", "storage: {size: 1024Mi}, memory: 512Mi");
+        let new = former.replace("512Mi", "2048Mi");
+        let former = SourceFile::new("x", former.as_bytes());
+        let edited = Proposal::replacing((*former).clone(), new);
+        let spec = change_of(&edited).unwrap().unwrap().spec;
+        assert_eq!(spec["storage"], serde_json::json!({"size": "1024Mi"}));
+        assert_eq!(spec["memory"], "2Gi");
         let wrong = ONE.replace("cpuCount", "cpuCont");
         assert!(change_of(&proposal(&wrong)).unwrap().is_none());
     }
