@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use boma_manifest::{CustomResource, Kind, ProjectIdentity};
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,9 @@ use crate::names;
 
 /// Field manager of these changes: `kubectl get --show-managed-fields` tells them from others.
 const MANAGER: &str = "boma-dashboard";
+
+/// How often a change is tried when the resource changes meanwhile.
+const ATTEMPTS: u32 = 5;
 
 /// Annotation: who changed a resource in the dashboard last.
 const CHANGED_BY: &str = "lowops.manifests/changed-by";
@@ -144,12 +147,36 @@ async fn patch(
     former: &str,
     (actor, said): (&str, &str),
 ) -> Result<Stored, KubernetesError> {
-    let found = api.get_opt(&change.name).await;
-    let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
-    let changed = Ok((None, WrittenResource::Changed));
-    let Some(found) = found else {
-        return changed;
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
     };
+    for _ in 0..ATTEMPTS {
+        // Not `get`: to list is a right that Boma has anyway.
+        let named = ListParams::default().fields(&format!("metadata.name={}", change.name));
+        let found = api.list(&named).await;
+        let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
+        let found = found.items.into_iter().next();
+        let Some(found) = found.filter(|found| says(found, change, former)) else {
+            break;
+        };
+        let body = difference(&found, change, actor);
+        let answer = api
+            .patch(&change.name, &params, &Patch::Merge(&body))
+            .await
+            .map_err(KubernetesError::api(format!("change {said}")));
+        match answer {
+            Ok(object) => return Ok((Some(object), WrittenResource::Done)),
+            // A status is written in between, too: whether it is more than that, the next look tells.
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((None, WrittenResource::Changed))
+}
+
+/// Whether a resource still says what it said when it was read.
+fn says(found: &DynamicObject, change: &ResourceChange, former: &str) -> bool {
     let now = CustomResource {
         kind: change.kind,
         name: &change.name,
@@ -158,23 +185,7 @@ async fn patch(
         annotations: found.annotations(),
         spec: &found.data["spec"],
     };
-    if now.to_yaml() != former {
-        return changed;
-    }
-    let body = difference(&found, change, actor);
-    let params = PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let answer = api
-        .patch(&change.name, &params, &Patch::Merge(&body))
-        .await
-        .map_err(KubernetesError::api(format!("change {said}")));
-    match answer {
-        Ok(object) => Ok((Some(object), WrittenResource::Done)),
-        Err(error) if error.is_conflict() => changed,
-        Err(error) => Err(error),
-    }
+    now.to_yaml() == former
 }
 
 /// What makes an object so, and nothing else of it otherwise. By server-side apply, a field that
