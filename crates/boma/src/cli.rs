@@ -47,6 +47,9 @@ pub(crate) struct Global {
     /// Say less on standard error
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// How lines on standard error are written: for people, or as JSON, one document a line
+    #[arg(long, global = true, env = "BOMA_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
     /// Write a log to standard error (can be repeated)
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -83,6 +86,15 @@ pub(crate) enum ListFormat {
     Yaml,
     /// `kind/name`, one a line.
     Name,
+}
+
+/// How lines on standard error are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// JSON, one document a line.
+    Json,
 }
 
 /// How to print one thing.

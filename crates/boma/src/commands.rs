@@ -37,8 +37,12 @@ use crate::terminal::{Result, Terminal};
 
 /// Runs what was typed.
 pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
-    logging::start(cli.global.verbose, terminal.is_interactive());
     let global = &cli.global;
+    logging::start(
+        global.verbose,
+        terminal.is_interactive(),
+        global.log_format,
+    );
     match cli.command {
         Command::Init(args) => init::run(&args, terminal),
         Command::Validate(args) => validate::run(&args, global, terminal),

@@ -16,6 +16,7 @@ mod installation;
 mod keys;
 mod known;
 mod life;
+mod log;
 mod manifests;
 mod record;
 mod retired;
