@@ -38,11 +38,7 @@ use crate::terminal::{Result, Terminal};
 /// Runs what was typed.
 pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
     let global = &cli.global;
-    logging::start(
-        global.verbose,
-        terminal.is_interactive(),
-        global.log_format,
-    );
+    logging::start(global.verbose, terminal.is_interactive(), global.log_format);
     match cli.command {
         Command::Init(args) => init::run(&args, terminal),
         Command::Validate(args) => validate::run(&args, global, terminal),

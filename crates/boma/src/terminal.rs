@@ -287,7 +287,12 @@ mod tests {
     #[test]
     fn a_line_of_a_log_is_one_document() {
         let problem = Problem::new(Class::User, "broken", "it is\nbroken").hint("Mend it.");
-        let line = logged(Timestamp::UNIX_EPOCH, "ERROR", "it is\nbroken", Some(&problem));
+        let line = logged(
+            Timestamp::UNIX_EPOCH,
+            "ERROR",
+            "it is\nbroken",
+            Some(&problem),
+        );
         assert_eq!(line.lines().count(), 1);
         let read: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(read["timestamp"], "1970-01-01T00:00:00Z");

@@ -13,8 +13,8 @@ use super::ApiFailure;
 use super::asked::{Asked, Identity, Listing, Newest};
 use super::failure::Problems;
 use super::resources::{
-    self, ApplicationPage, ApplicationResource, AuditList, DatabasePage, DatabaseResource,
-    EventList,
+    self, ApplicationPage, ApplicationResource, AuditList, BackupList, DatabasePage,
+    DatabaseResource, EventList,
 };
 use super::writes::etag;
 use crate::access::Session;
@@ -96,6 +96,30 @@ pub(super) async fn database(
     let manifest = snapshot.manifests().find(|one| is_database(one, &key));
     let version = versioned(manifest);
     Ok((version, Json(resources::database(&site, &world, &key))))
+}
+
+/// Lists the base backups of a database, oldest first, as its agent knows them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/databases/{organization}/{unit}/{environment}/{project}/{name}/backups",
+    operation_id = "listBackups",
+    params(Identity),
+    responses(
+        (status = 200, description = "The base backups.", body = ref("#/components/schemas/BackupList")),
+        Problems,
+    ),
+)]
+pub(super) async fn backups(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    Asked(Path(identity)): Asked<Path<Identity>>,
+) -> Result<Json<BackupList>, ApiFailure> {
+    let world = World::of(site.state(), &session.who);
+    let key = identity.database();
+    if !world.has_database(&key) {
+        return Err(Failure::NotThere("database of that name".to_owned()).into());
+    }
+    Ok(Json(resources::backups(&world, &key)))
 }
 
 /// Shows an application. Its `ETag` names the text of its manifest's file.

@@ -26,6 +26,7 @@ use super::parts::{
     application_path, badge, conditions, database_path, facts, happened, hold_form, moment,
     or_unknown, problems,
 };
+use super::removal;
 pub(crate) use charts::charts;
 
 use crate::access::Session;
@@ -101,6 +102,7 @@ pub(crate) async fn database(
                 @if may_change { (editor(&session, manifest.origin().file(), &path)) }
             }
         }
+        @if may_change && manifest.is_some() { (removal::of_database(&session, &world, &key)) }
         section class="card" aria-labelledby="events" { h2 id="events" { "Events" } (happened(&events)) }
     };
     Ok(page(

@@ -21,7 +21,14 @@ fn lines(text: &str) -> Result<Vec<Value>> {
 fn a_log_for_programs_is_a_document_in_each_line() -> Result<()> {
     let boma = Installation::new()?.only(MajorVersion::V17);
     boma.write("orders.yaml", &database("orders", ""))?;
-    let arguments = ["m", "--log-format", "json", "-v", "--dashboard", "127.0.0.1:0"];
+    let arguments = [
+        "m",
+        "--log-format",
+        "json",
+        "-v",
+        "--dashboard",
+        "127.0.0.1:0",
+    ];
     let _serving = serve_with(&boma, &arguments)?;
     let said = wait(|| {
         let said = lines(&fs::read_to_string(boma.path("serve.log"))?)?;
