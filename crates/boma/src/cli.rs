@@ -41,6 +41,13 @@ pub(crate) struct Global {
     /// Where databases run
     #[arg(long, global = true, env = "BOMA_PLATFORM", value_enum, default_value_t = PlatformName::Local)]
     pub(crate) platform: PlatformName,
+    /// Address of the dashboard of a `boma serve` that is asked in place of an installation on this machine; the token
+    /// for it is in BOMA_TOKEN or in a file
+    #[arg(long, global = true, env = "BOMA_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// File with the token for the server
+    #[arg(long, global = true, env = "BOMA_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     pub(crate) color: Color,
@@ -443,6 +450,9 @@ pub(crate) struct EventsArgs {
     /// How many, newest last
     #[arg(long, short = 'n', default_value_t = 50)]
     pub(crate) limit: u32,
+    /// Go on with new ones as they happen
+    #[arg(long, short)]
+    pub(crate) follow: bool,
     /// Print JSON, one event a line
     #[arg(long)]
     pub(crate) json: bool,

@@ -20,6 +20,7 @@ mod plan;
 mod postgres;
 mod psql;
 mod purge;
+mod remote;
 mod repository;
 mod restore;
 mod rotate;
@@ -33,6 +34,7 @@ pub(crate) mod wal;
 use boma_problem::{Class, Problem};
 
 use crate::cli::{Cli, Command, Global, PlatformName};
+use crate::remote::Remote;
 use crate::terminal::{Result, Terminal};
 
 /// Runs what was typed.
@@ -92,6 +94,9 @@ fn on_installation(command: Command, global: &Global, terminal: Terminal) -> Res
 }
 
 async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Result {
+    if let Some(server) = Remote::of(global)? {
+        return remote::dispatch(command, &server, terminal).await;
+    }
     let there = global.platform == PlatformName::Kubernetes;
     match command {
         Command::Create(args) => edit::create(&args, global, terminal).await,

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Redirect;
-use boma_engine::computed::{ApplicationComputed, GrantComputed};
+use boma_engine::computed::{ApplicationComputed, GrantComputed, RotationComputed};
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use boma_engine::plan::Rotation;
 use boma_engine::source::{Proposal, Snapshot};
 use boma_manifest::edit::{Attachment, Change};
 use boma_manifest::{Application, EnvValue, Manifest};
@@ -201,7 +200,7 @@ fn grants(
 fn rotation(grant: &GrantComputed) -> Markup {
     html! {
         @match (grant.rotation, grant.password_since) {
-            (Some(Rotation::Due { .. } | Rotation::Opening { .. } | Rotation::Draining { .. }), _) => "is being exchanged",
+            (Some(RotationComputed::Due | RotationComputed::Opening | RotationComputed::Draining { .. }), _) => "is being exchanged",
             (_, Some(since)) => { "since " (moment(since)) },
             (_, None) => span class="muted" { "not made yet" },
         }

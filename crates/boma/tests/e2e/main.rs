@@ -19,6 +19,7 @@ mod life;
 mod log;
 mod manifests;
 mod record;
+mod remote;
 mod retired;
 mod review;
 mod rotation;
