@@ -201,6 +201,12 @@ fn access(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
                 .sum(),
         )
     };
+    // While it is connected it is used; when it was before is of no interest.
+    let last_used = |roles: &[String]| -> Option<Timestamp> {
+        let logins = status?.logins.iter();
+        let own = logins.filter(|one| roles.contains(&one.role));
+        own.filter_map(|one| one.last_used).max()
+    };
     html! {
         section class="card" aria-labelledby="access" {
             h2 id="access" { "Access" }
@@ -208,7 +214,7 @@ fn access(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
                 p class="muted" { "No application may use it." }
             } @else {
                 table {
-                    thead { tr { th scope="col" { "Application" } th scope="col" { "May" } th scope="col" { "As" } th scope="col" { "Connections" } } }
+                    thead { tr { th scope="col" { "Application" } th scope="col" { "May" } th scope="col" { "As" } th scope="col" { "Connections" } th scope="col" { "Last used" } } }
                     tbody {
                         @for grantee in &one.access {
                             tr {
@@ -219,6 +225,14 @@ fn access(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
                                 td { (may(grantee.access)) }
                                 td { (grantee.roles.join(", ")) }
                                 td { (or_unknown(connections(&grantee.roles))) }
+                                td {
+                                    @match (connections(&grantee.roles), last_used(&grantee.roles)) {
+                                        (Some(1..), _) => "now",
+                                        (Some(0), Some(at)) => (moment(at)),
+                                        (Some(0), None) => span class="muted" { "not since its agent began" },
+                                        (None, _) => span class="muted" { "unknown" },
+                                    }
+                                }
                             }
                         }
                     }
