@@ -81,20 +81,29 @@ pub(crate) async fn database(
     let status = status(&world, &key);
     let manifest = snapshot.manifests().find(|one| is_it(&key, one));
     let path = database_path(&key);
-    let measured = charts::section(&site, &world, &key).await;
+    let is_retired = one.phase == DatabasePhase::Retired;
+    let measured = if is_retired {
+        Markup::default()
+    } else {
+        charts::section(&site, &world, &key).await
+    };
     let content = html! {
         (live(&html! {
             (heading(&key, &one))
             @if one.id.is_some() { (more(&key, may_change)) }
             (problems(&one.problems))
-            section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one, status)) }
-            (measured)
-            (connection(&key, &one))
-            (access(&one, status))
-            section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status, may_change)) }
-            @if may_change { (actions(&session, &key, &one, is_held)) }
+            @if is_retired {
+                (removal::retired(&key, &one))
+            } @else {
+                section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one, status)) }
+                (measured)
+                (connection(&key, &one))
+                (access(&one, status))
+                section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status, may_change)) }
+                @if may_change { (actions(&session, &key, is_held)) }
+            }
         }))
-        @if may_change { (restore_form(&session, &key, &one, window::picked(query.as_deref()))) }
+        @if may_change && !is_retired { (restore_form(&session, &key, &one, window::picked(query.as_deref()))) }
         @if let Some(manifest) = manifest {
             section class="card" aria-labelledby="manifest" {
                 h2 id="manifest" { "Manifest" }
@@ -303,7 +312,7 @@ fn backup_table(list: &[BackupSummary], window: Option<(Timestamp, Timestamp)>) 
     }
 }
 
-fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed, is_held: bool) -> Markup {
+fn actions(session: &Session, key: &DatabaseKey, is_held: bool) -> Markup {
     html! {
         div class="actions" {
             form method="post" action="/back-up" {
@@ -311,9 +320,7 @@ fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed, is_held
                 input type="hidden" name="database" value=(key);
                 button id="back-up" { "Back up now" }
             }
-            @if one.phase != DatabasePhase::Retired {
-                (hold_form(session, ("database", &key.to_string()), is_held))
-            }
+            (hold_form(session, ("database", &key.to_string()), is_held))
         }
     }
 }

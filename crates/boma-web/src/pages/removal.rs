@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
+use boma_engine::computed::DatabaseComputed;
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::source::Proposal;
 use boma_manifest::Manifest;
@@ -12,7 +13,7 @@ use maud::{Markup, html};
 
 use super::change::{Question, ask};
 use super::layout::secret;
-use super::parts::{application_path, database_path};
+use super::parts::{application_path, database_path, facts, moment, or_unknown};
 use super::{application, database};
 use crate::access::Session;
 use crate::failure::Failure;
@@ -44,6 +45,22 @@ pub(super) fn of_database(session: &Session, world: &World, key: &DatabaseKey) -
                 p { "Its manifest goes, and its server stops. Its data stays until somebody who runs Boma destroys it with " code { "boma purge" } ", and its backups for as long as they are kept." }
                 (form("/remove", "See what retiring it would do"))
             }
+        }
+    }
+}
+
+/// What a database without a manifest is, and how it ends or comes back.
+pub(super) fn retired(key: &DatabaseKey, one: &DatabaseComputed) -> Markup {
+    html! {
+        section class="card" aria-labelledby="retired" {
+            h2 id="retired" { "Retired" }
+            p { "Its manifest is gone and its server is stopped; nobody can connect. Its data is as it was." }
+            (facts(&[
+                ("Kept until at least", or_unknown(one.kept_until.map(moment))),
+                ("To have it back", html! { "put its manifest back" }),
+                ("To have another like it", html! { code { "boma restore " (key.name) " --as NEW" } }),
+                ("To destroy its data", html! { code { "boma purge " (key.name) } }),
+            ]))
         }
     }
 }

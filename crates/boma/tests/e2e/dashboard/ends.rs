@@ -55,6 +55,8 @@ fn a_database_is_retired_in_the_dashboard_once_it_is_not_protected() -> Result<(
         let page = browser.get(&path)?;
         ensure!(page.body.contains("Retired"), "{page:?}");
         ensure!(!page.body.contains("id=\"retire\""), "{page:?}");
+        ensure!(page.body.contains("boma purge stock"), "{page:?}");
+        ensure!(!page.body.contains("Back up now"), "{page:?}");
         Ok(())
     })?;
     // The same form again: the file is gone, and nothing is made of it.
