@@ -19,7 +19,7 @@ pub(super) const RIGHTS: [Right; 2] = [
     Right {
         group: GROUP,
         resources: &["databases", "applications"],
-        verbs: &["create", "patch"],
+        verbs: &["create", "patch", "delete"],
         why: "changes that people make in the dashboard",
     },
 ];

@@ -107,7 +107,7 @@ fn a_dashboard_is_reached_from_within_or_by_a_proxy_that_asks_whether_it_is_ther
         let role = find(&objects, "ClusterRole", "boma:boma-system").unwrap();
         let written = json!({
             "apiGroups": [GROUP], "resources": ["databases", "applications"],
-            "verbs": ["create", "patch"],
+            "verbs": ["create", "patch", "delete"],
         });
         assert!(role["rules"].as_array().unwrap().contains(&written));
     }

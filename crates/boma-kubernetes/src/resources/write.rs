@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use boma_manifest::{CustomResource, Kind, ProjectIdentity};
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
 
@@ -113,6 +113,62 @@ impl CustomResources {
         self.keep(change.kind, object);
         Ok(WrittenResource::Done)
     }
+
+    /// Deletes a resource that said `former`.
+    ///
+    /// # Guarantees
+    /// What somebody else has changed since, or made anew, is not deleted.
+    ///
+    /// # Errors
+    /// The API server, or who it asks, does not delete it: a protected database stays.
+    pub async fn remove(
+        &self,
+        change: &ResourceChange,
+        former: &str,
+    ) -> Result<WrittenResource, KubernetesError> {
+        let project = change.project.to_string();
+        let Some(namespace) = self.registry().namespace(&project) else {
+            return Ok(WrittenResource::Changed);
+        };
+        let resource = api_resource(change.kind);
+        let api = Api::namespaced_with(self.registry().client(), &namespace, &resource);
+        let said = format!("{} {namespace}/{}", resource.kind, change.name);
+        for _ in 0..ATTEMPTS {
+            let Some(found) = saying(&api, change, former, &said).await? else {
+                break;
+            };
+            let params = DeleteParams {
+                preconditions: Some(Preconditions {
+                    uid: found.metadata.uid.clone(),
+                    resource_version: found.metadata.resource_version.clone(),
+                }),
+                ..DeleteParams::default()
+            };
+            let answer = api.delete(&change.name, &params).await;
+            match answer.map_err(KubernetesError::api(format!("delete {said}"))) {
+                Ok(_) => return Ok(WrittenResource::Done),
+                // A status is written in between, too: whether it is more than that, the next look tells.
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(WrittenResource::Changed)
+    }
+}
+
+/// The resource, as long as it says what it said when it was read.
+async fn saying(
+    api: &Api<DynamicObject>,
+    change: &ResourceChange,
+    former: &str,
+    said: &str,
+) -> Result<Option<DynamicObject>, KubernetesError> {
+    // Not `get`: to list is a right that Boma has anyway.
+    let named = ListParams::default().fields(&format!("metadata.name={}", change.name));
+    let found = api.list(&named).await;
+    let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
+    let found = found.items.into_iter().next();
+    Ok(found.filter(|found| says(found, change, former)))
 }
 
 type Stored = (Option<DynamicObject>, WrittenResource);
@@ -152,12 +208,7 @@ async fn patch(
         ..PatchParams::default()
     };
     for _ in 0..ATTEMPTS {
-        // Not `get`: to list is a right that Boma has anyway.
-        let named = ListParams::default().fields(&format!("metadata.name={}", change.name));
-        let found = api.list(&named).await;
-        let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
-        let found = found.items.into_iter().next();
-        let Some(found) = found.filter(|found| says(found, change, former)) else {
+        let Some(found) = saying(api, change, former, said).await? else {
             break;
         };
         let body = difference(&found, change, actor);

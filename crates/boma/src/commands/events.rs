@@ -1,10 +1,21 @@
 //! `boma events` and `boma audit`.
 
+use std::time::Duration;
+
+use boma_engine::platform::{AuditEntry, RecordedEvent};
+use jiff::Timestamp;
+
 use crate::cli::{AuditArgs, EventsArgs, Global, PlatformName};
 use crate::commands::serve::Desk;
 use crate::session::{ClusterSession, Need, Session, find};
 use crate::table::Table;
-use crate::terminal::{Exit, Result, Terminal};
+use crate::terminal::{Exit, Result, Terminal, printable};
+
+/// Between two looks whether anything was recorded.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Events that are looked through for new ones.
+const MOST: u32 = 500;
 
 const TIME: &str = "%Y-%m-%d %H:%M:%S";
 
@@ -26,21 +37,63 @@ async fn events_on(platform: &impl Desk, args: &EventsArgs, terminal: Terminal) 
     let events = platform
         .recorded_events(subject.as_deref(), args.limit)
         .await?;
-    if args.json {
-        return lines(&events, terminal);
+    print_events(&events, args.json, terminal)?;
+    if args.follow {
+        let known = events.last().map_or(Timestamp::MIN, |one| one.last);
+        follow(platform, (subject.as_deref(), known), args.json, terminal).await?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Prints what happens from now on.
+async fn follow(
+    platform: &impl Desk,
+    (subject, mut known): (Option<&str>, Timestamp),
+    json: bool,
+    terminal: Terminal,
+) -> Result<()> {
+    loop {
+        let mut events = platform.recorded_events(subject, MOST).await?;
+        events.retain(|one| one.last > known);
+        for one in &events {
+            print_event(one, json, terminal)?;
+            known = known.max(one.last);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// One line for what has just happened.
+pub(crate) fn print_event(one: &RecordedEvent, json: bool, terminal: Terminal) -> Result<()> {
+    if json {
+        return lines(std::slice::from_ref(one), terminal);
+    }
+    let line = format!(
+        "{}  {}  {}  {}",
+        one.last.strftime(TIME),
+        one.event.reason,
+        short(&one.event.subject),
+        one.event.message
+    );
+    terminal.result(&(printable(&line) + "\n"))
+}
+
+/// Prints events, in the order in which they are given.
+pub(crate) fn print_events(events: &[RecordedEvent], json: bool, terminal: Terminal) -> Result<()> {
+    if json {
+        return lines(events, terminal);
     }
     let mut table = Table::new(&["LAST (UTC)", "TIMES", "REASON", "ABOUT", "MESSAGE"]);
     for one in events {
         table.row([
             one.last.strftime(TIME).to_string(),
             one.count.to_string(),
-            one.event.reason,
+            one.event.reason.clone(),
             short(&one.event.subject),
-            one.event.message,
+            one.event.message.clone(),
         ]);
     }
-    terminal.result(&table.render())?;
-    Ok(Exit::Ok)
+    terminal.result(&table.render())
 }
 
 /// Shows who changed what, oldest first.
@@ -55,8 +108,14 @@ pub(crate) async fn audit(args: &AuditArgs, global: &Global, terminal: Terminal)
 
 async fn audit_on(platform: &impl Desk, args: &AuditArgs, terminal: Terminal) -> Result {
     let entries = platform.trail(args.limit).await?;
-    if args.json {
-        return lines(&entries, terminal);
+    print_audit(entries, args.json, terminal)
+}
+
+/// Prints entries of the audit trail, in the order in which they are given.
+pub(crate) fn print_audit(entries: Vec<AuditEntry>, json: bool, terminal: Terminal) -> Result {
+    if json {
+        lines(&entries, terminal)?;
+        return Ok(Exit::Ok);
     }
     let mut table = Table::new(&["AT (UTC)", "WHO", "WHAT", "TO", "OUTCOME"]);
     for one in entries {
@@ -72,12 +131,12 @@ async fn audit_on(platform: &impl Desk, args: &AuditArgs, terminal: Terminal) ->
     Ok(Exit::Ok)
 }
 
-fn lines(entries: &[impl serde::Serialize], terminal: Terminal) -> Result {
+fn lines(entries: &[impl serde::Serialize], terminal: Terminal) -> Result<()> {
     for entry in entries {
         let line = serde_json::to_string(entry).map_err(std::io::Error::other)?;
         terminal.result(&(line + "\n"))?;
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 /// `Database accounts-db` for a subject with its whole identity.

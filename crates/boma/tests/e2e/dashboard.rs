@@ -3,6 +3,7 @@
 
 mod api;
 mod changes;
+mod ends;
 mod numbers;
 mod people;
 mod told;

@@ -353,6 +353,12 @@ async fn a_change_in_the_dashboard_is_a_change_of_the_custom_resource() -> Resul
     let mut bea = shown.invited("bea", "developer:o/u/other")?;
     let refused = bea.post_as_sent("/changes", &question.fields())?;
     ensure!(refused.status >= 400, "{refused:?}");
+    let path = format!("/api/v1/applications/{project}/web");
+    let gone = program
+        .and("if-match", "*")
+        .send("DELETE", &path, &json!({}))?;
+    assert_eq!(changed(&gone, 200)?["written"], true);
+    ensure!(cluster.object("application", "web").is_err(), "it is there");
     cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
     Ok(())
 }

@@ -80,9 +80,11 @@ impl ResourceFiles {
     }
 }
 
-/// What a text says; none: it has errors, which whoever judges it tells.
+/// What a text says; none: it has errors, which whoever judges it tells. Of one that goes, what it said.
 fn change_of(proposal: &Proposal) -> Result<Option<ResourceChange>, NotAResource> {
-    let file = SourceFile::new(proposal.name().clone(), proposal.text().as_bytes());
+    let former = proposal.former().filter(|_| proposal.is_removal());
+    let text = former.unwrap_or(proposal.text().as_bytes());
+    let file = SourceFile::new(proposal.name().clone(), text);
     let mut parsed = parse_file(&file);
     if parsed.problems.iter().any(Problem::is_error) {
         return Ok(None);
@@ -148,6 +150,9 @@ fn kept(written: &Value, before: &Value, new: Value) -> Value {
 #[async_trait]
 impl ResourceWriter for ResourceFiles {
     fn placed(&self, proposal: Proposal) -> Result<Proposal, Box<Problem>> {
+        if proposal.is_removal() {
+            return Ok(proposal);
+        }
         let change = change_of(&proposal).map_err(|error| Box::new(error.problem()))?;
         let Some(change) = change else {
             return Ok(proposal);
@@ -165,10 +170,13 @@ impl ResourceWriter for ResourceFiles {
         let change = change_of(proposal).map_err(|error| boxed(&error))?;
         let change = change.ok_or_else(|| boxed(&NotAResource::Several(0)))?;
         let former = proposal.former().map(String::from_utf8_lossy);
-        let written = self
-            .resources
-            .write(&change, former.as_deref(), actor)
-            .await;
+        let written = match &former {
+            Some(former) if proposal.is_removal() => self.resources.remove(&change, former).await,
+            Some(_) | None => {
+                let former = former.as_deref();
+                self.resources.write(&change, former, actor).await
+            }
+        };
         let name = proposal.name().clone();
         match written.map_err(|error| boxed(&error))? {
             WrittenResource::Done => Ok(()),
