@@ -34,6 +34,9 @@ const STATUS: Duration = Duration::from_secs(5);
 /// How long it may take to accept something: it finishes the step that it is at first.
 const ACCEPT: Duration = Duration::from_secs(90);
 
+/// How long it may take to archive what was written last: a slow store is waited for.
+const ARCHIVE: Duration = Duration::from_mins(2);
+
 /// An answer is a status of a few kilobytes; more than this is not one.
 const LONGEST: usize = 4 << 20;
 
@@ -172,6 +175,30 @@ impl Agents {
             self.send(at, Method::POST, api::LOOK, None::<&()>),
         )
         .await?;
+        Ok(())
+    }
+
+    /// Has long work done, and returns what came of it, however long that takes. The agent goes on
+    /// with it when nobody waits any more.
+    pub(crate) async fn order<A: DeserializeOwned>(
+        &self,
+        at: &Address,
+        path: &str,
+    ) -> Result<A, AgentError> {
+        self.request(at, Method::POST, path, None::<&()>).await
+    }
+
+    /// Deletes a base backup, and returns when it is gone; a job that goes on is waited for.
+    pub(crate) async fn delete_backup(&self, at: &Address, label: &str) -> Result<(), AgentError> {
+        let path = format!("{}/{label}", api::BACKUPS);
+        self.send(at, Method::DELETE, &path, None::<&()>).await?;
+        Ok(())
+    }
+
+    /// Has everything archived that was written until now.
+    pub(crate) async fn archive(&self, at: &Address) -> Result<(), AgentError> {
+        let asked = self.send(at, Method::POST, api::ARCHIVE, None::<&()>);
+        within(at, ARCHIVE, asked).await?;
         Ok(())
     }
 

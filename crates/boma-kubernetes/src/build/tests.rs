@@ -43,6 +43,7 @@ fn with<T>(look: impl FnOnce(&Setting<'_>) -> T) -> T {
         agent_image: "boma:0.1.0",
         user: 999,
         pull_secrets: &[],
+        identity: None,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use boma_engine::backups::BackupPlatform as _;
 use boma_engine::catalog::Subject;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::platform::{AuditEntry, Event, Platform};
