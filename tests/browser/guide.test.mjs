@@ -202,6 +202,19 @@ test('the reference guide can be walked word for word', async (t) => {
     assert.equal(await boma.sql('orders', 'select count(*) from orders'), '3');
   });
 
+  await step('the restored database is retired: the file goes, and its data stays', async () => {
+    await ada.open(`/databases/${PROJECT}/orders-before`);
+    await press(page, 'See what retiring it would do');
+    await page.getByRole('heading', { name: /^The file .*orders-before\.yaml goes$/ }).waitFor();
+    assert.match(await page.locator('pre.difference').innerText(), /-kind: Database/);
+    assert.deepEqual(await axeFinds(page), []);
+    await keepPicture(page, 'guide-11-retire');
+    await press(page, 'Retire it');
+    await phase(page, 'Retired');
+    await keepPicture(page, 'guide-12-retired');
+    await boma.becomes('database/orders-before', 'Retired');
+  });
+
   await also('the former password is refused in the end, and the other one is not', async () => {
     const [before] = urls;
     // Asking whether it still works would keep it open.

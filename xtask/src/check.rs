@@ -5,6 +5,7 @@ mod layers;
 mod leaks;
 mod links;
 mod lints;
+mod metrics;
 mod names;
 mod programs;
 mod purity;
@@ -63,7 +64,7 @@ struct Check {
 }
 
 /// All checks, quick ones first.
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 14] = [
     Check {
         name: "layers",
         about: "crates use only the crates below them; no second TLS stack or runtime",
@@ -98,6 +99,11 @@ const CHECKS: [Check; 13] = [
         name: "links",
         about: "links between pages lead to files",
         body: Body::Text(links::check),
+    },
+    Check {
+        name: "metrics",
+        about: "what dashboards ask Prometheus for is answered",
+        body: Body::Text(metrics::check),
     },
     Check {
         name: "codes",

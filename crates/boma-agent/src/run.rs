@@ -4,6 +4,7 @@
 //! each time the same code looks at what is and takes the next step. Nothing is remembered that
 //! the next observation does not tell, except how often the last step failed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use boma_instance::api::{Accepted, Reported};
@@ -66,6 +67,8 @@ pub(crate) struct Agent {
     jobs_ended: u64,
     /// What was measured last, without backups.
     measured: Option<(Assignment, InstanceStatus)>,
+    /// When roles were last seen to be connected.
+    used: Used,
     record: Record,
 }
 
@@ -88,6 +91,23 @@ struct Failed {
 struct Repeated {
     text: String,
     times: u32,
+}
+
+/// When roles were last seen to be connected, since this agent began.
+#[derive(Debug, Default)]
+struct Used(BTreeMap<String, Timestamp>);
+
+impl Used {
+    /// Takes note of who is connected now, and says of the others when they were.
+    fn note(&mut self, status: &mut InstanceStatus) {
+        for login in &mut status.logins {
+            if login.connections > 0 {
+                self.0.insert(login.role.clone(), status.observed_at);
+            } else {
+                login.last_used = self.0.get(&login.role).copied();
+            }
+        }
+    }
 }
 
 /// What ended a wait.
@@ -118,6 +138,7 @@ impl Agent {
             backups,
             jobs_ended: 0,
             measured: None,
+            used: Used::default(),
             record: record.clone(),
         };
         (
@@ -291,6 +312,7 @@ impl Agent {
         let failed = self.failed.as_ref().map(|failed| &failed.outcome);
         let mut status = plan::report(want, seen, plan, failed, self.converged, Timestamp::now());
         status.corrections = self.ledger.corrections().to_vec();
+        self.used.note(&mut status);
         self.converged = status.converged_generation;
         self.measured = Some((want.clone(), status));
         self.send();

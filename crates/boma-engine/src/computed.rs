@@ -9,7 +9,7 @@ use boma_instance::{Condition, Truth};
 
 pub use application::{
     ApplicationComputed, ApplicationPhase, GrantComputed, PreDeployComputed, ProcessComputed,
-    application,
+    RotationComputed, application,
 };
 pub use database::{
     DatabaseComputed, DatabasePhase, GranteeComputed, InstanceComputed, database, replaced,

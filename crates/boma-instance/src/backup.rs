@@ -157,7 +157,7 @@ pub struct BackupStatus {
 }
 
 /// One base backup, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupSummary {
     /// Its name; sorts by time.
@@ -185,7 +185,7 @@ pub struct BackupSummary {
 }
 
 /// Whether a base backup needs others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackupKind {
     /// It stands alone.

@@ -130,6 +130,10 @@ pub struct LoginStatus {
     pub access: Access,
     /// Open connections when last measured.
     pub connections: u32,
+    /// When it was last measured to have one, if it has none now; none: not since the agent began. A
+    /// connection that comes and goes between two looks, at most a minute apart, is not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Timestamp>,
 }
 
 /// What was measured of one server, at one moment.

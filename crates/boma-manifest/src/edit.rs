@@ -13,6 +13,7 @@
 
 mod access;
 mod expected;
+mod removal;
 mod stretch;
 mod written;
 
@@ -22,6 +23,7 @@ use boma_problem::{Class, IntoProblem, Problem};
 
 use crate::syntax;
 pub use access::Attachment;
+pub use removal::without;
 pub use written::Written;
 
 /// One step of a path into a document.

@@ -425,6 +425,10 @@ impl Operations for Nobody {
         Err(refused())
     }
 
+    async fn asked_to_deploy(&self, _: &Permit, _: &ApplicationKey) -> Result<(), Box<Problem>> {
+        Err(refused())
+    }
+
     async fn wrote(&self, _: &Permit, _: &str) -> Result<(), Box<Problem>> {
         Err(refused())
     }

@@ -11,10 +11,12 @@ mod asked;
 mod body;
 mod failure;
 mod insight;
+mod logs;
 mod merge;
 mod reader;
 mod reads;
 mod resources;
+mod stream;
 mod writes;
 
 use std::sync::{Arc, LazyLock};
@@ -70,20 +72,33 @@ fn described() -> OpenApiRouter<Arc<Site>> {
         .security(Some([SecurityRequirement::new(BEARER, [""; 0])]));
     OpenApiRouter::with_openapi(base.build())
         .routes(routes!(reads::databases, writes::create_database))
-        .routes(routes!(reads::database, writes::change_database))
+        .routes(routes!(
+            reads::database,
+            writes::change_database,
+            writes::remove_database
+        ))
         .routes(routes!(insight::history))
+        .routes(routes!(logs::database_log))
         .routes(routes!(insight::statements))
         .routes(routes!(writes::restore))
-        .routes(routes!(writes::back_up))
+        .routes(routes!(reads::backups, writes::back_up))
         .routes(routes!(writes::hold_database))
         .routes(routes!(reads::applications, writes::create_application))
-        .routes(routes!(reads::application, writes::change_application))
+        .routes(routes!(
+            reads::application,
+            writes::change_application,
+            writes::remove_application
+        ))
+        .routes(routes!(writes::deploy))
+        .routes(routes!(logs::application_log))
+        .routes(routes!(logs::pre_deploy_log))
         .routes(routes!(writes::rotate))
         .routes(routes!(writes::reveal))
         .routes(routes!(writes::hold_application))
         .routes(routes!(reads::plan))
         .routes(routes!(reads::events))
         .routes(routes!(reads::audit))
+        .routes(routes!(stream::stream))
 }
 
 /// The description as it is served.
@@ -110,6 +125,7 @@ fn schemas() -> Map<String, Value> {
     generator.subschema_for::<History>();
     generator.subschema_for::<Statements>();
     generator.subschema_for::<PlanView>();
+    generator.subschema_for::<resources::BackupList>();
     generator.subschema_for::<resources::EventList>();
     generator.subschema_for::<resources::AuditList>();
     generator.subschema_for::<failure::ProblemDetails>();
@@ -121,6 +137,7 @@ fn schemas() -> Map<String, Value> {
     generator.subschema_for::<writes::Reveal>();
     generator.subschema_for::<writes::Revealed>();
     generator.subschema_for::<writes::ChangeResource>();
+    generator.subschema_for::<stream::Standing>();
     generator.take_definitions(true)
 }
 
@@ -185,7 +202,7 @@ mod tests {
             let is_change = matches!(method.as_str(), "patch" | "put");
             assert!(!is_change || operation["requestBody"].is_object(), "{path}");
         }
-        assert_eq!(names.len(), 19);
+        assert_eq!(names.len(), 27);
         let limit = &DESCRIPTION["paths"]["/api/v1/databases"]["get"]["parameters"][1];
         assert_eq!(limit["schema"]["maximum"], 500, "{limit}");
         assert_eq!(limit["required"], false, "{limit}");

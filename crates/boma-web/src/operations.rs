@@ -57,6 +57,13 @@ pub trait Operations: Send + Sync {
         variable: &str,
     ) -> Result<Secret<String>, Box<Problem>>;
 
+    /// Records that an application is to be deployed again.
+    async fn asked_to_deploy(
+        &self,
+        permit: &Permit,
+        application: &ApplicationKey,
+    ) -> Result<(), Box<Problem>>;
+
     /// Records that a manifest was changed in the dashboard.
     async fn wrote(&self, permit: &Permit, file: &str) -> Result<(), Box<Problem>>;
 }

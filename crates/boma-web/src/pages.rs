@@ -14,11 +14,12 @@ mod overview;
 mod parts;
 mod people;
 mod queries;
+mod removal;
 mod session;
 mod stream;
 
 pub(crate) use activity::{audit, events, plan};
-pub(crate) use application::{application, attach, detach, reveal, rotate};
+pub(crate) use application::{application, attach, deploy, detach, reveal, rotate};
 pub(crate) use change::{edit, write};
 pub(crate) use create::{
     new, new_application, new_database, propose_application, propose_database,
@@ -30,6 +31,7 @@ pub(crate) use overview::overview;
 pub(crate) use parts::problem_card;
 pub(crate) use people::{change_people, people};
 pub(crate) use queries::queries;
+pub(crate) use removal::{remove, unprotect};
 pub(crate) use session::{
     back_from_provider, choose_password, invitation, sign_in, sign_in_by_password, sign_out,
     with_provider,

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use boma_engine::catalog::Basis;
 use boma_engine::engine::{EngineHandle, EngineState};
+use boma_engine::keys::ApplicationKey;
 use boma_engine::platform::AuditEntry;
 use boma_engine::source::{GitWriter, Note, Proposal, Snapshot};
 use boma_instance::InstanceId;
@@ -254,6 +256,21 @@ impl Site {
         Ok(entries)
     }
 
+    /// Deploys an application again, for somebody.
+    pub(crate) async fn deploy(
+        &self,
+        session: &Session,
+        key: &ApplicationKey,
+    ) -> Result<(), Failure> {
+        let permit = session.who.permit(Role::Developer, &key.project)?;
+        self.operations.asked_to_deploy(&permit, key).await?;
+        if self.engine.deploy(key.clone()).await {
+            return Ok(());
+        }
+        // This server is being stopped.
+        Err(Failure::Broken(StatusCode::SERVICE_UNAVAILABLE))
+    }
+
     /// What the engine knows now.
     pub(crate) fn state(&self) -> Arc<EngineState> {
         self.engine.state().borrow().clone()
@@ -277,10 +294,11 @@ impl Site {
         let mut snapshots = self.snapshots.clone();
         let has_it = |snapshot: &Option<Arc<Snapshot>>| {
             let mut files = snapshot.iter().flat_map(|snapshot| &snapshot.files);
-            files.any(|file| {
-                file.source.name == *proposal.name()
-                    && *file.source.bytes == *proposal.text().as_bytes()
-            })
+            let file = files.find(|file| file.source.name == *proposal.name());
+            match file {
+                Some(file) => *file.source.bytes == *proposal.text().as_bytes(),
+                None => snapshot.is_some() && proposal.is_removal(),
+            }
         };
         let read = snapshots.wait_for(has_it);
         drop(tokio::time::timeout(READ_PATIENCE, read).await);
@@ -308,6 +326,9 @@ impl Site {
             .route("/detach", post(pages::detach))
             .route("/edit", post(pages::edit))
             .route("/restore", post(pages::restore))
+            .route("/remove", post(pages::remove))
+            .route("/unprotect", post(pages::unprotect))
+            .route("/deploy", post(pages::deploy))
             .route("/changes", post(pages::write))
             .route("/rotate", post(pages::rotate))
             .route("/back-up", post(pages::back_up))

@@ -41,12 +41,22 @@ pub(crate) struct Global {
     /// Where databases run
     #[arg(long, global = true, env = "BOMA_PLATFORM", value_enum, default_value_t = PlatformName::Local)]
     pub(crate) platform: PlatformName,
+    /// Address of the dashboard of a `boma serve` that is asked in place of an installation on this machine; the token
+    /// for it is in BOMA_TOKEN or in a file
+    #[arg(long, global = true, env = "BOMA_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// File with the token for the server
+    #[arg(long, global = true, env = "BOMA_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, hide_possible_values = true)]
     pub(crate) color: Color,
     /// Say less on standard error
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// How lines on standard error are written: for people, or as JSON, one document a line
+    #[arg(long, global = true, env = "BOMA_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
     /// Write a log to standard error (can be repeated)
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -83,6 +93,15 @@ pub(crate) enum ListFormat {
     Yaml,
     /// `kind/name`, one a line.
     Name,
+}
+
+/// How lines on standard error are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// JSON, one document a line.
+    Json,
 }
 
 /// How to print one thing.
@@ -431,6 +450,9 @@ pub(crate) struct EventsArgs {
     /// How many, newest last
     #[arg(long, short = 'n', default_value_t = 50)]
     pub(crate) limit: u32,
+    /// Go on with new ones as they happen
+    #[arg(long, short)]
+    pub(crate) follow: bool,
     /// Print JSON, one event a line
     #[arg(long)]
     pub(crate) json: bool,

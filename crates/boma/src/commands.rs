@@ -21,6 +21,7 @@ mod plan;
 mod postgres;
 mod psql;
 mod purge;
+mod remote;
 mod repository;
 mod restore;
 mod rotate;
@@ -34,12 +35,13 @@ pub(crate) mod wal;
 use boma_problem::{Class, Problem};
 
 use crate::cli::{Cli, Command, Global, PlatformName};
+use crate::remote::Remote;
 use crate::terminal::{Result, Terminal};
 
 /// Runs what was typed.
 pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
-    logging::start(cli.global.verbose, terminal.is_interactive());
     let global = &cli.global;
+    logging::start(global.verbose, terminal.is_interactive(), global.log_format);
     match cli.command {
         Command::Init(args) => init::run(&args, terminal),
         Command::Validate(args) => validate::run(&args, global, terminal),
@@ -93,6 +95,9 @@ fn on_installation(command: Command, global: &Global, terminal: Terminal) -> Res
 }
 
 async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Result {
+    if let Some(server) = Remote::of(global)? {
+        return remote::dispatch(command, &server, terminal).await;
+    }
     let there = global.platform == PlatformName::Kubernetes;
     match command {
         Command::Create(args) => edit::create(&args, global, terminal).await,

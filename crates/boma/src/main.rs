@@ -17,6 +17,7 @@ mod people;
 mod progress;
 #[cfg(debug_assertions)]
 mod recorded;
+mod remote;
 mod session;
 mod sources;
 mod table;

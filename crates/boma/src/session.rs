@@ -380,6 +380,16 @@ pub(crate) struct Names {
     applications: Vec<ApplicationKey>,
 }
 
+impl Names {
+    /// These.
+    pub(crate) fn of(databases: Vec<DatabaseKey>, applications: Vec<ApplicationKey>) -> Self {
+        Self {
+            databases,
+            applications,
+        }
+    }
+}
+
 impl From<&Observed> for Names {
     fn from(seen: &Observed) -> Self {
         Self {
@@ -487,7 +497,12 @@ fn unknown(names: &Names, kind: Option<&str>, name: &str) -> crate::terminal::Fa
 
 /// The application that a person named.
 pub(crate) fn find_application(seen: &Observed, text: &str) -> Result<ApplicationKey> {
-    match find(seen, &with_kind("application", text))? {
+    find_application_among(&seen.into(), text)
+}
+
+/// The same, among names.
+pub(crate) fn find_application_among(names: &Names, text: &str) -> Result<ApplicationKey> {
+    match find_among(names, &with_kind("application", text))? {
         Named::Application(key) => Ok(key),
         Named::Database(key) => Err(Problem::new(
             Class::User,
@@ -500,7 +515,12 @@ pub(crate) fn find_application(seen: &Observed, text: &str) -> Result<Applicatio
 
 /// The database that a person named.
 pub(crate) fn find_database(seen: &Observed, text: &str) -> Result<DatabaseKey> {
-    match find(seen, &with_kind("database", text))? {
+    find_database_among(&seen.into(), text)
+}
+
+/// The same, among names.
+pub(crate) fn find_database_among(names: &Names, text: &str) -> Result<DatabaseKey> {
+    match find_among(names, &with_kind("database", text))? {
         Named::Database(key) => Ok(key),
         Named::Application(key) => Err(Problem::new(
             Class::User,

@@ -6,8 +6,9 @@
 use std::io::{self, IsTerminal, Write};
 
 use boma_problem::{Class, Problem};
+use jiff::Timestamp;
 
-use crate::cli::{Color, Global};
+use crate::cli::{Color, Global, LogFormat};
 
 /// Says why a call of PostgreSQL's failed; it goes to the server's log.
 pub(crate) fn complain(text: &str) {
@@ -114,6 +115,8 @@ pub(crate) struct Terminal {
     out: Stream,
     err: Stream,
     quiet: bool,
+    /// Whether lines of standard error are JSON, for programs that gather logs.
+    json: bool,
 }
 
 /// What is known of standard output or standard error.
@@ -127,6 +130,7 @@ impl Terminal {
     /// Looks at flags, environment and streams once.
     pub(crate) fn new(global: &Global) -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let json = global.log_format == LogFormat::Json;
         let stream = |is_terminal: bool| Stream {
             is_terminal,
             has_color: match global.color {
@@ -135,10 +139,15 @@ impl Terminal {
                 Color::Auto => is_terminal && !no_color,
             },
         };
+        let err = stream(io::stderr().is_terminal());
         Self {
             out: stream(io::stdout().is_terminal()),
-            err: stream(io::stderr().is_terminal()),
+            err: Stream {
+                is_terminal: err.is_terminal && !json,
+                has_color: err.has_color && !json,
+            },
             quiet: global.quiet,
+            json,
         }
     }
 
@@ -182,14 +191,25 @@ impl Terminal {
 
     /// Prints what is going on; nothing under `--quiet`.
     pub(crate) fn status(self, line: &str) {
-        if !self.quiet {
-            self.error_line(line);
+        match (self.quiet, self.json) {
+            (true, _) => {}
+            (false, false) => self.error_line(line),
+            (false, true) => self.logged("INFO", line, None),
         }
+    }
+
+    fn logged(self, level: &str, message: &str, problem: Option<&Problem>) {
+        self.error_text(&logged(Timestamp::now(), level, message, problem));
     }
 
     /// Prints problems with their places and hints.
     pub(crate) fn problems(self, problems: &[Problem]) {
-        if !problems.is_empty() {
+        if self.json {
+            for problem in problems {
+                let level = if problem.is_error() { "ERROR" } else { "WARN" };
+                self.logged(level, &problem.to_string(), Some(problem));
+            }
+        } else if !problems.is_empty() {
             self.error_text(&boma_manifest::render::text(problems, self.render_color()));
         }
     }
@@ -204,7 +224,11 @@ impl Terminal {
 
     /// Prints a line on standard error, whatever `--quiet` says.
     pub(crate) fn error_line(self, line: &str) {
-        self.error_text(&format!("{line}\n"));
+        if self.json {
+            self.logged("ERROR", line, None);
+        } else {
+            self.error_text(&format!("{line}\n"));
+        }
     }
 
     /// Prints whole lines on standard error, whatever `--quiet` says.
@@ -216,6 +240,17 @@ impl Terminal {
         // Where standard error is gone there is nobody left to tell.
         let _nobody = io::stderr().lock().write_all(text.as_bytes());
     }
+}
+
+/// A line of a log in JSON, with the names that the log of `tracing` has.
+fn logged(at: Timestamp, level: &str, message: &str, problem: Option<&Problem>) -> String {
+    let line = serde_json::json!({
+        "timestamp": at.to_string(),
+        "level": level,
+        "message": message,
+        "problem": problem,
+    });
+    format!("{line}\n")
 }
 
 fn painted(color: bool, tone: Tone, text: &str) -> String {
@@ -247,6 +282,24 @@ mod tests {
     #[test]
     fn data_cannot_steer_the_terminal() {
         assert_eq!(printable("a\x1b[2Jb\tc\n"), "a\u{fffd}[2Jb\tc\n");
+    }
+
+    #[test]
+    fn a_line_of_a_log_is_one_document() {
+        let problem = Problem::new(Class::User, "broken", "it is\nbroken").hint("Mend it.");
+        let line = logged(
+            Timestamp::UNIX_EPOCH,
+            "ERROR",
+            "it is\nbroken",
+            Some(&problem),
+        );
+        assert_eq!(line.lines().count(), 1);
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["timestamp"], "1970-01-01T00:00:00Z");
+        assert_eq!(read["level"], "ERROR");
+        assert_eq!(read["message"], "it is\nbroken");
+        assert_eq!(read["problem"]["code"], "broken");
+        assert_eq!(read["problem"]["hints"][0], "Mend it.");
     }
 
     #[test]

@@ -99,6 +99,7 @@ fn logins(want: &Assignment, seen: &Observed) -> Vec<LoginStatus> {
                 role: login.role.clone(),
                 access: login.access,
                 connections,
+                last_used: None,
             })
         })
         .collect()

@@ -6,7 +6,7 @@ use boma_instance::{Access, Condition, Truth};
 use boma_problem::Problem;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::in_sync;
 use crate::catalog::Application;
@@ -15,7 +15,7 @@ use crate::observed::{AVAILABLE, Observed, ObservedApplication, ObservedLogin, P
 use crate::plan::{Plan, Rotation};
 
 /// What an application is, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ApplicationPhase {
     /// Nothing was delivered to it yet.
     Pending,
@@ -40,7 +40,7 @@ impl fmt::Display for ApplicationPhase {
 }
 
 /// `computed` of an Application. `None` is: not known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationComputed {
     /// One word.
@@ -58,7 +58,7 @@ pub struct ApplicationComputed {
 }
 
 /// A grant and its login.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantComputed {
     /// The database.
@@ -74,11 +74,42 @@ pub struct GrantComputed {
     /// When its password was made.
     pub password_since: Option<Timestamp>,
     /// How far the exchange of its password is.
-    pub rotation: Option<Rotation>,
+    pub rotation: Option<RotationComputed>,
+}
+
+/// How far the exchange of a password is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "stage", rename_all = "camelCase")]
+pub enum RotationComputed {
+    /// Nothing is going on.
+    Steady {
+        /// When the schedule asks for another password; none: there is no schedule.
+        due: Option<Timestamp>,
+    },
+    /// Another password is wanted, and nothing was done about it yet.
+    Due,
+    /// It is stored; its login is being opened.
+    Opening,
+    /// It is its login's turn; the former one stays open until nobody needs it.
+    Draining {
+        /// Since when it is the other one's turn.
+        since: Timestamp,
+    },
+}
+
+impl From<Rotation> for RotationComputed {
+    fn from(rotation: Rotation) -> Self {
+        match rotation {
+            Rotation::Steady { due } => Self::Steady { due },
+            Rotation::Due { .. } => Self::Due,
+            Rotation::Opening { .. } => Self::Opening,
+            Rotation::Draining { since, .. } => Self::Draining { since },
+        }
+    }
 }
 
 /// The process of an application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessComputed {
     /// Process id, while it runs.
@@ -92,7 +123,7 @@ pub struct ProcessComputed {
 }
 
 /// A run of `preDeploy`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreDeployComputed {
     /// When it ended.
@@ -163,7 +194,9 @@ fn grants(want: &Application, seen: &Observed, now: Timestamp) -> Vec<GrantCompu
             env_var: grant.env_var.clone(),
             role: active.map(|login| login.role.clone()),
             password_since: active.and_then(ObservedLogin::since),
-            rotation: stored.and_then(|stored| Rotation::of(stored, grant.rotation_days, now)),
+            rotation: stored
+                .and_then(|stored| Rotation::of(stored, grant.rotation_days, now))
+                .map(Into::into),
         }
     });
     grants.collect()

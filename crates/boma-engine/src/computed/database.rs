@@ -7,7 +7,7 @@ use boma_instance::{Access, Condition, InstanceId, InstanceStatus, Phase, names}
 use boma_problem::Problem;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::in_sync;
 use crate::catalog::Catalog;
@@ -16,7 +16,7 @@ use crate::observed::{AgentState, Life, Observed, ObservedDatabase};
 use crate::plan::{Plan, Stage, replacement_stage};
 
 /// Where a database is in its life, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum DatabasePhase {
     /// It has a manifest and no server yet.
     Pending,
@@ -41,7 +41,7 @@ impl fmt::Display for DatabasePhase {
 }
 
 /// `computed` of a Database. `None` is: not known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseComputed {
     /// One word.
@@ -94,15 +94,15 @@ pub struct DatabaseComputed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replacement: Option<Stage>,
     /// What was replaced by a restore in place and is kept, oldest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<DatabaseKey>,
     /// What hinders it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
 }
 
 /// One server of a database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceComputed {
     /// Its name: the database's and a number.
@@ -118,7 +118,7 @@ pub struct InstanceComputed {
 }
 
 /// An application that may use a database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GranteeComputed {
     /// Which one.

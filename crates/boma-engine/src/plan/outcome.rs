@@ -225,6 +225,7 @@ fn status(spec: &InstanceSpec, listen: Listen, now: Timestamp) -> InstanceStatus
         role: login.role.clone(),
         access: login.access,
         connections: 0,
+        last_used: None,
     });
     InstanceStatus {
         id: spec.id,

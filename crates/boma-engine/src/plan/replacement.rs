@@ -17,7 +17,7 @@ use boma_instance::backup::Origin;
 use boma_instance::{InstanceId, Phase, Power};
 use boma_problem::IntoProblem;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::database::{self, Shape, Target};
@@ -31,7 +31,7 @@ use crate::observed::{
 };
 
 /// How far a replacement is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Stage {
     /// The server beside is being made; the one that runs is not touched.

@@ -14,8 +14,6 @@
 
 use boma_instance::names::Turn;
 use jiff::{SignedDuration, Timestamp};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::observed::{ObservedGrant, ObservedLogin};
 
@@ -28,12 +26,7 @@ pub const GRACE: SignedDuration = SignedDuration::from_mins(1);
 pub const GRACE_ELSEWHERE: SignedDuration = SignedDuration::from_hours(24);
 
 /// How far the exchange of a grant's password is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(
-    tag = "stage",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
     /// Nothing is going on.
     Steady {
@@ -43,22 +36,18 @@ pub enum Rotation {
     /// Another password is wanted, and nothing was done about it yet.
     Due {
         /// The least number that it may have.
-        #[serde(skip)]
         serial: u64,
         /// The login that gets it.
-        #[serde(skip)]
         turn: Turn,
     },
     /// It is stored; its login is being opened.
     Opening {
         /// Its login.
-        #[serde(skip)]
         turn: Turn,
     },
     /// It is its login's turn; the former one stays open until nobody needs it.
     Draining {
         /// The former login.
-        #[serde(skip)]
         former: Turn,
         /// Since when it is the other one's turn.
         since: Timestamp,

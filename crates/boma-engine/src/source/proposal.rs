@@ -14,7 +14,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use boma_manifest::edit::{Change, edit};
+use boma_manifest::edit::{Change, edit, without};
 use boma_manifest::{Manifest, SourceFile, parse_file};
 use boma_problem::{Class, IntoProblem, Problem};
 use similar::{ChangeTag, TextDiff};
@@ -25,7 +25,7 @@ use crate::catalog::{Basis, Catalog};
 /// Lines shown around those that change.
 const AROUND: usize = 3;
 
-/// What a file of a source is to say.
+/// What a file of a source is to say; one that says nothing any more goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
     name: Arc<str>,
@@ -155,6 +155,19 @@ impl Proposal {
         Ok(Self::replacing(file.clone(), text))
     }
 
+    /// A manifest goes; with the last one of a file, the file.
+    ///
+    /// # Errors
+    /// When the file is written in a way that a program cannot change, with its place.
+    pub fn removal(manifest: &Manifest) -> Result<Self, Box<Problem>> {
+        let origin = manifest.origin();
+        let file = origin.file();
+        let text = String::from_utf8_lossy(&file.bytes);
+        let rest = without(&text, origin.document());
+        let rest = rest.map_err(|error| Box::new(error.problem().at(origin.place("kind"))))?;
+        Ok(Self::replacing(file.clone(), rest))
+    }
+
     /// The same, of a file that is called otherwise by whoever writes it.
     #[must_use]
     pub fn called(self, name: &str) -> Self {
@@ -169,7 +182,7 @@ impl Proposal {
         &self.name
     }
 
-    /// What the file is to say.
+    /// What the file is to say; nothing: it goes.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -182,6 +195,11 @@ impl Proposal {
     /// Whether the file says so already.
     pub fn is_empty(&self) -> bool {
         self.former() == Some(self.text.as_bytes())
+    }
+
+    /// Whether the file goes.
+    pub fn is_removal(&self) -> bool {
+        self.text.is_empty() && self.former.is_some()
     }
 
     /// What changes, as `diff -u` shows it, less the names of the files.
@@ -223,7 +241,7 @@ impl Proposal {
         let others = snapshot.files.iter().filter(|file| !is_it(file));
         let mut files: Vec<_> = others
             .map(|file| (&*file.source.name, &file.parsed))
-            .chain([(&*self.name, &proposed)])
+            .chain((!self.is_removal()).then_some((&*self.name, &proposed)))
             .collect();
         files.sort_by_key(|(name, _)| *name);
         let parsed: Vec<_> = files.into_iter().map(|(_, parsed)| parsed).collect();
@@ -236,12 +254,12 @@ impl Proposal {
         )
     }
 
-    /// Writes the file into the directory of a source. Its owner and its rights stay.
+    /// Writes the file into the directory of a source, or takes it away. Its owner and its rights stay.
     ///
     /// # Guarantees
-    /// Killed at any moment, the file is the former one or the new one, whole. What somebody else
+    /// Killed at any moment, the file is the former one or the new one, whole, or gone. What somebody else
     /// has written since it was read is not lost, unless it was written in the very moment of the
-    /// rename.
+    /// rename or of the removal.
     ///
     /// # Errors
     /// When it is another file than the one that was read, or cannot be written.
@@ -257,6 +275,17 @@ impl Proposal {
         let target = fs::canonicalize(&path).map_err(refused)?;
         if fs::read(&target).map_err(refused)? != *former.bytes {
             return Err(WriteError::Changed(self.name.clone()));
+        }
+        if self.is_removal() {
+            // What it leads to may be read from elsewhere, too.
+            if path.is_symlink() {
+                return Err(WriteError::Link(self.name.clone()));
+            }
+            fs::remove_file(&target).map_err(refused)?;
+            let directory = target.parent().unwrap_or(root);
+            let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+            synced.map_err(refused)?;
+            return Ok(target);
         }
         replace(&target, &self.text).map_err(refused)?;
         Ok(target)

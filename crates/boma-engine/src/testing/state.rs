@@ -285,6 +285,7 @@ impl SimulatedDatabase {
                 role: login.role.clone(),
                 access: login.access,
                 connections: 0,
+                last_used: None,
             });
         Some(InstanceStatus {
             id: self.id,

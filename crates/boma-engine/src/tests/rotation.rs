@@ -7,9 +7,8 @@ use boma_problem::{Class, Problem};
 use jiff::SignedDuration;
 
 use super::world::{UniqueCredentials, World};
-use crate::computed;
+use crate::computed::{self, RotationComputed};
 use crate::observed::ProcessState;
-use crate::plan::Rotation;
 use crate::testing::{State, application_key};
 
 const METADATA: &str = "metadata: {organization: fincorp, organizational-unit: retail-banking, \
@@ -146,7 +145,7 @@ async fn a_failed_restart_stops_a_rotation_with_the_former_login_still_good() {
     let now = world.platform.now();
     let shown = computed::application(&key, want, &seen, Some(&result.left), now);
     for grant in &shown.grants {
-        let is_draining = matches!(grant.rotation, Some(Rotation::Draining { .. }));
+        let is_draining = matches!(grant.rotation, Some(RotationComputed::Draining { .. }));
         assert!(is_draining, "{grant:?}");
     }
     world.platform.mend();

@@ -3,7 +3,7 @@
 use boma_engine::platform::{AuditEntry, Event};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::params;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Access, StoreError};
 
@@ -14,7 +14,7 @@ const SAME_EVENT: SignedDuration = SignedDuration::from_hours(1);
 const EVENTS_KEPT: i64 = 10_000;
 
 /// An event as it was kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedEvent {
     /// What happened, and when for the first time.

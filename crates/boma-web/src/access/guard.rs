@@ -70,10 +70,7 @@ async fn admit(site: &Site, request: &mut Request) -> Result<(), Failure> {
     if is_open {
         return Ok(());
     }
-    let headers = request.headers();
-    let token = bearer(headers).or_else(|| cookie(headers, &site.cookie_name()));
-    let token = token.map(str::to_owned);
-    let session = match token {
+    let session = match site.sent(request.headers()) {
         Some(token) => site.access.session(&token, Timestamp::now()).await?,
         None => None,
     };
@@ -83,6 +80,12 @@ async fn admit(site: &Site, request: &mut Request) -> Result<(), Failure> {
 }
 
 impl Site {
+    /// What lets somebody in, as they have sent it.
+    pub(crate) fn sent(&self, headers: &HeaderMap) -> Option<String> {
+        let sent = bearer(headers).or_else(|| cookie(headers, &self.cookie_name()));
+        sent.map(str::to_owned)
+    }
+
     /// Where pages of a request come from: this machine, by a name that nobody else can give it, or what
     /// this dashboard is known as. None: it is for another host. The port of this machine is whatever
     /// leads here: another machine's, through a tunnel.

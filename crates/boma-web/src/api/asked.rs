@@ -68,6 +68,16 @@ pub(super) struct Newest {
     pub(super) limit: u32,
 }
 
+/// How much of a log is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Tail {
+    /// How many lines at most, the last ones.
+    #[serde(default = "usual", deserialize_with = "up_to::<10_000, _>")]
+    #[param(minimum = 1, maximum = 10_000, default = 100)]
+    pub(super) lines: u32,
+}
+
 /// How a change is made.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -39,10 +39,41 @@ pub(super) fn changes(at: &[Step], patch: &Map<String, Value>, now: &Value) -> V
             (Value::Object(fields), Some(now @ Value::Object(_))) => {
                 changes.extend(self::changes(&place, fields, now));
             }
+            (Value::Array(new), Some(Value::Array(now))) => {
+                changes.extend(of_list(&place, new, now));
+            }
             (value, _) => changes.push(Change::Set(place, written(value))),
         }
     }
     changes
+}
+
+/// What makes a list of another one: items go, and others come behind them. In another order, it is
+/// written anew as a whole, where that can be done.
+fn of_list(place: &[Step], new: &[Value], now: &[Value]) -> Vec<Change> {
+    let mut kept = 0;
+    let mut gone = Vec::new();
+    for (index, item) in now.iter().enumerate() {
+        if new.get(kept) == Some(item) {
+            kept += 1;
+        } else {
+            gone.push(index);
+        }
+    }
+    if kept == 0 && !now.is_empty() && !new.is_empty() {
+        let whole = Value::Array(new.to_vec());
+        return vec![Change::Set(place.to_vec(), written(&whole))];
+    }
+    // From the end, so that those before keep their places.
+    let remove = |index: &usize| {
+        let mut item = place.to_vec();
+        item.push(Step::Item(*index));
+        Change::Remove(item)
+    };
+    let removed = gone.iter().rev().map(remove);
+    let added = new.iter().skip(kept);
+    let added = added.map(|item| Change::Append(place.to_vec(), written(item)));
+    removed.chain(added).collect()
 }
 
 #[cfg(test)]
@@ -60,6 +91,26 @@ mod tests {
             text = edit(&text, 0, change).unwrap();
         }
         text
+    }
+
+    #[test]
+    fn items_of_a_list_come_and_go_and_the_others_stay_as_they_are_written() {
+        let text =
+            "spec:\n  databases:\n    # all of them\n    - name: a\n    - {name: b} # second\n";
+        let now = json!({"databases": [{"name": "a"}, {"name": "b"}]});
+        for (new, after) in [
+            (
+                json!([{"name": "a"}, {"name": "b"}, {"name": "c"}]),
+                format!("{text}    - name: c\n"),
+            ),
+            (json!([{"name": "b"}]), text.replace("    - name: a\n", "")),
+            (
+                json!([{"name": "a"}, {"name": "c"}]),
+                text.replace("    - {name: b} # second\n", "    - name: c\n"),
+            ),
+        ] {
+            assert_eq!(patched(text, &json!({ "databases": new }), &now), after);
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
-use axum::http::header::ETAG;
+use axum::http::header::{ACCEPT, ETAG};
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use boma_engine::plan::PlanView;
 use boma_manifest::Manifest;
@@ -13,8 +14,8 @@ use super::ApiFailure;
 use super::asked::{Asked, Identity, Listing, Newest};
 use super::failure::Problems;
 use super::resources::{
-    self, ApplicationPage, ApplicationResource, AuditList, DatabasePage, DatabaseResource,
-    EventList,
+    self, ApplicationPage, ApplicationResource, AuditList, BackupList, DatabasePage,
+    DatabaseResource, EventList,
 };
 use super::writes::etag;
 use crate::access::Session;
@@ -98,6 +99,30 @@ pub(super) async fn database(
     Ok((version, Json(resources::database(&site, &world, &key))))
 }
 
+/// Lists the base backups of a database, oldest first, as its agent knows them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/databases/{organization}/{unit}/{environment}/{project}/{name}/backups",
+    operation_id = "listBackups",
+    params(Identity),
+    responses(
+        (status = 200, description = "The base backups.", body = ref("#/components/schemas/BackupList")),
+        Problems,
+    ),
+)]
+pub(super) async fn backups(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    Asked(Path(identity)): Asked<Path<Identity>>,
+) -> Result<Json<BackupList>, ApiFailure> {
+    let world = World::of(site.state(), &session.who);
+    let key = identity.database();
+    if !world.has_database(&key) {
+        return Err(Failure::NotThere("database of that name".to_owned()).into());
+    }
+    Ok(Json(resources::backups(&world, &key)))
+}
+
 /// Shows an application. Its `ETag` names the text of its manifest's file.
 #[utoipa::path(
     get,
@@ -125,23 +150,31 @@ pub(super) async fn application(
     Ok((version, Json(resources::application(&site, &world, &key))))
 }
 
-/// Shows what is left to do.
+/// Shows what is left to do; as text for people, where that is what is accepted.
 #[utoipa::path(
     get,
     path = "/api/v1/plan",
     operation_id = "getPlan",
     responses(
-        (status = 200, description = "The plan.", body = ref("#/components/schemas/PlanView")),
+        (status = 200, description = "The plan.", content(
+            (ref("#/components/schemas/PlanView") = "application/json"),
+            (String = "text/plain"),
+        )),
         Problems,
     ),
 )]
 pub(super) async fn plan(
     State(site): State<Arc<Site>>,
     Extension(session): Extension<Session>,
-) -> Json<PlanView> {
+    headers: HeaderMap,
+) -> Response {
     let (state, snapshot) = (site.state(), site.snapshot());
     let sight = Sight::of(&session.who, &snapshot);
-    Json(PlanView::from(&*sight.plan(&state.plan)))
+    let plan = sight.plan(&state.plan);
+    if headers.get(ACCEPT).is_some_and(|kind| kind == "text/plain") {
+        return plan.to_string().into_response();
+    }
+    Json(PlanView::from(&*plan)).into_response()
 }
 
 /// Lists what happened, newest first.

@@ -2,7 +2,9 @@
 
 use boma_engine::computed::{ApplicationComputed, DatabaseComputed};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
+use boma_engine::observed::AgentState;
 use boma_engine::platform::{AuditEntry, Event};
+use boma_instance::backup::BackupSummary;
 use boma_manifest::{ApplicationSpec, DatabaseSpec, Manifest};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -94,6 +96,18 @@ pub(super) type DatabasePage = Page<DatabaseResource>;
 /// A part of the list of applications.
 pub(super) type ApplicationPage = Page<ApplicationResource>;
 
+/// Base backups of a database.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BackupList {
+    /// Whole ones, oldest first.
+    items: Vec<BackupSummary>,
+    /// Oldest moment that can be restored; none: none, or unknown.
+    recoverable_from: Option<Timestamp>,
+    /// Newest moment that can be restored; none: none, or unknown.
+    recoverable_until: Option<Timestamp>,
+}
+
 /// Events, newest first.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct EventList {
@@ -111,6 +125,21 @@ fn written(manifest: &Manifest) -> WrittenAt {
     WrittenAt {
         file: place.file,
         line: place.line,
+    }
+}
+
+/// The base backups of a database; none are known while its agent does not answer.
+pub(super) fn backups(world: &World, key: &DatabaseKey) -> BackupList {
+    let seen = world.state.observed.databases.get(key);
+    let status = match seen.map(|seen| &seen.agent) {
+        Some(AgentState::Answering(status)) => status.backup.as_ref(),
+        Some(AgentState::Silent(_) | AgentState::Absent) | None => None,
+    };
+    let computed = world.database(key);
+    BackupList {
+        items: status.map_or_else(Vec::new, |status| status.backups.clone()),
+        recoverable_from: computed.recoverable_from,
+        recoverable_until: computed.recoverable_until,
     }
 }
 

@@ -234,6 +234,23 @@ async fn patch(
     done(site, session, (&proposal, &about, at), trial).await
 }
 
+/// The end of a resource: its manifest goes.
+async fn remove(
+    site: &Site,
+    session: &Session,
+    manifest: &Manifest,
+    trial: &Trial,
+) -> Result<Response, ApiFailure> {
+    let proposal = Proposal::removal(manifest)?;
+    let kind = manifest.kind().as_str().to_lowercase();
+    let about = format!("{}: remove the {kind}", manifest.metadata().name);
+    let at = format!("/api/v1/{kind}s");
+    let mut ended = done(site, session, (&proposal, &about, at), trial).await?;
+    // There is no version of what is gone, whatever else its file may hold.
+    ended.headers_mut().remove(ETAG);
+    Ok(ended)
+}
+
 /// Creates a database: writes its manifest.
 #[utoipa::path(
     post,
@@ -306,6 +323,32 @@ pub(super) async fn change_database(
     patch(&site, &session, (manifest, wanted), &trial).await
 }
 
+/// Retires a database: its manifest goes, its server stops, its data stays.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/databases/{organization}/{unit}/{environment}/{project}/{name}",
+    operation_id = "removeDatabase",
+    params(Identity, Trial, ("If-Match" = String, Header, description = "The `ETag` of what was read; `*`: whatever it is.")),
+    responses(
+        (status = 200, description = "The change.", body = ref("#/components/schemas/Change")),
+        Problems,
+    ),
+)]
+pub(super) async fn remove_database(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    Asked(Path(identity)): Asked<Path<Identity>>,
+    Asked(Query(trial)): Asked<Query<Trial>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiFailure> {
+    let key = identity.database();
+    session.who.sees_or_not_there(&(&key).into(), "database")?;
+    let snapshot = site.snapshot();
+    let manifest = snapshot.manifests().find(|one| is_database(one, &key));
+    let manifest = version_of(&headers, manifest)?;
+    remove(&site, &session, manifest, &trial).await
+}
+
 /// Changes the manifest of an application.
 #[utoipa::path(
     patch,
@@ -334,6 +377,34 @@ pub(super) async fn change_application(
     let manifest = snapshot.manifests().find(|one| is_application(one, &key));
     let manifest = version_of(&headers, manifest)?;
     patch(&site, &session, (manifest, wanted), &trial).await
+}
+
+/// Removes an application: its manifest goes, it is stopped, and its users are taken out of its databases.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/applications/{organization}/{unit}/{environment}/{project}/{name}",
+    operation_id = "removeApplication",
+    params(Identity, Trial, ("If-Match" = String, Header, description = "The `ETag` of what was read; `*`: whatever it is.")),
+    responses(
+        (status = 200, description = "The change.", body = ref("#/components/schemas/Change")),
+        Problems,
+    ),
+)]
+pub(super) async fn remove_application(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    Asked(Path(identity)): Asked<Path<Identity>>,
+    Asked(Query(trial)): Asked<Query<Trial>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiFailure> {
+    let key = identity.application();
+    session
+        .who
+        .sees_or_not_there(&(&key).into(), "application")?;
+    let snapshot = site.snapshot();
+    let manifest = snapshot.manifests().find(|one| is_application(one, &key));
+    let manifest = version_of(&headers, manifest)?;
+    remove(&site, &session, manifest, &trial).await
 }
 
 /// Restores a database as it was at a moment, into a new one beside it.
@@ -479,6 +550,27 @@ pub(super) async fn rotate(
         grant.ok_or_else(|| Failure::NotThere("such access of that application".to_owned()))?;
     let permit = session.who.permit(Role::Developer, &application.project)?;
     site.operations.rotate(&permit, &grant).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Runs an application's `preDeploy` and restarts what it runs, though nothing has changed.
+#[utoipa::path(
+    post,
+    path = "/api/v1/applications/{organization}/{unit}/{environment}/{project}/{name}/deployments",
+    operation_id = "deployApplication",
+    params(Identity, ("Idempotency-Key" = Option<String>, Header, description = "Whoever sends the same again with the same key is answered as before, for a day.")),
+    responses((status = 202, description = "It is asked for."), Problems),
+)]
+pub(super) async fn deploy(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    Asked(Path(identity)): Asked<Path<Identity>>,
+) -> Result<StatusCode, ApiFailure> {
+    let key = identity.application();
+    if !World::of(site.state(), &session.who).has_application(&key) {
+        return Err(Failure::NotThere("application of that name".to_owned()).into());
+    }
+    site.deploy(&session, &key).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

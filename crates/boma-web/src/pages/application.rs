@@ -5,9 +5,8 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Redirect;
-use boma_engine::computed::{ApplicationComputed, GrantComputed};
+use boma_engine::computed::{ApplicationComputed, GrantComputed, RotationComputed};
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use boma_engine::plan::Rotation;
 use boma_engine::source::{Proposal, Snapshot};
 use boma_manifest::edit::{Attachment, Change};
 use boma_manifest::{Application, EnvValue, Manifest};
@@ -15,12 +14,12 @@ use maud::{Markup, html};
 
 use super::change::{Question, ask, editor};
 use super::database::{may, written_at};
-use super::deploys;
 use super::layout::{self, Place, live, page, secret};
 use super::parts::{
     application_path, badge, conditions, database_path, facts, happened, hold_form, moment,
     or_unknown,
 };
+use super::{deploys, removal};
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
@@ -76,7 +75,10 @@ pub(crate) async fn application(
             section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one)) }
             (deploys)
             @if may_change && one.process.is_some() {
-                div class="actions" { (hold_form(&session, ("application", &key.to_string()), is_held)) }
+                div class="actions" {
+                    (hold_form(&session, ("application", &key.to_string()), is_held))
+                    @if !is_held { (deploys::again(&session, &key)) }
+                }
             }
             @if let Some((_, application)) = manifest {
                 section class="card" aria-labelledby="databases" {
@@ -99,6 +101,7 @@ pub(crate) async fn application(
                 @if may_change { (editor(&session, manifest.origin().file(), &application_path(&key))) }
             }
         }
+        @if may_change && manifest.is_some() { (removal::of_application(&session, &key)) }
         section class="card" aria-labelledby="events" { h2 id="events" { "Events" } (happened(&events)) }
     };
     Ok(page(
@@ -197,7 +200,7 @@ fn grants(
 fn rotation(grant: &GrantComputed) -> Markup {
     html! {
         @match (grant.rotation, grant.password_since) {
-            (Some(Rotation::Due { .. } | Rotation::Opening { .. } | Rotation::Draining { .. }), _) => "is being exchanged",
+            (Some(RotationComputed::Due | RotationComputed::Opening | RotationComputed::Draining { .. }), _) => "is being exchanged",
             (_, Some(since)) => { "since " (moment(since)) },
             (_, None) => span class="muted" { "not made yet" },
         }
@@ -374,6 +377,18 @@ pub(crate) async fn rotate(
     let permit = session.who.permit(Role::Developer, &application.project)?;
     site.operations.rotate(&permit, &grant).await?;
     Ok(Redirect::to(&application_path(&application)))
+}
+
+/// Runs `preDeploy` and restarts what the application runs, though nothing has changed.
+pub(crate) async fn deploy(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    fields: Fields,
+) -> Result<Redirect, Failure> {
+    let world = World::of(site.state(), &session.who);
+    let key = known(&world, fields.get("application"))?;
+    site.deploy(&session, &key).await?;
+    Ok(Redirect::to(&application_path(&key)))
 }
 
 /// Shows one secret, once; that is recorded.

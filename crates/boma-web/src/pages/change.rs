@@ -51,7 +51,11 @@ pub(crate) fn ask(
         @if proposal.is_empty() {
             p { "Nothing changes: the manifest says so already." }
         } @else {
-            h2 { "What is written to " code { (proposal.name()) } }
+            @if proposal.is_removal() {
+                h2 { "The file " code { (proposal.name()) } " goes" }
+            } @else {
+                h2 { "What is written to " code { (proposal.name()) } }
+            }
             (difference(proposal))
         }
         (problems(&judged.problems))

@@ -26,6 +26,7 @@ use super::parts::{
     application_path, badge, conditions, database_path, facts, happened, hold_form, moment,
     or_unknown, problems,
 };
+use super::removal;
 pub(crate) use charts::charts;
 
 use crate::access::Session;
@@ -80,20 +81,29 @@ pub(crate) async fn database(
     let status = status(&world, &key);
     let manifest = snapshot.manifests().find(|one| is_it(&key, one));
     let path = database_path(&key);
-    let measured = charts::section(&site, &world, &key).await;
+    let is_retired = one.phase == DatabasePhase::Retired;
+    let measured = if is_retired {
+        Markup::default()
+    } else {
+        charts::section(&site, &world, &key).await
+    };
     let content = html! {
         (live(&html! {
             (heading(&key, &one))
             @if one.id.is_some() { (more(&key, may_change)) }
             (problems(&one.problems))
-            section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one, status)) }
-            (measured)
-            (connection(&key, &one))
-            (access(&one, status))
-            section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status, may_change)) }
-            @if may_change { (actions(&session, &key, &one, is_held)) }
+            @if is_retired {
+                (removal::retired(&key, &one))
+            } @else {
+                section class="card" aria-labelledby="facts" { h2 id="facts" { "At a glance" } (glance(&one, status)) }
+                (measured)
+                (connection(&key, &one))
+                (access(&one, status))
+                section class="card" aria-labelledby="backups" { h2 id="backups" { "Backups" } (backups(&one, status, may_change)) }
+                @if may_change { (actions(&session, &key, is_held)) }
+            }
         }))
-        @if may_change { (restore_form(&session, &key, &one, window::picked(query.as_deref()))) }
+        @if may_change && !is_retired { (restore_form(&session, &key, &one, window::picked(query.as_deref()))) }
         @if let Some(manifest) = manifest {
             section class="card" aria-labelledby="manifest" {
                 h2 id="manifest" { "Manifest" }
@@ -101,6 +111,7 @@ pub(crate) async fn database(
                 @if may_change { (editor(&session, manifest.origin().file(), &path)) }
             }
         }
+        @if may_change && manifest.is_some() { (removal::of_database(&session, &world, &key)) }
         section class="card" aria-labelledby="events" { h2 id="events" { "Events" } (happened(&events)) }
     };
     Ok(page(
@@ -199,6 +210,12 @@ fn access(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
                 .sum(),
         )
     };
+    // While it is connected it is used; when it was before is of no interest.
+    let last_used = |roles: &[String]| -> Option<Timestamp> {
+        let logins = status?.logins.iter();
+        let own = logins.filter(|one| roles.contains(&one.role));
+        own.filter_map(|one| one.last_used).max()
+    };
     html! {
         section class="card" aria-labelledby="access" {
             h2 id="access" { "Access" }
@@ -206,7 +223,7 @@ fn access(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
                 p class="muted" { "No application may use it." }
             } @else {
                 table {
-                    thead { tr { th scope="col" { "Application" } th scope="col" { "May" } th scope="col" { "As" } th scope="col" { "Connections" } } }
+                    thead { tr { th scope="col" { "Application" } th scope="col" { "May" } th scope="col" { "As" } th scope="col" { "Connections" } th scope="col" { "Last used" } } }
                     tbody {
                         @for grantee in &one.access {
                             tr {
@@ -217,6 +234,14 @@ fn access(one: &DatabaseComputed, status: Option<&InstanceStatus>) -> Markup {
                                 td { (may(grantee.access)) }
                                 td { (grantee.roles.join(", ")) }
                                 td { (or_unknown(connections(&grantee.roles))) }
+                                td {
+                                    @match (connections(&grantee.roles), last_used(&grantee.roles)) {
+                                        (Some(1..), _) => "now",
+                                        (Some(0), Some(at)) => (moment(at)),
+                                        (Some(0), None) => span class="muted" { "not since its agent began" },
+                                        (None, _) => span class="muted" { "unknown" },
+                                    }
+                                }
                             }
                         }
                     }
@@ -287,7 +312,7 @@ fn backup_table(list: &[BackupSummary], window: Option<(Timestamp, Timestamp)>) 
     }
 }
 
-fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed, is_held: bool) -> Markup {
+fn actions(session: &Session, key: &DatabaseKey, is_held: bool) -> Markup {
     html! {
         div class="actions" {
             form method="post" action="/back-up" {
@@ -295,9 +320,7 @@ fn actions(session: &Session, key: &DatabaseKey, one: &DatabaseComputed, is_held
                 input type="hidden" name="database" value=(key);
                 button id="back-up" { "Back up now" }
             }
-            @if one.phase != DatabasePhase::Retired {
-                (hold_form(session, ("database", &key.to_string()), is_held))
-            }
+            (hold_form(session, ("database", &key.to_string()), is_held))
         }
     }
 }

@@ -5,6 +5,7 @@ use boma_engine::keys::ApplicationKey;
 use boma_manifest::{Application, Command, Source};
 use maud::{Markup, html};
 
+use super::layout::secret;
 use super::parts::{facts, moment, or_unknown, problem_card};
 use crate::access::Session;
 use crate::insight::LogOf;
@@ -55,6 +56,17 @@ pub(super) async fn section(
                 }
             }
             @if may_read && runs.is_some() { p { a href={ "/logs/applications/" (key) } { "What it prints" } } }
+        }
+    }
+}
+
+/// What deploys it again.
+pub(super) fn again(session: &Session, key: &ApplicationKey) -> Markup {
+    html! {
+        form method="post" action="/deploy" {
+            (secret(session))
+            input type="hidden" name="application" value=(key);
+            button id="deploy" { "Deploy again" }
         }
     }
 }

@@ -146,10 +146,10 @@ fn status<'a>(seen: &'a Observed, key: &DatabaseKey) -> Option<&'a BackupStatus>
 /// Base backups and what can be restored, for other programs.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ListView<'s> {
-    backups: &'s [BackupSummary],
-    recoverable_from: Option<Timestamp>,
-    recoverable_until: Option<Timestamp>,
+pub(crate) struct ListView<'s> {
+    pub(crate) backups: &'s [BackupSummary],
+    pub(crate) recoverable_from: Option<Timestamp>,
+    pub(crate) recoverable_until: Option<Timestamp>,
 }
 
 async fn list(
@@ -167,29 +167,34 @@ async fn list(
         recoverable_from: status.recoverable_from,
         recoverable_until: status.recoverable_until,
     };
-    match args.output {
+    print_list(&view, args.output, terminal)
+}
+
+/// Prints base backups and what can be restored.
+pub(crate) fn print_list(view: &ListView<'_>, output: ListFormat, terminal: Terminal) -> Result {
+    match output {
         ListFormat::Table => {}
         ListFormat::Name => {
-            let labels = status.backups.iter().map(|one| format!("{}\n", one.label));
+            let labels = view.backups.iter().map(|one| format!("{}\n", one.label));
             terminal.result(&labels.collect::<String>())?;
             return Ok(Exit::Ok);
         }
         ListFormat::Json => {
-            terminal.json(&view)?;
+            terminal.json(view)?;
             return Ok(Exit::Ok);
         }
         ListFormat::Yaml => {
-            let text = serde_saphyr::to_string(&view).map_err(std::io::Error::other)?;
+            let text = serde_saphyr::to_string(view).map_err(std::io::Error::other)?;
             terminal.result(&text)?;
             return Ok(Exit::Ok);
         }
     }
     let mut table = Table::new(&["BACKUP", "KIND", "ENDED", "DATA", "STORED", "POSTGRESQL"]);
-    for backup in &status.backups {
+    for backup in view.backups {
         table.row(cells(backup));
     }
     terminal.result(&table.render())?;
-    if let (Some(from), Some(until)) = (status.recoverable_from, status.recoverable_until) {
+    if let (Some(from), Some(until)) = (view.recoverable_from, view.recoverable_until) {
         let (from, until) = window(from, until);
         terminal.status(&format!("Can be restored from {from} to {until}."));
     }

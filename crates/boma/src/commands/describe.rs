@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use boma_engine::computed::{
-    self, ApplicationComputed, DatabaseComputed, GrantComputed, GranteeComputed,
+    self, ApplicationComputed, DatabaseComputed, GrantComputed, GranteeComputed, RotationComputed,
 };
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Life;
-use boma_engine::plan::{Rotation, Stage};
+use boma_engine::plan::Stage;
 use boma_instance::{Access, Condition, Truth};
 use boma_problem::Problem;
 use jiff::Timestamp;
@@ -23,40 +23,86 @@ pub(crate) async fn run(args: &DescribeArgs, global: &Global, terminal: Terminal
     let session = Session::open(global, Need::Builds).await?;
     let inventory = Inventory::take(&session).await?.with_plan();
     let named = find(&inventory.seen, &args.name.join("/"))?;
-    let mut page = Page {
-        terminal,
-        text: String::new(),
+    let mut page = match &named {
+        Named::Database(key) => {
+            let one = inventory.database(key);
+            let beside = Beside::of(key, &one, &inventory);
+            Page::of_database(terminal, key, &one, &beside)
+        }
+        Named::Application(key) => Page::of_application(terminal, key, &inventory.application(key)),
     };
-    match &named {
-        Named::Database(key) => database(&mut page, key, &inventory),
-        Named::Application(key) => application(&mut page, key, &inventory.application(key)),
-    }
-    page.heading("Manifest");
     let written = inventory.written(&named).await;
-    page.line(written.as_deref().unwrap_or("there is none any more"));
     let events = session.platform.events(Some(&named.subject()), 10).await?;
-    page.heading("Events");
-    for one in &events {
-        let line = format!(
-            "{}  {}",
-            one.last.strftime("%Y-%m-%d %H:%M:%S"),
-            one.event.message
-        );
-        page.line(&line);
-    }
-    if events.is_empty() {
-        page.line("none");
-    }
+    let events = events.into_iter().map(|one| (one.last, one.event.message));
+    page.end(written.as_deref(), &events.collect::<Vec<_>>());
     terminal.result(&page.text)?;
     Ok(Exit::Ok)
 }
 
-struct Page {
+/// What is known of a database apart from what was measured of it.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// What restores in place have replaced, and until when it was the database.
+    replaced: Vec<(DatabaseKey, String)>,
+    /// Users that no manifest asks for, and projects that may ask and do not.
+    unmentioned: Vec<String>,
+}
+
+impl Beside {
+    fn of(key: &DatabaseKey, one: &DatabaseComputed, inventory: &Inventory) -> Self {
+        let replaced = computed::replaced(key, &inventory.seen);
+        let replaced = replaced.into_iter().map(|(name, kept)| {
+            let since = match kept.life {
+                Life::Retired { since, .. } => words::second(since),
+                Life::Active => String::new(),
+            };
+            (name.clone(), since)
+        });
+        Self {
+            replaced: replaced.collect(),
+            unmentioned: unmentioned(key, one, inventory),
+        }
+    }
+}
+
+/// All that is known of a resource, for people.
+pub(crate) struct Page {
     terminal: Terminal,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Page {
+    fn of(terminal: Terminal, title: &str) -> Self {
+        let title = terminal.paint(Tone::Heading, title);
+        Self {
+            terminal,
+            text: format!("{title}\n"),
+        }
+    }
+
+    /// All that is known of a database.
+    pub(crate) fn of_database(
+        terminal: Terminal,
+        key: &DatabaseKey,
+        one: &DatabaseComputed,
+        beside: &Beside,
+    ) -> Self {
+        let mut page = Self::of(terminal, &format!("Database {}", key.name));
+        database(&mut page, key, one, beside);
+        page
+    }
+
+    /// All that is known of an application.
+    pub(crate) fn of_application(
+        terminal: Terminal,
+        key: &ApplicationKey,
+        one: &ApplicationComputed,
+    ) -> Self {
+        let mut page = Self::of(terminal, &format!("Application {}", key.name));
+        application(&mut page, key, one);
+        page
+    }
+
     fn heading(&mut self, text: &str) {
         let text = self.terminal.paint(Tone::Heading, text);
         self.push(&format!("\n{text}"));
@@ -74,6 +120,22 @@ impl Page {
     fn push(&mut self, line: &str) {
         // Writing to a string does not fail.
         let _infallible = writeln!(self.text, "{line}");
+    }
+
+    /// Where it is written, and what happened to it last.
+    pub(crate) fn end(&mut self, written: Option<&str>, events: &[(Timestamp, String)]) {
+        self.heading("Manifest");
+        self.line(written.unwrap_or("there is none any more"));
+        self.heading("Events");
+        for (last, message) in events {
+            self.line(&format!(
+                "{}  {message}",
+                last.strftime("%Y-%m-%d %H:%M:%S")
+            ));
+        }
+        if events.is_empty() {
+            self.line("none");
+        }
     }
 
     fn conditions(&mut self, conditions: &[Condition]) {
@@ -105,12 +167,7 @@ impl Page {
     }
 }
 
-fn database(page: &mut Page, key: &DatabaseKey, inventory: &Inventory) {
-    let one: DatabaseComputed = inventory.database(key);
-    let title = page
-        .terminal
-        .paint(Tone::Heading, &format!("Database {}", key.name));
-    page.text = format!("{title}\n");
+fn database(page: &mut Page, key: &DatabaseKey, one: &DatabaseComputed, beside: &Beside) {
     page.field("Project", Some(key.project.to_string()));
     page.field("Phase", Some(one.phase.to_string()));
     let age = one
@@ -152,11 +209,7 @@ fn database(page: &mut Page, key: &DatabaseKey, inventory: &Inventory) {
     if let Some(stage) = one.replacement {
         page.field("Restore in place", Some(stage_words(stage).to_owned()));
     }
-    for (name, kept) in computed::replaced(key, &inventory.seen) {
-        let since = match kept.life {
-            Life::Retired { since, .. } => words::second(since),
-            Life::Active => String::new(),
-        };
+    for (name, since) in &beside.replaced {
         let line = format!("{}, what it was until {since}", name.name);
         page.field("Replaced and kept", Some(line));
     }
@@ -164,18 +217,17 @@ fn database(page: &mut Page, key: &DatabaseKey, inventory: &Inventory) {
     for grantee in &one.access {
         page.line(&access_line(grantee));
     }
-    for line in unmentioned(key, &one, inventory) {
-        page.line(&line);
+    for line in &beside.unmentioned {
+        page.line(line);
+    }
+    if one.access.is_empty() && beside.unmentioned.is_empty() {
+        page.line("none: no application can connect");
     }
     page.conditions(&one.conditions);
     page.problems(&one.problems);
 }
 
 fn application(page: &mut Page, key: &ApplicationKey, one: &ApplicationComputed) {
-    let title = page
-        .terminal
-        .paint(Tone::Heading, &format!("Application {}", key.name));
-    page.text = format!("{title}\n");
     page.field("Project", Some(key.project.to_string()));
     page.field("Phase", Some(one.phase.to_string()));
     if let Some(process) = &one.process {
@@ -222,15 +274,15 @@ fn rotation(grant: &GrantComputed) -> Option<String> {
     let since = grant.password_since.map(day).unwrap_or_default();
     let role = grant.role.as_deref().unwrap_or_default();
     Some(match grant.rotation? {
-        Rotation::Steady { due: None } => format!("password since {since}"),
-        Rotation::Steady { due: Some(due) } => {
+        RotationComputed::Steady { due: None } => format!("password since {since}"),
+        RotationComputed::Steady { due: Some(due) } => {
             format!("password since {since}, exchanged at {}", day(due))
         }
-        Rotation::Due { .. } => format!("password since {since}, being exchanged: to be made"),
-        Rotation::Opening { .. } => {
+        RotationComputed::Due => format!("password since {since}, being exchanged: to be made"),
+        RotationComputed::Opening => {
             format!("password since {since}, being exchanged: the new user is being opened")
         }
-        Rotation::Draining { since, .. } => format!(
+        RotationComputed::Draining { since, .. } => format!(
             "being exchanged: {role} took over at {}, the former user stays open until the \
              application uses the new one",
             day(since)
@@ -276,9 +328,6 @@ fn unmentioned(key: &DatabaseKey, one: &DatabaseComputed, inventory: &Inventory)
     lines.extend(unused.map(|project| {
         format!("project {project} may ask for access (`access.projects`); nothing of it does")
     }));
-    if lines.is_empty() && one.access.is_empty() {
-        lines.push("none: no application can connect".to_owned());
-    }
     lines
 }
 

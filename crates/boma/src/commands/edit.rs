@@ -84,7 +84,11 @@ pub(crate) async fn detach(args: &DetachArgs, global: &Global, terminal: Termina
     let index = grants
         .iter()
         .position(|grant| grant.name.to_string() == args.database);
-    let index = index.ok_or_else(|| not_attached(application, &args.database))?;
+    let names = grants.iter().map(|grant| grant.name.to_string());
+    let names: Vec<String> = names.collect();
+    let name = application.metadata.name.as_str();
+    let index = index
+        .ok_or_else(|| not_attached(name, &args.database, names.iter().map(String::as_str)))?;
     let proposal = Proposal::of(manifest, &[Change::detachment(index)])?;
     let edit = Edit {
         args: &args.edit,
@@ -93,15 +97,17 @@ pub(crate) async fn detach(args: &DetachArgs, global: &Global, terminal: Termina
     opened.write(&proposal, &edit, global, terminal).await
 }
 
-fn not_attached(application: &Application, database: &str) -> Problem {
-    let name = &application.metadata.name;
+pub(super) fn not_attached<'n>(
+    name: &str,
+    database: &str,
+    attached: impl Iterator<Item = &'n str>,
+) -> Problem {
     let problem = Problem::new(
         Class::User,
         "not-attached",
         format!("{name} has no access to a database {database:?}"),
     );
-    let grants = application.spec.access_control.databases.iter();
-    let names: Vec<_> = grants.map(|grant| format!("`{}`", grant.name)).collect();
+    let names: Vec<_> = attached.map(|name| format!("`{name}`")).collect();
     if names.is_empty() {
         problem.hint("It has access to none.")
     } else {
@@ -191,21 +197,10 @@ impl Opened {
         })
     }
 
-    /// The project that was named, as a whole or by its own name; else the only one that there is.
     fn project(&self, name: Option<&str>) -> Result<String> {
         let all = self.snapshot.manifests();
-        let known: std::collections::BTreeSet<String> = all
-            .map(|manifest| manifest.metadata().project.to_string())
-            .collect();
-        let is_it = |project: &&String| {
-            name.is_none_or(|name| *project == name || project.rsplit('/').next() == Some(name))
-        };
-        let found: Vec<&String> = known.iter().filter(is_it).collect();
-        match (&*found, name) {
-            ([one], _) => Ok((*one).clone()),
-            (_, Some(whole)) if whole.matches('/').count() == 3 => Ok(whole.to_owned()),
-            (_, _) => Err(unclear_project(&known).into()),
-        }
+        let known = all.map(|manifest| manifest.metadata().project.to_string());
+        project_of(&known.collect(), name)
     }
 
     fn find(&self, name: &str) -> Result<&Manifest> {
@@ -300,6 +295,22 @@ fn not_committed(source: &Path) -> Problem {
         "Name the address of a repository with `--source`, or leave `--review` and `--message` out \
          and commit the change yourself.",
     )
+}
+
+/// The project that was named, as a whole or by its own name; else the only one that there is.
+pub(super) fn project_of(
+    known: &std::collections::BTreeSet<String>,
+    name: Option<&str>,
+) -> Result<String> {
+    let is_it = |project: &&String| {
+        name.is_none_or(|name| *project == name || project.rsplit('/').next() == Some(name))
+    };
+    let found: Vec<&String> = known.iter().filter(is_it).collect();
+    match (&*found, name) {
+        ([one], _) => Ok((*one).clone()),
+        (_, Some(whole)) if whole.matches('/').count() == 3 => Ok(whole.to_owned()),
+        (_, _) => Err(unclear_project(known).into()),
+    }
 }
 
 fn unclear_project(known: &std::collections::BTreeSet<String>) -> Problem {

@@ -42,6 +42,15 @@ pub(crate) async fn env(args: &EnvArgs, global: &Global, terminal: Terminal) -> 
             })
             .await?;
     }
+    print_environment(args, &environment, terminal)
+}
+
+/// Prints an environment, values only when asked for.
+pub(crate) fn print_environment(
+    args: &EnvArgs,
+    environment: &ApplicationSecrets,
+    terminal: Terminal,
+) -> Result {
     let shown = |secret: &Secret<String>| {
         if args.reveal {
             secret.expose().clone()

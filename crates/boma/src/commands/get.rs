@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use boma_engine::catalog::Basis;
-use boma_engine::computed::{self, ApplicationComputed, DatabaseComputed};
+use boma_engine::computed::{self, ApplicationComputed, DatabaseComputed, GrantComputed};
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Observed;
 use boma_engine::plan::{self, Asked, Plan};
 use boma_engine::platform::Platform;
+use boma_instance::Access;
 use boma_manifest::Manifest;
 use boma_problem::Place;
 use jiff::Timestamp;
@@ -240,78 +241,101 @@ pub(crate) async fn print(args: &GetArgs, inventory: &Inventory, terminal: Termi
     let chosen = Chosen::of(args.what.as_deref(), &inventory.seen)?;
     match args.output {
         ListFormat::Table => {
-            terminal.result(&tables(inventory, &chosen))?;
-            if chosen.databases.is_empty() && chosen.applications.is_empty() {
+            let listed = Listed::of(inventory, &chosen);
+            terminal.result(&listed.tables())?;
+            if listed.is_empty() {
                 terminal.status("There is nothing yet. `boma apply DIRECTORY` makes what its manifests describe.");
             }
         }
-        ListFormat::Name => terminal.result(&names(&chosen))?,
+        ListFormat::Name => terminal.result(&Listed::of(inventory, &chosen).names())?,
         ListFormat::Json => terminal.json(&views(inventory, &chosen).await)?,
         ListFormat::Yaml => terminal.result(&yaml(inventory, &chosen)?)?,
     }
     Ok(Exit::Ok)
 }
 
-fn names(chosen: &Chosen) -> String {
-    let databases = chosen
-        .databases
-        .iter()
-        .map(|key| format!("database/{}\n", key.name));
-    let applications = chosen
-        .applications
-        .iter()
-        .map(|key| format!("application/{}\n", key.name));
-    databases.chain(applications).collect()
+/// What is listed, as it was measured.
+#[derive(Default)]
+pub(crate) struct Listed {
+    pub(crate) databases: Vec<(DatabaseKey, DatabaseComputed)>,
+    pub(crate) applications: Vec<(ApplicationKey, ApplicationComputed)>,
 }
 
-fn tables(inventory: &Inventory, chosen: &Chosen) -> String {
-    let mut text = String::new();
-    if !chosen.databases.is_empty() {
-        let mut table = Table::new(&[
-            "DATABASE", "PROJECT", "PHASE", "VERSION", "HOST", "PORT", "STORAGE",
-        ]);
-        for key in &chosen.databases {
-            let one = inventory.database(key);
-            table.row([
-                key.name.to_string(),
-                key.project.to_string(),
-                one.phase.to_string(),
-                one.version.unwrap_or_default(),
-                one.host.unwrap_or_default(),
-                one.port.map(|port| port.to_string()).unwrap_or_default(),
-                one.storage_bytes_used.map(bytes).unwrap_or_default(),
-            ]);
+impl Listed {
+    fn of(inventory: &Inventory, chosen: &Chosen) -> Self {
+        let databases = chosen.databases.iter();
+        let applications = chosen.applications.iter();
+        Self {
+            databases: databases
+                .map(|key| (key.clone(), inventory.database(key)))
+                .collect(),
+            applications: applications
+                .map(|key| (key.clone(), inventory.application(key)))
+                .collect(),
         }
-        text.push_str(&table.render());
     }
-    if !chosen.applications.is_empty() {
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        let mut table = Table::new(&["APPLICATION", "PROJECT", "PHASE", "DATABASES", "VARIABLES"]);
-        for key in &chosen.applications {
-            let one = inventory.application(key);
-            let grants: Vec<_> = one
-                .grants
-                .iter()
-                .map(|grant| match grant.access {
-                    boma_instance::Access::ReadOnly => {
-                        format!("{} (read-only)", grant.database.name)
-                    }
-                    boma_instance::Access::ReadWrite => grant.database.name.to_string(),
-                })
-                .collect();
-            table.row([
-                key.name.to_string(),
-                key.project.to_string(),
-                one.phase.to_string(),
-                grants.join(", "),
-                one.environment.join(", "),
-            ]);
-        }
-        text.push_str(&table.render());
+
+    /// Whether nothing is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.databases.is_empty() && self.applications.is_empty()
     }
-    text
+
+    /// `kind/name`, one a line.
+    pub(crate) fn names(&self) -> String {
+        let databases = self.databases.iter();
+        let databases = databases.map(|(key, _)| format!("database/{}\n", key.name));
+        let applications = self.applications.iter();
+        let applications = applications.map(|(key, _)| format!("application/{}\n", key.name));
+        databases.chain(applications).collect()
+    }
+
+    /// Columns for people.
+    pub(crate) fn tables(&self) -> String {
+        let mut text = String::new();
+        if !self.databases.is_empty() {
+            let mut table = Table::new(&[
+                "DATABASE", "PROJECT", "PHASE", "VERSION", "HOST", "PORT", "STORAGE",
+            ]);
+            for (key, one) in &self.databases {
+                table.row([
+                    key.name.to_string(),
+                    key.project.to_string(),
+                    one.phase.to_string(),
+                    one.version.clone().unwrap_or_default(),
+                    one.host.clone().unwrap_or_default(),
+                    one.port.map(|port| port.to_string()).unwrap_or_default(),
+                    one.storage_bytes_used.map(bytes).unwrap_or_default(),
+                ]);
+            }
+            text.push_str(&table.render());
+        }
+        if !self.applications.is_empty() {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            let headings = ["APPLICATION", "PROJECT", "PHASE", "DATABASES", "VARIABLES"];
+            let mut table = Table::new(&headings);
+            for (key, one) in &self.applications {
+                let grants: Vec<_> = one.grants.iter().map(granted).collect();
+                table.row([
+                    key.name.to_string(),
+                    key.project.to_string(),
+                    one.phase.to_string(),
+                    grants.join(", "),
+                    one.environment.join(", "),
+                ]);
+            }
+            text.push_str(&table.render());
+        }
+        text
+    }
+}
+
+fn granted(grant: &GrantComputed) -> String {
+    match grant.access {
+        Access::ReadOnly => format!("{} (read-only)", grant.database.name),
+        Access::ReadWrite => grant.database.name.to_string(),
+    }
 }
 
 async fn views(inventory: &Inventory, chosen: &Chosen) -> Vec<serde_json::Value> {

@@ -2,8 +2,10 @@
 
 use tracing_subscriber::EnvFilter;
 
+use crate::cli::LogFormat;
+
 /// Starts logging: warnings, or more with `-v`; `BOMA_LOG` says it precisely.
-pub(crate) fn start(verbose: u8, ansi: bool) {
+pub(crate) fn start(verbose: u8, ansi: bool, format: LogFormat) {
     let level = match verbose {
         0 => "warn",
         1 => "info",
@@ -11,10 +13,13 @@ pub(crate) fn start(verbose: u8, ansi: bool) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("BOMA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // A second start, in tests, leaves the first one in place.
-    let _already_started = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(ansi)
-        .with_writer(std::io::stderr)
-        .try_init();
+        .with_writer(std::io::stderr);
+    // A second start, in tests, leaves the first one in place.
+    let _already_started = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
 }

@@ -88,7 +88,7 @@ pub(crate) fn new_id() -> InstanceId {
 }
 
 /// The plan with its marks in colour.
-fn painted(plan: &str, terminal: Terminal) -> String {
+pub(crate) fn painted(plan: &str, terminal: Terminal) -> String {
     let tone_of = |line: &str| match line.trim_start().chars().next() {
         Some('+') => Some(Tone::Ok),
         Some('~' | '…') => Some(Tone::Waiting),

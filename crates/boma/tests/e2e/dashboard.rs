@@ -4,6 +4,7 @@
 mod api;
 pub(crate) mod browser;
 mod changes;
+mod ends;
 mod numbers;
 mod people;
 mod told;

@@ -127,7 +127,7 @@ impl GitWriter {
         &self.location
     }
 
-    /// Commits one file on top of what the branch holds now, and pushes that.
+    /// Commits one file, or that it goes, on top of what the branch holds now, and pushes that.
     ///
     /// # Errors
     /// When the file is another one there than the one that was read, or the repository does not
@@ -194,12 +194,18 @@ impl GitWriter {
         let path = path.to_string_lossy();
         let scratch = self.scratch()?;
         let mode = self.check(&git, proposal, (&path, scratch.path())).await?;
-        let blob = hash(&git, scratch.path(), proposal.text().as_bytes(), &["-w"]).await?;
         let index = git.with_index(&scratch.path().join("index"));
         index.run(&["read-tree", FETCHED], PATIENCE).await?;
-        let entry = format!("{mode},{blob},{path}");
-        let add = ["update-index", "--add", "--cacheinfo", &entry];
-        index.run(&add, PATIENCE).await?;
+        if proposal.is_removal() {
+            let remove = ["update-index", "--force-remove", "--", &path];
+            index.run(&remove, PATIENCE).await?;
+        } else {
+            let text = proposal.text().as_bytes();
+            let blob = hash(&index, scratch.path(), text, &["-w"]).await?;
+            let entry = format!("{mode},{blob},{path}");
+            let add = ["update-index", "--add", "--cacheinfo", &entry];
+            index.run(&add, PATIENCE).await?;
+        }
         let tree = line(&index.run(&["write-tree"], PATIENCE).await?);
         let git = Git::at(&self.place).by(&note.name, &note.email);
         let make = ["commit-tree", &tree, "-p", FETCHED, "-m", &note.message];

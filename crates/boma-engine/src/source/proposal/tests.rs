@@ -139,3 +139,50 @@ fn a_file_that_is_gone_is_not_made_again() {
     assert!(error.to_string().contains("No such file"), "{error}");
     assert!(world.names().is_empty(), "{:?}", world.names());
 }
+
+#[test]
+fn a_manifest_goes_and_with_the_last_one_of_a_file_the_file() {
+    let world = World::new();
+    let path = world.directory.path().join("orders.yaml");
+    let second = DATABASE.replace("orders", "stock");
+    fs::write(&path, format!("{DATABASE}---\n{second}")).unwrap();
+    let snapshot = DirectorySource::new(world.directory.path()).read();
+    let manifest = snapshot.manifests().next().unwrap();
+    let proposal = Proposal::removal(manifest).unwrap();
+    assert!(!proposal.is_removal());
+    let (catalog, problems) = proposal.judge(&snapshot, &Arc::default());
+    assert_eq!((catalog.databases().len(), problems.len()), (1, 0));
+    proposal.write(world.directory.path()).unwrap();
+    assert_eq!(world.text(), format!("---\n{second}"));
+
+    let snapshot = DirectorySource::new(world.directory.path()).read();
+    let manifest = snapshot.manifests().next().unwrap();
+    let proposal = Proposal::removal(manifest).unwrap();
+    assert!(proposal.is_removal() && !proposal.is_empty());
+    let (catalog, problems) = proposal.judge(&snapshot, &Arc::default());
+    assert_eq!((catalog.databases().len(), problems.len()), (0, 0));
+    // What somebody else has written meanwhile is not taken away.
+    fs::write(&path, DATABASE).unwrap();
+    let refused = proposal.write(world.directory.path()).unwrap_err();
+    assert_eq!(refused.problem().code, "manifest-changed");
+    assert_eq!(world.text(), DATABASE);
+    fs::write(&path, format!("---\n{second}")).unwrap();
+    proposal.write(world.directory.path()).unwrap();
+    assert!(world.names().is_empty(), "{:?}", world.names());
+}
+
+#[test]
+fn a_file_that_is_a_link_does_not_go() {
+    let world = World::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("stock.yaml");
+    fs::write(&target, DATABASE).unwrap();
+    let link = world.directory.path().join("orders.yaml");
+    fs::remove_file(&link).unwrap();
+    symlink(&target, &link).unwrap();
+    let file = boma_manifest::SourceFile::new("orders.yaml", DATABASE.as_bytes());
+    let file = (*file).clone();
+    let refused = Proposal::replacing(file, String::new()).write(world.directory.path());
+    assert_eq!(refused.unwrap_err().problem().code, "manifest-is-link");
+    assert!(target.exists());
+}

@@ -55,10 +55,10 @@ pub(super) fn strip(
         }
         p class="axis" aria-hidden="true" { span { (first) } span { (last) } }
         @if may_restore { p {
-            "Restore to: " a href=(link(&last)) { "the newest moment" }
+            "Restore to: " a id="moment-newest" href=(link(&last)) { "the newest moment" }
             @for (before, words) in BEFORE {
                 @if let Some(moment) = until.checked_sub(before).ok().filter(|moment| *moment > from) {
-                    ", " a href=(link(&words::second(moment))) { (words) }
+                    ", " a id={ "moment-" (words.replace(' ', "-")) } href=(link(&words::second(moment))) { (words) }
                 }
             }
             "."
@@ -70,7 +70,8 @@ pub(super) fn strip(
 fn as_link(mark: &Mark<'_>) -> Markup {
     let left = format!("{:.1}", mark.x - APART / 2.0);
     html! {
-        a href=(link(&mark.moment)) aria-label={ "Restore to " (mark.moment) ", when base backup " (mark.label) " had ended" } {
+        // With a name of its own it keeps the focus when the strip is drawn anew.
+        a id={ "mark-" (mark.label) } href=(link(&mark.moment)) aria-label={ "Restore to " (mark.moment) ", when base backup " (mark.label) " had ended" } {
             rect class="hit" x=(left) y="0" width=(APART) height=(SIZE.1) {}
             path class="mark" d=(mark.line()) {}
         }

@@ -132,6 +132,16 @@ impl Operations for LocalOperations {
         Ok(value)
     }
 
+    async fn asked_to_deploy(
+        &self,
+        permit: &Permit,
+        application: &ApplicationKey,
+    ) -> Result<(), Box<Problem>> {
+        let subject = format!("Application {application}");
+        self.record(permit, "deploy again".to_owned(), subject)
+            .await
+    }
+
     async fn wrote(&self, permit: &Permit, file: &str) -> Result<(), Box<Problem>> {
         self.record(
             permit,

@@ -14,14 +14,14 @@ use crate::manifests::database;
 use crate::trouble::serve_with;
 
 /// A program with a token of a role.
-fn program(boma: &Installation, name: &str, role: &str, at: &str) -> Result<Browser> {
+pub(super) fn program(boma: &Installation, name: &str, role: &str, at: &str) -> Result<Browser> {
     let token = boma.boma(["token", "create", name, "--role", role])?.ok()?;
     let bearer = format!("Bearer {}", token.trim());
     let browser = Browser::at(&format!("http://{at}/"))?;
     Ok(browser.with("authorization", &bearer))
 }
 
-fn is(answer: &Answer, status: u16) -> Result<Value> {
+pub(super) fn is(answer: &Answer, status: u16) -> Result<Value> {
     ensure!(answer.status == status, "{status}: {answer:?}");
     if answer.body.is_empty() {
         return Ok(Value::Null);
@@ -30,7 +30,7 @@ fn is(answer: &Answer, status: u16) -> Result<Value> {
 }
 
 /// A served shop, and a developer of it.
-fn served() -> Result<(Installation, impl Drop, Browser)> {
+pub(super) fn served() -> Result<(Installation, impl Drop, Browser)> {
     let boma = shop()?;
     let serving = serve_with(&boma, &SERVED)?;
     let mut browser = signed_in(&boma)?;
@@ -246,13 +246,8 @@ fn a_program_is_told_what_cannot_be_asked_for() -> Result<()> {
             400,
             "request-broken",
         ),
-        (
-            "DELETE",
-            orders.clone(),
-            json!({}),
-            405,
-            "method-not-allowed",
-        ),
+        ("DELETE", orders.clone(), json!({}), 428, "version-missing"),
+        ("PUT", orders.clone(), json!({}), 405, "method-not-allowed"),
     ] {
         let refused = is(&program.send(method, &path, &body)?, status)?;
         ensure!(refused["code"] == code, "{method} {path}: {refused}");

@@ -67,6 +67,14 @@ fn charts_move_with_the_load_and_a_restart_is_a_gap() -> Result<()> {
         Ok(seen)
     })?;
     number(&busy, "Found in the cache", "highest")?;
+    // Whoever has used it, and does not now.
+    wait(|| {
+        let seen = browser.get(&page)?.body;
+        let (_, access) = seen.split_once("id=\"access\"").context("who may")?;
+        let (access, _) = access.split_once("</table>").context("a table")?;
+        ensure!(access.contains("<td>0</td><td><time"), "{access}");
+        Ok(())
+    })?;
     ensure!(number(&busy, "Storage", "at last")? > 1.0, "{busy}");
     let whole = browser.get(&page)?.body;
     ensure!(whole.contains("id=\"measured\""), "{whole}");

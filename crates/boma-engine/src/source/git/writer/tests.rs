@@ -292,3 +292,25 @@ async fn a_push_whose_answer_is_lost_is_found_to_have_arrived() {
     assert_eq!(done.unwrap().commit, newest.trim());
     assert_eq!(world.log("main").matches("orders: more memory").count(), 1);
 }
+
+#[tokio::test]
+async fn a_file_goes_by_a_commit_and_another_version_of_it_does_not() {
+    let world = World::new();
+    let snapshot = world.snapshot().await;
+    let manifest = snapshot.manifests().next().unwrap();
+    let removal = Proposal::removal(manifest).unwrap();
+    let changed = memory(&snapshot, "2Gi");
+    let done = world.writer().write(&changed, &note(), &Onto::Branch).await;
+    done.unwrap();
+    let refused = world.writer().write(&removal, &note(), &Onto::Branch).await;
+    assert_eq!(code(&refused.unwrap_err()), "manifest-changed");
+
+    let snapshot = world.snapshot().await;
+    let manifest = snapshot.manifests().next().unwrap();
+    let removal = Proposal::removal(manifest).unwrap();
+    let done = world.writer().write(&removal, &note(), &Onto::Branch).await;
+    done.unwrap();
+    let remote = world.path("remote.git");
+    let what = git(&remote, &["diff", "--name-status", "main~1", "main"]);
+    assert_eq!(what, "D\tdb/orders.yaml\n");
+}
