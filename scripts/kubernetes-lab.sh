@@ -35,6 +35,43 @@ make_image() {
   python3 "$lab/mkimage.py" "$root" "$image" "$archive" --entrypoint '["/usr/local/bin/boma"]' >&2
 }
 
+# An image of the S3 server that backups are tested against, where scripts/install-test-stores.sh has
+# installed it: its environment, the Python beneath it, and the libraries of both.
+store=k8slab.local/moto:1
+make_store_image() {
+  local archive=$state/img/moto.tar stores=${BOMA_TEST_STORES_DIR:-/var/cache/boma/stores} python root
+  [ -x "$stores/moto/bin/moto_server" ] || {
+    echo "kubernetes-lab: no object store to test with: scripts/install-test-stores.sh installs one" >&2
+    return 0
+  }
+  [ ! "$archive" -nt "$stores/.installed" ] || return 0
+  root=$(mktemp -d "$state/moto-root.XXXXXX")
+  # shellcheck disable=SC2064 # what is to be removed is known now
+  trap "rm -rf '$root'" RETURN
+  python=$(readlink -f "$stores/moto/bin/python3")
+  {
+    echo "$stores/moto"
+    echo "$python"
+    "$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))'
+  } | while read -r path; do
+    mkdir -p "$root${path%/*}"
+    tar -C / --exclude=test --exclude=idlelib --exclude='config-*' \
+      --exclude="$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+      -cf - "$path" 2>/dev/null | tar -C "$root" -xf -
+  done
+  { echo "$python"; find "$root" -name '*.so*' -type f; } | xargs -n 50 ldd 2>/dev/null |
+    grep -o '/[^ :]*\.so[^ :]*' | sort -u | while read -r library; do
+    case $library in "$root"*) continue ;; esac
+    mkdir -p "$root${library%/*}"
+    [ -e "$root$library" ] || cp -L "$library" "$root$library"
+  done
+  # Links of the environment lead to the Python by this machine's names for it.
+  ln -sfn "$python" "$root$stores/moto/bin/python3"
+  mkdir -p "$root/tmp"
+  python3 "$lab/mkimage.py" "$root" "$store" "$archive" --entrypoint \
+    "[\"$stores/moto/bin/python3\", \"$stores/moto/bin/moto_server\"]" >&2
+}
+
 # Hands the image to a node that runs already.
 import_image() {
   local sandbox
@@ -79,6 +116,10 @@ say() {
   echo "export KUBECONFIG=$state/run/kubeconfig"
   echo "export BOMA_TEST_KUBERNETES_IMAGE=$image"
   echo "export BOMA_TEST_KUBERNETES_POSTGRES=k8slab.local/postgres:15"
+  [ ! -e "$state/img/moto.tar" ] || {
+    echo "export BOMA_TEST_KUBERNETES_STORE=$store"
+    echo "export BOMA_TEST_KUBERNETES_STORE_PYTHON=${BOMA_TEST_STORES_DIR:-/var/cache/boma/stores}/moto/bin/python3"
+  }
 }
 
 case "${1:-}" in
@@ -98,6 +139,7 @@ case "${1:-}" in
       }
     done
     make_image
+    make_store_image
     "$lab/up.sh" --node --fresh >&2 || {
       "$lab/down.sh" >&2
       echo "kubernetes-lab: it did not come up; what it said is above" >&2

@@ -12,6 +12,7 @@
 
 pub mod act;
 pub mod authority;
+pub mod backups;
 pub mod catalog;
 pub mod computed;
 pub mod converge;

@@ -178,6 +178,17 @@ pub struct Resources {
     pub storage_bytes: u64,
 }
 
+impl Resources {
+    /// Room on top of the memory: an eighth, and at least this. The agent is held to the same
+    /// limit, and has up to 86 MiB of its own during a backup or a drill (docs/decisions/0054).
+    const LEAST_ROOM: u64 = 96 << 20;
+
+    /// What server and agent may use together before something is killed.
+    pub fn most_memory_bytes(&self) -> u64 {
+        self.memory_bytes + (self.memory_bytes / 8).max(Self::LEAST_ROOM)
+    }
+}
+
 /// What a login may do in the database.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

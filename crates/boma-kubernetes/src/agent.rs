@@ -42,6 +42,9 @@ const PAGE: Duration = Duration::from_millis(1500);
 /// How long statements may take to be read: a little longer than the agent waits for its server.
 const STATEMENTS: Duration = Duration::from_secs(7);
 
+/// How long it may take to archive what was written last: a slow store is waited for.
+const ARCHIVE: Duration = Duration::from_mins(2);
+
 /// An answer is a status of a few kilobytes; more than this is not one.
 const LONGEST: usize = 4 << 20;
 
@@ -199,6 +202,30 @@ impl Agents {
     pub(crate) async fn log(&self, at: &Address) -> Result<Option<String>, AgentError> {
         let asked = self.request(at, Method::GET, api::LOG, None::<&()>);
         within(at, STATUS, asked).await
+    }
+
+    /// Has long work done, and returns what came of it, however long that takes. The agent goes on
+    /// with it when nobody waits any more.
+    pub(crate) async fn order<A: DeserializeOwned>(
+        &self,
+        at: &Address,
+        path: &str,
+    ) -> Result<A, AgentError> {
+        self.request(at, Method::POST, path, None::<&()>).await
+    }
+
+    /// Deletes a base backup, and returns when it is gone; a job that goes on is waited for.
+    pub(crate) async fn delete_backup(&self, at: &Address, label: &str) -> Result<(), AgentError> {
+        let path = format!("{}/{label}", api::BACKUPS);
+        self.send(at, Method::DELETE, &path, None::<&()>).await?;
+        Ok(())
+    }
+
+    /// Has everything archived that was written until now.
+    pub(crate) async fn archive(&self, at: &Address) -> Result<(), AgentError> {
+        let asked = self.send(at, Method::POST, api::ARCHIVE, None::<&()>);
+        within(at, ARCHIVE, asked).await?;
+        Ok(())
     }
 
     async fn request<A: DeserializeOwned>(

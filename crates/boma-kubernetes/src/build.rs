@@ -12,6 +12,7 @@ use boma_instance::api::pod as files;
 use boma_instance::{Assignment, InstanceSpec};
 use serde_json::{Value, json};
 
+use crate::config::Identity;
 use crate::desired::{Desired, secret_data};
 use crate::kinds::Kind;
 use crate::names::{self, Part};
@@ -40,6 +41,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) user: u32,
     /// Secrets to pull images with.
     pub(crate) pull_secrets: &'a [String],
+    /// What its pod is to the cloud.
+    pub(crate) identity: Option<&'a Identity>,
 }
 
 impl Setting<'_> {
@@ -78,6 +81,25 @@ pub(crate) fn service(setting: &Setting<'_>) -> Desired {
         "ports": [{"name": "postgresql", "port": PORT, "targetPort": "postgresql", "protocol": "TCP"}],
     }});
     setting.object(Kind::Service, names::service(setting.key), body)
+}
+
+/// What the pods of a project's databases are to the cloud.
+pub(crate) fn service_account(setting: &Setting<'_>) -> Option<Desired> {
+    let identity = setting.identity?;
+    // Clouds mount tokens of their own, for those who are to take them only.
+    let body = json!({"automountServiceAccountToken": false});
+    let name = identity.service_account.clone();
+    let account = Desired::new(
+        setting.home,
+        Kind::ServiceAccount,
+        setting.namespace,
+        name,
+        body,
+    );
+    let annotations = identity.annotations.iter();
+    Some(annotations.fold(account, |account, (key, value)| {
+        account.annotation(key, value)
+    }))
 }
 
 /// The data.

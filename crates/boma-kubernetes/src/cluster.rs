@@ -1,5 +1,6 @@
 //! The API server: what it told, and what is written to it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +46,8 @@ pub(crate) enum Change<T, A> {
 pub(crate) struct Cluster {
     pub(crate) client: Client,
     caches: [Cache; Kind::ALL.len()],
+    /// Secrets of others that the configuration names, by name: each has a watch of its own.
+    named: BTreeMap<String, Cache>,
     /// Counts what was heard of that was not known.
     news: watch::Sender<u64>,
     /// Writes that the API server was asked for.
@@ -56,12 +59,17 @@ impl Cluster {
     pub(crate) async fn open(
         client: Client,
         home: &str,
+        named: BTreeSet<String>,
     ) -> Result<(Arc<Self>, JoinSet<()>), KubernetesError> {
         // What Boma is attached to is of the installation too, and managed by others.
         let ours = format!("{INSTALLATION}={home}");
         let cluster = Arc::new(Self {
             client,
             caches: Default::default(),
+            named: named
+                .iter()
+                .map(|name| (name.clone(), Cache::default()))
+                .collect(),
             news: watch::Sender::new(0),
             writes: AtomicU64::new(0),
         });
@@ -72,6 +80,12 @@ impl Cluster {
             whole.push(is_whole.clone());
             let (cluster, ours) = (cluster.clone(), ours.clone());
             tasks.spawn(async move { cluster.watch(kind, &ours, &is_whole).await });
+        }
+        for name in named {
+            let is_whole = Arc::new(Notify::new());
+            whole.push(is_whole.clone());
+            let (cluster, home) = (cluster.clone(), home.to_owned());
+            tasks.spawn(async move { cluster.watch_named(&home, &name, &is_whole).await });
         }
         let all = async {
             for one in whole {
@@ -93,10 +107,30 @@ impl Cluster {
             watcher::Config::default().labels(ours)
         };
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &kind.resource());
-        let mut events = watcher(api, ours).default_backoff().boxed();
+        self.follow(api, ours, self.cache(kind), is_whole).await;
+    }
+
+    /// Keeps one Secret that others made, for ever.
+    async fn watch_named(&self, home: &str, name: &str, is_whole: &Notify) {
+        let one = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let api = self.api(Kind::Secret, home);
+        if let Some(cache) = self.named.get(name) {
+            self.follow(api, one, cache, is_whole).await;
+        }
+    }
+
+    async fn follow(
+        &self,
+        api: Api<DynamicObject>,
+        which: watcher::Config,
+        cache: &Cache,
+        is_whole: &Notify,
+    ) {
+        let api_url = api.resource_url().to_owned();
+        let mut events = watcher(api, which).default_backoff().boxed();
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => match self.cache(kind).heard(event) {
+                Ok(event) => match cache.heard(event) {
                     Heard::Nothing => {}
                     Heard::News => self.tell(),
                     Heard::Whole => {
@@ -104,7 +138,9 @@ impl Cluster {
                         self.tell();
                     }
                 },
-                Err(error) => tracing::warn!(?kind, %error, "a watch ended; it begins again"),
+                Err(error) => {
+                    tracing::warn!(%error, url = api_url, "a watch ended; it begins again");
+                }
             }
         }
     }
@@ -112,6 +148,11 @@ impl Cluster {
     /// Counts what was heard of: grows with each change.
     pub(crate) fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
+    }
+
+    /// A Secret of others that the configuration names.
+    pub(crate) fn named(&self, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        self.named.get(name)?.get(namespace, name)
     }
 
     /// How many writes were asked for.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use boma_engine::observed::ServerBuild;
 use boma_instance::MajorVersion;
+use boma_instance::Secret;
 use boma_instance::backup::RepositoryLocation;
-use boma_instance::{Secret, backup};
 use boma_problem::Problem;
 
 /// How a cluster is used.
@@ -23,6 +23,8 @@ pub struct KubernetesConfig {
     pub user: u32,
     /// Names of Secrets to pull images with, in each project's namespace.
     pub pull_secrets: Vec<String>,
+    /// What pods of databases are to the cloud; none: nothing.
+    pub identity: Option<Identity>,
     /// Repositories of backups, by name.
     pub repositories: BTreeMap<String, RepositoryConfig>,
     /// Makes the key of a new repository.
@@ -41,17 +43,21 @@ pub struct RepositoryConfig {
     pub location: RepositoryLocation,
     /// zstd level.
     pub compression_level: u8,
+    /// The Secret in Boma's namespace that holds what lets into it; none: that stands in the
+    /// location, or follows from the pod's identity.
+    pub secret: Option<String>,
 }
 
-impl RepositoryConfig {
-    /// What an agent is given.
-    pub(crate) fn access(&self, key: Secret<String>) -> backup::RepositoryAccess {
-        backup::RepositoryAccess {
-            location: self.location.clone(),
-            key,
-            compression_level: self.compression_level,
-        }
-    }
+/// What pods of databases are to the cloud, which lets them into an object store by that.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The service account that Boma makes in each project's namespace. Pods get no token of it;
+    /// clouds hand out their own.
+    pub service_account: String,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Labels of the pods.
+    pub pod_labels: BTreeMap<String, String>,
 }
 
 /// How agents are reached. On both roads the same TLS connection is made and verified.

@@ -163,6 +163,7 @@ impl Desired {
             | Kind::Deployment
             | Kind::DaemonSet
             | Kind::Job
+            | Kind::ServiceAccount
             | Kind::Event => Lists::Shared,
         };
         let is_applied = metadata.deletion_timestamp.is_none()

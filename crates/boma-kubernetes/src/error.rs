@@ -6,6 +6,8 @@ use boma_engine::platform::PlatformError;
 use boma_instance::InstanceId;
 use boma_problem::{Class, IntoProblem, Problem};
 
+use crate::credentials::RepositoryError;
+
 /// Why something could not be carried out on Kubernetes.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
@@ -194,6 +196,9 @@ pub enum KubernetesError {
     /// The library does not take the certificate that was made.
     #[error("answer the API server with a certificate of the installation")]
     AdmissionCertificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A repository cannot be used.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
     /// Processes are for one machine.
     #[error("{what} is not done on Kubernetes")]
     NotHere {
@@ -247,9 +252,9 @@ impl IntoProblem for KubernetesError {
                 .hint("Another engine has exchanged it. Plan again."),
             Self::OtherPassword { .. } => of(Class::Transient, "password-other")
                 .hint("Another engine has exchanged it. Plan again."),
-            Self::NoCredential { .. } => {
-                of(Class::Transient, "credential-missing").hint("The next pass makes one.")
-            }
+            Self::NoCredential { .. } => of(Class::Transient, "credential-missing")
+                .hint("The next pass makes one, and delivers it to the application."),
+            Self::Repository(error) => error.problem(),
             Self::NoImage(_) => of(Class::Config, "image-missing")
                 .hint("Name one under `[kubernetes.images]` in `config.toml`."),
             Self::NoAddress { .. } => of(Class::Config, "service-without-address")
@@ -354,8 +359,11 @@ impl KubernetesError {
 }
 
 /// Boxes an error as a platform returns it.
-#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
-pub(crate) fn boxed(error: KubernetesError) -> PlatformError {
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "what `map_err` is given is the error itself"
+)]
+pub(crate) fn boxed(error: impl IntoProblem) -> PlatformError {
     Box::new(error.problem())
 }
 

@@ -38,7 +38,7 @@ struct Right {
 }
 
 /// In all namespaces: there is one for each project, and they come and go.
-const RIGHTS: [Right; 11] = [
+const RIGHTS: [Right; 12] = [
     Right {
         group: "",
         resources: &["namespaces"],
@@ -76,6 +76,12 @@ const RIGHTS: [Right; 11] = [
         resources: &["networkpolicies"],
         verbs: &["get", "list", "watch", "create", "patch", "delete"],
         why: "who may reach a database; deleting is `boma purge`",
+    },
+    Right {
+        group: "",
+        resources: &["serviceaccounts"],
+        verbs: &["get", "list", "watch", "create", "patch"],
+        why: "what pods of databases are to the cloud, where `[kubernetes.identity]` says so",
     },
     Right {
         group: "batch",

@@ -25,13 +25,15 @@ pub(crate) enum Kind {
     DaemonSet,
     /// A command of an application that runs to its end.
     Job,
+    /// What pods of databases are to the cloud.
+    ServiceAccount,
     /// What Kubernetes says of pods that it could not make; only read.
     Event,
 }
 
 impl Kind {
     /// All of them; the number of each is its place.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Namespace,
         Self::Secret,
         Self::Service,
@@ -42,6 +44,7 @@ impl Kind {
         Self::Deployment,
         Self::DaemonSet,
         Self::Job,
+        Self::ServiceAccount,
         Self::Event,
     ];
 
@@ -68,6 +71,7 @@ impl Kind {
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
             Self::DaemonSet => ("apps", "v1", "DaemonSet", "daemonsets"),
             Self::Job => ("batch", "v1", "Job", "jobs"),
+            Self::ServiceAccount => ("", "v1", "ServiceAccount", "serviceaccounts"),
             Self::Event => ("", "v1", "Event", "events"),
         };
         let api_version = if group.is_empty() {

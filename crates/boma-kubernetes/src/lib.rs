@@ -22,6 +22,7 @@ mod cache;
 mod cluster;
 mod compare;
 mod config;
+mod credentials;
 mod definitions;
 mod desired;
 mod error;
@@ -38,7 +39,8 @@ mod resources;
 pub use admission::Admission;
 pub use agent::AgentError;
 pub use builds::known as known_builds;
-pub use config::{KubernetesConfig, NewKey, RepositoryConfig, Road};
+pub use config::{Identity, KubernetesConfig, NewKey, RepositoryConfig, Road};
+pub use credentials::RepositoryError;
 pub use definitions::definitions;
 pub use error::KubernetesError;
 pub use install::{

@@ -2,6 +2,7 @@
 
 mod applications;
 mod attend;
+mod backups;
 mod databases;
 mod grants;
 mod hold;
@@ -31,6 +32,7 @@ use boma_engine::platform::{
     ActiveLogin, AskedRotation, AuditEntry, Credential, Environment, Event, Platform,
     PlatformError, Program, Workload,
 };
+use boma_instance::backup::RepositoryLocation;
 use boma_instance::names::Turn;
 use boma_instance::{InstanceId, InstanceSpec, InstanceStatus, Listen};
 use boma_problem::Problem;
@@ -41,7 +43,8 @@ use tokio::task::JoinSet;
 
 use crate::agent::Agents;
 use crate::cluster::{Cluster, record};
-use crate::config::{KubernetesConfig, Road};
+use crate::config::{KubernetesConfig, RepositoryConfig, Road};
+use crate::credentials::RepositoryError;
 use crate::error::{KubernetesError, boxed};
 use crate::kinds::Kind;
 use crate::lease::{Leadership, Lease};
@@ -86,7 +89,16 @@ impl KubernetesPlatform {
         config: KubernetesConfig,
     ) -> Result<Self, KubernetesError> {
         let agents = Agents::new(client.clone(), config.road);
-        let (cluster, mut tasks) = Cluster::open(client, &config.namespace).await?;
+        let is_directory = |(_, one): &(_, &RepositoryConfig)| {
+            matches!(one.location, RepositoryLocation::Directory { .. })
+        };
+        if let Some((name, _)) = config.repositories.iter().find(is_directory) {
+            let name = name.clone();
+            return Err(RepositoryError::Directory { name }.into());
+        }
+        let secrets = config.repositories.values();
+        let secrets = secrets.filter_map(|one| one.secret.clone()).collect();
+        let (cluster, mut tasks) = Cluster::open(client, &config.namespace, secrets).await?;
         let inner = Arc::new(Inner {
             capabilities: capabilities(&config),
             config,

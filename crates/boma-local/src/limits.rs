@@ -26,9 +26,6 @@ use nix::unistd::{AccessFlags, Uid, access};
 const PERIOD: u64 = 100_000;
 /// The least CPU time per period that the kernel takes, microseconds.
 const LEAST_QUOTA: u64 = 1_000;
-/// Room on top of the manifest's memory: an eighth, and at least this. The agent is in the group, and
-/// has up to 86 MiB of its own during a backup or a drill (docs/decisions/0054).
-const LEAST_ROOM: u64 = 96 << 20;
 
 /// Why limits could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -214,7 +211,7 @@ impl Limits {
         // Counted in whole pages by the kernel, whatever is written.
         let pages = |bytes: u64| bytes / 4096 * 4096;
         let memory = pages(resources.memory_bytes);
-        let most = pages(memory + (memory / 8).max(LEAST_ROOM));
+        let most = pages(resources.most_memory_bytes());
         let value = |group: &Path, name: &str, wanted, form, usage: Option<&str>| Value {
             file: group.join(id.short()).join(name),
             usage: usage.map(|name| group.join(id.short()).join(name)),

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod agent;
+mod applied;
 mod apply;
 mod backup;
 mod completions;

@@ -10,6 +10,7 @@
 //! [repositories.default]         # without it: a directory in the state directory
 //! type = "s3"
 //! bucket = "backups"
+//! secret = "credentials"         # in a cluster: the Secret that lets into it
 //!
 //! [dashboard]                    # without it: on this machine only
 //! url = "https://boma.example"
@@ -22,6 +23,9 @@
 //! [kubernetes.images]
 //! 17 = "postgres:17.10"
 //!
+//! [kubernetes.identity]          # what pods of databases are to the cloud
+//! service-account = "backups"
+//!
 //! [plans.pro]
 //! cpuCount = 2
 //! memory = "4Gi"
@@ -33,7 +37,7 @@ use std::path::{Path, PathBuf};
 
 use boma_instance::backup::RepositoryLocation;
 use boma_instance::{MajorVersion, Secret};
-use boma_kubernetes::KubernetesConfig;
+use boma_kubernetes::{Identity, KubernetesConfig};
 use boma_local::config::{Addresses, COMPRESSION_LEVEL, HostsFile, LocalConfig, RepositoryConfig};
 use boma_manifest::PlanTable;
 use boma_problem::{Class, IntoProblem, Problem};
@@ -152,6 +156,28 @@ struct KubernetesSection {
     images: Option<BTreeMap<MajorVersion, String>>,
     #[serde(default)]
     pull_secrets: Vec<String>,
+    identity: Option<IdentitySection>,
+}
+
+/// `[kubernetes.identity]`: what pods of databases are to the cloud.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct IdentitySection {
+    service_account: String,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    pod_labels: BTreeMap<String, String>,
+}
+
+impl From<&IdentitySection> for Identity {
+    fn from(section: &IdentitySection) -> Self {
+        Self {
+            service_account: section.service_account.clone(),
+            annotations: section.annotations.clone(),
+            pod_labels: section.pod_labels.clone(),
+        }
+    }
 }
 
 /// `[repositories.NAME]`: where it is, and how it is written.
@@ -159,6 +185,8 @@ struct KubernetesSection {
 #[serde(rename_all = "kebab-case")]
 struct RepositorySection {
     compression_level: Option<u8>,
+    /// The Secret that lets into it, in Boma's namespace of a cluster.
+    secret: Option<String>,
     #[serde(flatten)]
     location: RepositoryLocation,
 }
@@ -216,7 +244,7 @@ impl Configuration {
     }
 
     /// Fills in what the operator has set.
-    pub(crate) fn apply_to(&self, config: &mut LocalConfig) {
+    pub(crate) fn apply_to(&self, config: &mut LocalConfig) -> Result<(), Box<Problem>> {
         if let Some(path) = &self.hosts_file {
             config.hosts = if path.as_os_str().is_empty() {
                 HostsFile::Off
@@ -235,12 +263,36 @@ impl Configuration {
         config.enforce_limits = self.enforce_limits.unwrap_or(config.enforce_limits);
         config.spares = self.spares.unwrap_or(config.spares);
         for (name, section) in &self.repositories {
+            if section.secret.is_some() {
+                return Err(Box::new(secret_elsewhere(name)));
+            }
             let repository = RepositoryConfig {
                 location: section.location.clone(),
                 compression_level: section.level(),
             };
             config.repositories.insert(name.clone(), repository);
         }
+        Ok(())
+    }
+
+    /// The first repository whose credentials stand in the file itself.
+    pub(crate) fn written_credentials(&self) -> Option<&str> {
+        let mut repositories = self.repositories.iter();
+        let written = repositories.find(|(_, section)| match &section.location {
+            RepositoryLocation::S3 {
+                secret_access_key: secret,
+                ..
+            }
+            | RepositoryLocation::Gcs {
+                service_account_key: secret,
+                ..
+            }
+            | RepositoryLocation::Azure {
+                access_key: secret, ..
+            } => secret.is_some(),
+            RepositoryLocation::Directory { .. } => false,
+        });
+        written.map(|(name, _)| name.as_str())
     }
 
     /// The file of a state directory as it is; empty where there is none.
@@ -260,6 +312,7 @@ impl Configuration {
             let repository = boma_kubernetes::RepositoryConfig {
                 location: section.location.clone(),
                 compression_level: section.level(),
+                secret: section.secret.clone(),
             };
             (name.clone(), repository)
         });
@@ -280,6 +333,7 @@ impl Configuration {
             // The official images' own.
             user: section.user.unwrap_or(999),
             pull_secrets: section.pull_secrets.clone(),
+            identity: section.identity.as_ref().map(Identity::from),
             repositories: repositories.collect(),
             new_key: None,
             road: boma_kubernetes::road(),
@@ -301,8 +355,20 @@ impl Configuration {
     }
 }
 
+fn secret_elsewhere(name: &str) -> Problem {
+    let text = format!(
+        "what lets into the repository {name:?} is in a Secret of a cluster, and this is one machine"
+    );
+    Problem::new(Class::Config, "repository-secret-elsewhere", text).hint(
+        "Write what lets into it into config.toml, which only its owner may read, in place of \
+         `secret`; or use `--platform kubernetes`.",
+    )
+}
+
 #[cfg(test)]
 mod tests {
+    use boma_local::config::Builds;
+
     use super::*;
 
     #[test]
@@ -341,6 +407,46 @@ mod tests {
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_lets_into_a_repository_is_where_its_platform_looks() {
+        let read = |more: &str| -> Configuration {
+            let text = format!("[repositories.offsite]\ntype = 's3'\nbucket = 'b'\n{more}");
+            toml::from_str(&text).unwrap()
+        };
+        let named = read("secret = 'credentials'\n");
+        let repositories = named.kubernetes().repositories;
+        assert_eq!(
+            repositories["offsite"].secret.as_deref(),
+            Some("credentials")
+        );
+        let mut config = LocalConfig::new("/s".into(), "/b".into(), Builds::default());
+        let refused = named.apply_to(&mut config).unwrap_err();
+        assert_eq!(refused.code, "repository-secret-elsewhere");
+        assert_eq!(
+            refused.to_string(),
+            "what lets into the repository \"offsite\" is in a Secret of a cluster, and this is one machine"
+        );
+        assert_eq!(named.written_credentials(), None);
+        let written = read("access-key-id = 'a'\nsecret-access-key = 'b'\n");
+        assert_eq!(written.written_credentials(), Some("offsite"));
+        written.apply_to(&mut config).unwrap();
+    }
+
+    #[test]
+    fn what_pods_are_to_the_cloud_is_read_strictly() {
+        let read = |text: &str| toml::from_str::<Configuration>(text);
+        let text = "[kubernetes.identity]\nservice-account = 'backups'\n";
+        let more = "annotations = {\"eks.amazonaws.com/role-arn\" = 'arn:x'}\n";
+        let identity = read(&format!("{text}{more}"))
+            .unwrap()
+            .kubernetes()
+            .identity;
+        let identity = identity.unwrap();
+        assert_eq!(identity.service_account, "backups");
+        assert_eq!(identity.annotations["eks.amazonaws.com/role-arn"], "arn:x");
+        assert!(read(&format!("{text}role = 'x'\n")).is_err());
     }
 
     #[test]

@@ -36,11 +36,30 @@ pub(crate) enum Need {
     Builds,
 }
 
-/// An installation.
-pub(crate) struct Session {
+/// An installation, opened for one command.
+pub(crate) struct Opened<P> {
     /// Its platform.
-    pub(crate) platform: Arc<LocalPlatform>,
+    pub(crate) platform: Arc<P>,
     configuration: Configuration,
+    state_dir: PathBuf,
+}
+
+/// The installation on this machine.
+pub(crate) type Session = Opened<LocalPlatform>;
+
+/// An installation in a Kubernetes cluster.
+pub(crate) type ClusterSession = Opened<KubernetesPlatform>;
+
+impl<P> Opened<P> {
+    /// What manifests below a directory are read against.
+    pub(crate) fn basis(&self, roots: Roots) -> Basis {
+        basis(&self.configuration, roots)
+    }
+
+    /// Where this program keeps what it has to remember on this machine.
+    pub(crate) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
 }
 
 impl Session {
@@ -53,22 +72,18 @@ impl Session {
             Need::NoBuilds => Builds::default(),
             Need::Builds => builds::discover()?,
         };
-        let mut config = LocalConfig::new(state_dir, own_program()?, builds);
+        let mut config = LocalConfig::new(state_dir.clone(), own_program()?, builds);
         config.new_key = Some(new_repository_key);
         config.judge_settings = Some(builds::judge_settings);
-        configuration.apply_to(&mut config);
+        configuration.apply_to(&mut config)?;
         let platform = LocalPlatform::open(config)
             .await
             .map_err(|error| error.problem())?;
         Ok(Self {
             platform: Arc::new(platform),
             configuration,
+            state_dir,
         })
-    }
-
-    /// What manifests below a directory are read against.
-    pub(crate) fn basis(&self, roots: Roots) -> Basis {
-        basis(&self.configuration, roots)
     }
 
     /// How people reach the dashboard.
@@ -101,18 +116,11 @@ impl Session {
     }
 }
 
-/// A Kubernetes cluster, opened for one command.
-pub(crate) struct ClusterSession {
-    /// Its platform.
-    pub(crate) platform: Arc<KubernetesPlatform>,
-    configuration: Configuration,
-}
-
 impl ClusterSession {
     /// Opens the cluster that KUBECONFIG names, or the one around this program.
     pub(crate) async fn open(global: &Global) -> Result<Self> {
-        let configuration =
-            Configuration::read(&state_dir(global)?).map_err(|error| error.problem())?;
+        let state_dir = state_dir(global)?;
+        let configuration = Configuration::read(&state_dir).map_err(|error| error.problem())?;
         let mut config = configuration.kubernetes();
         config.new_key = Some(new_repository_key);
         let platform = KubernetesPlatform::open(config)
@@ -121,12 +129,8 @@ impl ClusterSession {
         Ok(Self {
             platform: Arc::new(platform),
             configuration,
+            state_dir,
         })
-    }
-
-    /// What manifests below a directory are read against.
-    pub(crate) fn basis(&self, roots: Roots) -> Basis {
-        basis(&self.configuration, roots)
     }
 
     /// How people reach the dashboard.

@@ -1,5 +1,7 @@
 //! The pod of an instance.
 
+use std::collections::BTreeMap;
+
 use boma_instance::InstanceSpec;
 use boma_instance::api::pod as api;
 use serde_json::{Value, json};
@@ -25,14 +27,8 @@ const GRACE: u32 = 180;
 
 /// The template of the StatefulSet.
 pub(super) fn template(setting: &Setting<'_>, spec: &InstanceSpec, name: &str) -> Value {
-    json!({
-        "metadata": {"labels": {
-            names::MANAGED_BY: names::MANAGER,
-            names::INSTALLATION: setting.home,
-            names::APP_NAME: "postgresql",
-            names::DATABASE: *setting.key.name,
-            names::INSTANCE_ID: spec.id.to_string(),
-        }},
+    let mut template = json!({
+        "metadata": {"labels": labels(setting, spec)},
         "spec": {
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
@@ -59,7 +55,26 @@ pub(super) fn template(setting: &Setting<'_>, spec: &InstanceSpec, name: &str) -
                 {"name": "shm", "emptyDir": {"medium": "Memory"}},
             ],
         },
-    })
+    });
+    if let Some(identity) = setting.identity {
+        template["spec"]["serviceAccountName"] = json!(identity.service_account);
+    }
+    template
+}
+
+/// What others ask for of pods, and above all what pods are known by.
+fn labels(setting: &Setting<'_>, spec: &InstanceSpec) -> BTreeMap<String, String> {
+    let given = setting.identity.map(|identity| identity.pod_labels.clone());
+    let mut labels = given.unwrap_or_default();
+    let own = [
+        (names::MANAGED_BY, names::MANAGER.to_owned()),
+        (names::INSTALLATION, setting.home.to_owned()),
+        (names::APP_NAME, "postgresql".to_owned()),
+        (names::DATABASE, setting.key.name.to_string()),
+        (names::INSTANCE_ID, spec.id.to_string()),
+    ];
+    labels.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    labels
 }
 
 /// Copies this program to where the image of PostgreSQL finds it.
@@ -81,7 +96,8 @@ fn installer(setting: &Setting<'_>) -> Value {
 fn server(setting: &Setting<'_>, spec: &InstanceSpec) -> Value {
     let granted = json!({
         "cpu": quantity::cpu(spec.resources.cpu_millis),
-        "memory": quantity::bytes(spec.resources.memory_bytes),
+        // A server beside which an agent backs up would else be killed by what the agent needs.
+        "memory": quantity::bytes(spec.resources.most_memory_bytes()),
     });
     json!({
         "name": "postgres",

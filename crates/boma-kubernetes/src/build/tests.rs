@@ -43,6 +43,7 @@ fn with<T>(look: impl FnOnce(&Setting<'_>) -> T) -> T {
         agent_image: "boma:0.1.0",
         user: 999,
         pull_secrets: &[],
+        identity: None,
     })
 }
 
@@ -71,6 +72,35 @@ fn the_objects_of_a_database() {
             project
         ))
     );
+}
+
+#[test]
+fn pods_are_to_the_cloud_what_is_said_and_known_by_what_they_are() {
+    let ours = (names::INSTALLATION.to_owned(), "another".to_owned());
+    let azure = ("azure.workload.identity/use".to_owned(), "true".to_owned());
+    let role = ("eks.amazonaws.com/role-arn".to_owned(), "arn:x".to_owned());
+    let identity = Identity {
+        service_account: "backups".into(),
+        annotations: [role.clone()].into(),
+        pod_labels: [ours, azure].into(),
+    };
+    with(|setting| {
+        assert!(service_account(setting).is_none());
+        let setting = Setting {
+            identity: Some(&identity),
+            ..*setting
+        };
+        let account = service_account(&setting).unwrap();
+        assert_eq!(account.annotations.get(&role.0), Some(&role.1));
+        assert!(account.is_met_by(&found(&account)));
+        let server = stateful_set(&setting, &spec(), 1);
+        let pod = &server.body["spec"]["template"];
+        assert_eq!(pod["spec"]["serviceAccountName"], "backups");
+        assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+        let labels = &pod["metadata"]["labels"];
+        assert_eq!(labels["azure.workload.identity/use"], "true");
+        assert_eq!(labels[names::INSTALLATION], "boma-system");
+    });
 }
 
 #[test]

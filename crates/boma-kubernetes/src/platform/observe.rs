@@ -142,15 +142,18 @@ impl Inner {
         let token = secret_entry(&secret, boma_instance::api::pod::TOKEN)?;
         let token = String::from_utf8(token).ok()?;
         let until = self.certificate_until(one)?;
-        let is_good = renewed_from(until) > Timestamp::now();
+        let is_good =
+            renewed_from(until) > Timestamp::now() && self.has_its_repositories(assignment);
         is_good.then(|| {
-            vec![
+            let mut objects = vec![
                 build::service(&setting),
                 build::volume_claim(&setting, spec),
                 Self::instance_secret(&setting, assignment, &token, until),
                 build::network_policy(&setting, spec),
                 self.stateful_set(&setting, spec, one.row.life),
-            ]
+            ];
+            objects.extend(build::service_account(&setting));
+            objects
         })
     }
 

@@ -1,6 +1,5 @@
 //! Making, changing and awaiting instances.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,6 @@ use boma_engine::happened;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Life;
 use boma_engine::platform::PlatformError;
-use boma_instance::backup::Repositories;
 use boma_instance::{
     Assignment, Drift, InstanceId, InstanceSpec, InstanceStatus, Listen, Phase, Placement, Power,
     TlsMaterial,
@@ -58,6 +56,7 @@ impl Inner {
             agent_image: &self.config.agent_image,
             user: self.config.user,
             pull_secrets: &self.config.pull_secrets,
+            identity: self.config.identity.as_ref(),
         })
     }
 
@@ -81,6 +80,9 @@ impl Inner {
         let assignment = self.assign(&setting, &one, spec, listen.clone()).await?;
         let policy = build::network_policy(&setting, spec);
         apply(&policy).await.map_err(boxed)?;
+        if let Some(account) = build::service_account(&setting) {
+            apply(&account).await.map_err(boxed)?;
+        }
         let server = self.stateful_set(&setting, spec, Life::Active);
         apply(&server).await.map_err(boxed)?;
         // A pod that runs is told at once; one that starts reads it from its Secret.
@@ -189,7 +191,7 @@ impl Inner {
                 // Pods have addresses of one family or of both; this one takes what comes.
                 bind: Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
                 tls: Some(tls),
-                repositories: self.repositories(spec).await?,
+                repositories: self.repositories(spec, one.assignment.as_ref()).await?,
             },
         };
         let secret = Self::instance_secret(setting, &assignment, &token, until);
@@ -228,21 +230,6 @@ impl Inner {
         let mut subjects = vec![names::agent(id)];
         subjects.extend(listen.names.iter().cloned());
         Ok(installation.authority().issue(&subjects, now)?)
-    }
-
-    /// What the repositories of a spec are used with.
-    async fn repositories(&self, spec: &InstanceSpec) -> Result<Repositories, PlatformError> {
-        let backup = spec.backup.iter().map(|backup| &backup.repository);
-        let origin = spec.origin.iter().map(|origin| &origin.repository);
-        let names: BTreeSet<&String> = backup.chain(origin).collect();
-        let mut repositories = Repositories::new();
-        for name in names {
-            if let Some(config) = self.config.repositories.get(name) {
-                let key = self.repository_key(name).await?;
-                repositories.insert(name.clone(), config.access(key));
-            }
-        }
-        Ok(repositories)
     }
 
     /// The StatefulSet, scaled to nothing where nothing should run.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use boma_engine::backups::{BackupPlatform, RepositoryRefusal};
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Life;
 use boma_engine::platform::PlatformError;
@@ -12,7 +13,6 @@ use boma_instance::backup::{
     BackupSummary, Drill, Repositories, RepositoryAccess, RepositoryLocation,
 };
 use boma_instance::{InstanceSpec, Secret};
-use boma_problem::{Class, IntoProblem, Problem};
 
 use super::LocalPlatform;
 use super::error::boxed;
@@ -20,59 +20,11 @@ use crate::agent;
 use crate::config::DEFAULT_REPOSITORY;
 use crate::layout;
 
+/// How long another process may be at work before a key is not renewed.
+const PASS: Duration = Duration::from_secs(30);
+
 /// Longest single wait for a status.
 const ONE_WAIT: Duration = Duration::from_secs(30);
-
-/// Why a repository cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RepositoryRefusal {
-    /// The configuration has none of this name.
-    #[error("there is no repository {name:?} in this installation")]
-    Unknown {
-        /// Its name.
-        name: String,
-    },
-    /// It has another key already.
-    #[error("the repository {name:?} has another key already")]
-    OtherKey {
-        /// Its name.
-        name: String,
-    },
-    /// Somebody else has renewed it in the same moment.
-    #[error("the key of the repository {name:?} was changed meanwhile")]
-    Changed {
-        /// Its name.
-        name: String,
-    },
-    /// It was never used.
-    #[error("the repository {name:?} has no key yet")]
-    NoKey {
-        /// Its name.
-        name: String,
-    },
-}
-
-impl IntoProblem for RepositoryRefusal {
-    fn problem(&self) -> Problem {
-        match self {
-            Self::Unknown { .. } => Problem::from_error(Class::Config, "repository-unknown", self)
-                .hint(
-                    "Repositories are in `config.toml` of the state directory: docs/operations.md.",
-                ),
-            Self::OtherKey { .. } => Problem::from_error(Class::Config, "repository-has-key", self)
-                .hint(
-                    "What is in it can be read with that key only. Give the repository that \
-                     belongs to the imported key another name in `config.toml`.",
-                ),
-            Self::Changed { .. } => {
-                Problem::from_error(Class::User, "repository-key-changed", self)
-                    .hint("Nothing was done. `boma backup key` prints the key as it is now.")
-            }
-            Self::NoKey { .. } => Problem::from_error(Class::User, "repository-without-key", self)
-                .hint("It gets one when the first database is backed up into it."),
-        }
-    }
-}
 
 impl LocalPlatform {
     /// What the repositories of a spec are used with; keys are made where there are none.
@@ -100,24 +52,6 @@ impl LocalPlatform {
         )
     }
 
-    /// One repository with its key, made where there is none.
-    pub async fn repository(&self, name: &str) -> Result<RepositoryAccess, PlatformError> {
-        let config = self.inner.config.repositories.get(name);
-        let unknown = || boxed(RepositoryRefusal::Unknown { name: name.into() });
-        let config = config.ok_or_else(unknown)?.clone();
-        if let (DEFAULT_REPOSITORY, RepositoryLocation::Directory { path }) =
-            (name, &config.location)
-        {
-            // Others are somebody else's directories: made and given by whoever names them.
-            layout::make_dir_for(path.as_ref(), &self.inner.user).map_err(boxed)?;
-        }
-        Ok(RepositoryAccess {
-            key: self.settle_key(name).await?,
-            location: config.location,
-            compression_level: config.compression_level,
-        })
-    }
-
     async fn settle_key(&self, name: &str) -> Result<Secret<String>, PlatformError> {
         if let Some(key) = self.stored_key(name).await? {
             return Ok(key);
@@ -126,47 +60,6 @@ impl LocalPlatform {
         let no_key = || boxed(RepositoryRefusal::NoKey { name: name.into() });
         let key = new_key.ok_or_else(no_key)?()?;
         self.store_key(name, key).await
-    }
-
-    /// The key of a repository, for a person to keep.
-    pub async fn export_key(&self, name: &str) -> Result<Secret<String>, PlatformError> {
-        if !self.inner.config.repositories.contains_key(name) {
-            return Err(boxed(RepositoryRefusal::Unknown { name: name.into() }));
-        }
-        let key = self.stored_key(name).await?;
-        key.ok_or_else(|| boxed(RepositoryRefusal::NoKey { name: name.into() }))
-    }
-
-    /// Takes the key of a repository that another installation made. Repeating it changes nothing.
-    pub async fn import_key(&self, name: &str, key: Secret<String>) -> Result<(), PlatformError> {
-        if !self.inner.config.repositories.contains_key(name) {
-            return Err(boxed(RepositoryRefusal::Unknown { name: name.into() }));
-        }
-        let settled = self.store_key(name, key.clone()).await?;
-        if settled == key {
-            return Ok(());
-        }
-        Err(boxed(RepositoryRefusal::OtherKey { name: name.into() }))
-    }
-
-    /// Puts a key that holds the former one in its place, and hands it over to all agents. Killed in
-    /// between, agents go on with the former one, and the next pass hands the new one over.
-    pub async fn renew_key(
-        &self,
-        name: &str,
-        former: &Secret<String>,
-        key: Secret<String>,
-    ) -> Result<(), PlatformError> {
-        let (row, former) = (name.to_owned(), former.clone());
-        let write = self
-            .inner
-            .store
-            .write(move |state| state.renew_repository_key(&row, &former, &key));
-        if !write.await.map_err(boxed)? {
-            return Err(boxed(RepositoryRefusal::Changed { name: name.into() }));
-        }
-        super::purge::crash_point("key-renewed");
-        self.hand_keys_over().await
     }
 
     /// Tells agents the keys that there are, where one was renewed and not all have it. One that
@@ -201,46 +94,6 @@ impl LocalPlatform {
         Ok(())
     }
 
-    /// Takes a base backup of a database, and returns when it is whole.
-    pub async fn back_up(&self, key: &DatabaseKey) -> Result<BackupSummary, PlatformError> {
-        let id = self.row_of(key).await?.id;
-        let socket = self.inner.layout.agent_socket(id);
-        agent::back_up(&socket).await.map_err(boxed)
-    }
-
-    /// Restores the newest backup of a database beside it, to prove it; returns what came of it.
-    pub async fn drill(&self, key: &DatabaseKey) -> Result<Drill, PlatformError> {
-        let id = self.row_of(key).await?.id;
-        let socket = self.inner.layout.agent_socket(id);
-        agent::drill(&socket).await.map_err(boxed)
-    }
-
-    /// Deletes a base backup of a database, unless others need it or it is the last whole one.
-    pub async fn delete_backup(&self, key: &DatabaseKey, label: &str) -> Result<(), PlatformError> {
-        let id = self.row_of(key).await?.id;
-        let socket = self.inner.layout.agent_socket(id);
-        agent::delete_backup(&socket, label).await.map_err(boxed)
-    }
-
-    /// What the agent of a database says as soon as that is newer than `after`, or after a while.
-    pub async fn next_status(
-        &self,
-        key: &DatabaseKey,
-        after: u64,
-    ) -> Result<Reported, PlatformError> {
-        let id = self.row_of(key).await?.id;
-        let socket = self.inner.layout.agent_socket(id);
-        let next = agent::wait_for_status(&socket, after, ONE_WAIT).await;
-        next.map_err(boxed)
-    }
-
-    /// Has everything archived that was written to a database until now.
-    pub async fn archive_now(&self, key: &DatabaseKey) -> Result<(), PlatformError> {
-        let id = self.row_of(key).await?.id;
-        let socket = self.inner.layout.agent_socket(id);
-        agent::archive(&socket).await.map_err(boxed)
-    }
-
     async fn stored_key(&self, name: &str) -> Result<Option<Secret<String>>, PlatformError> {
         let name = name.to_owned();
         let read = self
@@ -264,38 +117,90 @@ impl LocalPlatform {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_hinders_says_what_to_do() {
-        let name = || "offsite".to_owned();
-        for (refusal, text, hint) in [
-            (
-                RepositoryRefusal::Unknown { name: name() },
-                "there is no repository \"offsite\" in this installation",
-                "Repositories are in `config.toml`",
-            ),
-            (
-                RepositoryRefusal::OtherKey { name: name() },
-                "the repository \"offsite\" has another key already",
-                "What is in it can be read with that key only.",
-            ),
-            (
-                RepositoryRefusal::Changed { name: name() },
-                "the key of the repository \"offsite\" was changed meanwhile",
-                "Nothing was done.",
-            ),
-            (
-                RepositoryRefusal::NoKey { name: name() },
-                "the repository \"offsite\" has no key yet",
-                "It gets one when",
-            ),
-        ] {
-            let problem = refusal.problem();
-            assert_eq!(problem.to_string(), text);
-            assert!(problem.hints[0].starts_with(hint), "{problem:?}");
+impl BackupPlatform for LocalPlatform {
+    async fn repository(&self, name: &str) -> Result<RepositoryAccess, PlatformError> {
+        let config = self.inner.config.repositories.get(name);
+        let unknown = || boxed(RepositoryRefusal::Unknown { name: name.into() });
+        let config = config.ok_or_else(unknown)?.clone();
+        if let (DEFAULT_REPOSITORY, RepositoryLocation::Directory { path }) =
+            (name, &config.location)
+        {
+            // Others are somebody else's directories: made and given by whoever names them.
+            layout::make_dir_for(path.as_ref(), &self.inner.user).map_err(boxed)?;
         }
+        Ok(RepositoryAccess {
+            key: self.settle_key(name).await?,
+            location: config.location,
+            compression_level: config.compression_level,
+        })
+    }
+
+    async fn export_key(&self, name: &str) -> Result<Secret<String>, PlatformError> {
+        if !self.inner.config.repositories.contains_key(name) {
+            return Err(boxed(RepositoryRefusal::Unknown { name: name.into() }));
+        }
+        let key = self.stored_key(name).await?;
+        key.ok_or_else(|| boxed(RepositoryRefusal::NoKey { name: name.into() }))
+    }
+
+    async fn import_key(&self, name: &str, key: Secret<String>) -> Result<(), PlatformError> {
+        if !self.inner.config.repositories.contains_key(name) {
+            return Err(boxed(RepositoryRefusal::Unknown { name: name.into() }));
+        }
+        let settled = self.store_key(name, key.clone()).await?;
+        if settled == key {
+            return Ok(());
+        }
+        Err(boxed(RepositoryRefusal::OtherKey { name: name.into() }))
+    }
+
+    async fn renew_key(
+        &self,
+        name: &str,
+        former: &Secret<String>,
+        key: Secret<String>,
+    ) -> Result<(), PlatformError> {
+        let _pass = self.begin_pass(PASS).await?;
+        let (row, former) = (name.to_owned(), former.clone());
+        let write = self
+            .inner
+            .store
+            .write(move |state| state.renew_repository_key(&row, &former, &key));
+        if !write.await.map_err(boxed)? {
+            return Err(boxed(RepositoryRefusal::Changed { name: name.into() }));
+        }
+        super::purge::crash_point("key-renewed");
+        self.hand_keys_over().await
+    }
+
+    async fn back_up(&self, key: &DatabaseKey) -> Result<BackupSummary, PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        agent::back_up(&socket).await.map_err(boxed)
+    }
+
+    async fn drill(&self, key: &DatabaseKey) -> Result<Drill, PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        agent::drill(&socket).await.map_err(boxed)
+    }
+
+    async fn delete_backup(&self, key: &DatabaseKey, label: &str) -> Result<(), PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        agent::delete_backup(&socket, label).await.map_err(boxed)
+    }
+
+    async fn archive_now(&self, key: &DatabaseKey) -> Result<(), PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        agent::archive(&socket).await.map_err(boxed)
+    }
+
+    async fn next_status(&self, key: &DatabaseKey, after: u64) -> Result<Reported, PlatformError> {
+        let id = self.row_of(key).await?.id;
+        let socket = self.inner.layout.agent_socket(id);
+        let next = agent::wait_for_status(&socket, after, ONE_WAIT).await;
+        next.map_err(boxed)
     }
 }

@@ -7,16 +7,17 @@ mod verify;
 
 use std::time::Duration;
 
+use boma_engine::backups::BackupPlatform;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Observed};
-use boma_engine::platform::{Platform, PlatformError};
+use boma_engine::platform::PlatformError;
 use boma_instance::backup::{BackupKind, BackupStatus, BackupSummary};
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::{BackupCommand, BackupListArgs, Global, KeyArgs, ListFormat};
-use crate::session::{Need, Session, find_database};
+use crate::cli::{BackupCommand, BackupListArgs, Global, KeyArgs, ListFormat, PlatformName};
+use crate::session::{ClusterSession, Need, Opened, Session, find_database};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
 use boma_engine::words::{bytes, progress, second, window};
@@ -35,21 +36,37 @@ pub(crate) async fn run(command: &BackupCommand, global: &Global, terminal: Term
     } else {
         Need::NoBuilds
     };
-    let session = Session::open(global, need).await?;
-    match command {
-        BackupCommand::Create(args) => create(&session, &args.database, terminal).await,
-        BackupCommand::List(args) => list(&session, args, terminal).await,
-        BackupCommand::Describe(args) => one::describe(&session, args, terminal).await,
-        BackupCommand::Delete(args) => one::delete(&session, args, terminal).await,
-        BackupCommand::Verify(args) => verify::verify(&session, &args.database, terminal).await,
-        BackupCommand::Drill(args) => drill(&session, &args.database, terminal).await,
-        BackupCommand::Repository(args) => repository::list(&session, args, terminal).await,
-        BackupCommand::Forget(args) => repository::forget(&session, args, terminal).await,
-        BackupCommand::Key(args) => key::key(&session, args, terminal).await,
+    match global.platform {
+        PlatformName::Local => {
+            let session = Session::open(global, need).await?;
+            Box::pin(on(&session, command, terminal)).await
+        }
+        PlatformName::Kubernetes => {
+            let session = ClusterSession::open(global).await?;
+            Box::pin(on(&session, command, terminal)).await
+        }
     }
 }
 
-async fn create(session: &Session, name: &str, terminal: Terminal) -> Result {
+async fn on(
+    session: &Opened<impl BackupPlatform>,
+    command: &BackupCommand,
+    terminal: Terminal,
+) -> Result {
+    match command {
+        BackupCommand::Create(args) => create(session, &args.database, terminal).await,
+        BackupCommand::List(args) => list(session, args, terminal).await,
+        BackupCommand::Describe(args) => one::describe(session, args, terminal).await,
+        BackupCommand::Delete(args) => one::delete(session, args, terminal).await,
+        BackupCommand::Verify(args) => verify::verify(session, &args.database, terminal).await,
+        BackupCommand::Drill(args) => drill(session, &args.database, terminal).await,
+        BackupCommand::Repository(args) => repository::list(session, args, terminal).await,
+        BackupCommand::Forget(args) => repository::forget(session, args, terminal).await,
+        BackupCommand::Key(args) => key::key(session, args, terminal).await,
+    }
+}
+
+async fn create(session: &Opened<impl BackupPlatform>, name: &str, terminal: Terminal) -> Result {
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, name)?;
     let summary = followed(session, &key, session.platform.back_up(&key), terminal).await?;
@@ -65,7 +82,7 @@ async fn create(session: &Session, name: &str, terminal: Terminal) -> Result {
     Ok(Exit::Ok)
 }
 
-async fn drill(session: &Session, name: &str, terminal: Terminal) -> Result {
+async fn drill(session: &Opened<impl BackupPlatform>, name: &str, terminal: Terminal) -> Result {
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, name)?;
     let drill = followed(session, &key, session.platform.drill(&key), terminal).await?;
@@ -91,7 +108,7 @@ async fn drill(session: &Session, name: &str, terminal: Terminal) -> Result {
 
 /// Waits for long work of an agent, and says how far it is whenever the agent says so.
 async fn followed<T>(
-    session: &Session,
+    session: &Opened<impl BackupPlatform>,
     key: &DatabaseKey,
     asked: impl Future<Output = std::result::Result<T, PlatformError>>,
     terminal: Terminal,
@@ -135,7 +152,11 @@ pub(crate) struct ListView<'s> {
     pub(crate) recoverable_until: Option<Timestamp>,
 }
 
-async fn list(session: &Session, args: &BackupListArgs, terminal: Terminal) -> Result {
+async fn list(
+    session: &Opened<impl BackupPlatform>,
+    args: &BackupListArgs,
+    terminal: Terminal,
+) -> Result {
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, &args.database)?;
     let Some(status) = status(&seen, &key) else {

@@ -177,13 +177,22 @@ pub(super) async fn install(
     terminal: Terminal,
 ) -> Result {
     let state = state_dir(global)?;
-    let config = Configuration::read(&state).map_err(|error| error.problem())?;
-    let reach = if config.dashboard().is_behind_proxy() {
+    let configuration = Configuration::read(&state).map_err(|error| error.problem())?;
+    let is_installed = matches!(
+        command,
+        KubernetesCommand::Manifests(_) | KubernetesCommand::Install(_)
+    );
+    if let Some(repository) = configuration.written_credentials()
+        && is_installed
+    {
+        return Err(in_plain_sight(repository).into());
+    }
+    let reach = if configuration.dashboard().is_behind_proxy() {
         InstalledDashboard::BehindProxy
     } else {
         InstalledDashboard::Forwarded
     };
-    let config = (config.kubernetes(), reach);
+    let config = (configuration.kubernetes(), reach);
     match command {
         KubernetesCommand::Definitions => {
             terminal.result(&yaml(boma_kubernetes::definitions())?)?;
@@ -288,6 +297,19 @@ fn installed(source: &str, args: &ClusterInstallArgs) -> Result<InstalledSource>
     Ok(InstalledSource::Git(vec![source.to_owned()]))
 }
 
+fn in_plain_sight(repository: &str) -> Problem {
+    let message = format!(
+        "what lets into the repository {repository:?} stands in config.toml, which would become a \
+         ConfigMap"
+    );
+    Problem::new(Class::Config, "repository-credentials-shown", message)
+        .hint(
+            "Put it into a Secret in Boma's namespace, and name that in config.toml: `secret = \
+             \"NAME\"`.",
+        )
+        .hint("docs/kubernetes.md says what is in it.")
+}
+
 fn not_there(source: &str) -> Problem {
     let message = format!("a pod cannot read manifests in `{source}`");
     Problem::new(Class::User, "source-not-in-cluster", message).hint(
@@ -362,6 +384,12 @@ mod tests {
             "{lost}"
         );
         assert!(lost.hints[0].starts_with("Start this one again"));
+        let shown = in_plain_sight("offsite");
+        assert_eq!(
+            shown.to_string(),
+            "what lets into the repository \"offsite\" stands in config.toml, which would become a ConfigMap"
+        );
+        assert!(shown.hints[0].contains("secret = \"NAME\""), "{shown:?}");
         let args = |source: &str| ClusterInstallArgs {
             sources: vec![source.to_owned()],
             branch: "main".to_owned(),

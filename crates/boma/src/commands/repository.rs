@@ -1,13 +1,14 @@
 //! The backups of a database, read from here: it needs no agent, and costs the server nothing.
 
 use boma_backup::store::Repository;
+use boma_engine::backups::BackupPlatform;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Observed;
 use boma_engine::plan::RestoreRefusal;
 use boma_instance::InstanceId;
 use boma_problem::IntoProblem as _;
 
-use crate::session::Session;
+use crate::session::Opened;
 use crate::terminal::Result;
 
 /// Where they are.
@@ -20,7 +21,11 @@ pub(crate) struct Backups {
 
 impl Backups {
     /// Opens the repository of a database.
-    pub(crate) async fn of(session: &Session, seen: &Observed, key: &DatabaseKey) -> Result<Self> {
+    pub(crate) async fn of(
+        session: &Opened<impl BackupPlatform>,
+        seen: &Observed,
+        key: &DatabaseKey,
+    ) -> Result<Self> {
         let spec = seen.databases.get(key).and_then(|one| one.spec.as_ref());
         let spec = spec.ok_or_else(|| RestoreRefusal::NoneYet(key.clone()).problem())?;
         let backup = spec.backup.as_ref();

@@ -14,11 +14,11 @@ use boma_backup::find::{FindError, find};
 use boma_backup::retention::choose::Refusal;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Observed};
-use boma_engine::plan::Asked;
-use boma_engine::platform::Platform;
+use boma_engine::platform::Platform as _;
 use boma_instance::InstanceId;
 use boma_instance::backup::RecoveryTarget;
 use boma_instance::wal::{Lsn, Timeline};
+use boma_kubernetes::KubernetesError;
 use boma_manifest::{
     Bootstrap, Database, DatabaseReference, Manifest, ReferencedProject, ResourceName, Restore,
     RestoreTarget,
@@ -28,11 +28,10 @@ use jiff::Timestamp;
 
 use self::in_place::InPlace;
 use self::put_away::PutAway;
-use crate::cli::{ForkArgs, Global, RestoreArgs, TargetArgs};
-use crate::commands::apply::converge;
+use crate::cli::{ForkArgs, Global, PlatformName, RestoreArgs, TargetArgs};
+use crate::commands::applied::Applied;
 use crate::commands::repository::Backups;
-use crate::commands::stop::last_applied;
-use crate::session::{Loaded, Need, Session, find_database};
+use crate::session::{ClusterSession, Loaded, Need, Opened, Session, find_database};
 use crate::sources::sources;
 use crate::terminal::{Exit, Result, Terminal};
 
@@ -93,14 +92,16 @@ enum New<'a> {
 }
 
 impl New<'_> {
-    /// The manifest, and the file that it goes to.
-    fn describe(&self, loaded: &Loaded) -> Result<(String, PathBuf)> {
+    /// The manifest, and the file that it goes to; none: there is no directory for it here.
+    fn describe(&self, loaded: &Loaded) -> Result<(String, Option<PathBuf>)> {
         match self {
             Self::Like(wanted) => {
                 describe(loaded, wanted).map(|(manifest, path)| (manifest.to_yaml(), path))
             }
             Self::Text { name, text } => {
-                Ok((text.clone(), loaded.root().join(format!("{name}.yaml"))))
+                let first = loaded.roots.all().first();
+                let path = first.map(|root| root.directory.join(format!("{name}.yaml")));
+                Ok((text.clone(), path))
             }
         }
     }
@@ -108,49 +109,79 @@ impl New<'_> {
 
 /// Makes a new database as another one was, or makes it that again.
 pub(crate) async fn restore(args: &RestoreArgs, global: &Global, terminal: Terminal) -> Result {
+    match (global.platform, &args.new) {
+        (PlatformName::Local, new) => {
+            let session = Session::open(global, Need::Builds).await?;
+            match new {
+                Some(new) => beside(&session, args, new, terminal).await,
+                None => in_place(&session, args, terminal).await,
+            }
+        }
+        (PlatformName::Kubernetes, Some(new)) => {
+            let session = ClusterSession::open(global).await?;
+            beside(&session, args, new, terminal).await
+        }
+        (PlatformName::Kubernetes, None) => {
+            let what = "restoring in place";
+            Err(KubernetesError::NotHere { what }.problem().into())
+        }
+    }
+}
+
+/// Makes a new database as another one was.
+async fn beside(
+    session: &Opened<impl Applied>,
+    args: &RestoreArgs,
+    new: &str,
+    terminal: Terminal,
+) -> Result {
     let moment = Moment::read(&args.target)?;
-    let session = Session::open(global, Need::Builds).await?;
-    if let (Some(instance), Some(new)) = (args.instance, &args.new) {
+    if let Some(instance) = args.instance {
         let from = PutAway {
             instance: InstanceId(instance),
             repository: &args.repository,
             database: Some(&args.database),
         };
-        return put_away::restore(&session, &from, (new, &moment), terminal).await;
+        return put_away::restore(session, &from, (new, &moment), terminal).await;
     }
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, &args.database)?;
-    let Some(new) = &args.new else {
-        let place = InPlace {
-            session: &session,
-            seen: &seen,
-            key: &key,
-            terminal,
-        };
-        return if args.undo {
-            place.undo().await
-        } else if args.forget_old {
-            place.forget(args.confirm.as_deref()).await
-        } else {
-            place.restore(&moment).await
-        };
-    };
-    if let Some(from) = without_its_manifest(&session, &seen, &key).await? {
-        return put_away::restore(&session, &from, (new, &moment), terminal).await;
+    if let Some(from) = without_its_manifest(session, &seen, &key).await? {
+        return put_away::restore(session, &from, (new, &moment), terminal).await;
     }
     let wanted = Wanted { key, new, moment };
-    check(&session, &seen, &wanted.key, &wanted.moment).await?;
-    make(&session, New::Like(wanted), "restore", terminal).await
+    check(session, &seen, &wanted.key, &wanted.moment).await?;
+    make(session, New::Like(wanted), "restore", terminal).await
+}
+
+/// Makes a database what it was, or what it was before that.
+async fn in_place(session: &Session, args: &RestoreArgs, terminal: Terminal) -> Result {
+    let moment = Moment::read(&args.target)?;
+    let seen = session.platform.observe().await?;
+    let key = find_database(&seen, &args.database)?;
+    let place = InPlace {
+        session,
+        seen: &seen,
+        key: &key,
+        terminal,
+    };
+    if args.undo {
+        place.undo().await
+    } else if args.forget_old {
+        place.forget(args.confirm.as_deref()).await
+    } else {
+        place.restore(&moment).await
+    }
 }
 
 /// Where the backups are of a database that is retired, or that a restore in place has replaced:
 /// there is no manifest any more that a new one could be made after.
 async fn without_its_manifest<'s>(
-    session: &Session,
+    session: &Opened<impl Applied>,
     seen: &'s Observed,
     key: &DatabaseKey,
 ) -> Result<Option<PutAway<'s>>> {
-    let loaded = last_applied(session).await?;
+    let loaded = Applied::last_applied(session).await?;
     let spec = seen.databases.get(key).and_then(|one| one.spec.as_ref());
     let kept = spec.filter(|_| manifest_of(&loaded, key).is_none());
     Ok(kept.and_then(|spec| {
@@ -164,8 +195,18 @@ async fn without_its_manifest<'s>(
 
 /// Makes a new database like another one is now, or was.
 pub(crate) async fn fork(args: &ForkArgs, global: &Global, terminal: Terminal) -> Result {
+    match global.platform {
+        PlatformName::Local => {
+            fork_on(&Session::open(global, Need::Builds).await?, args, terminal).await
+        }
+        PlatformName::Kubernetes => {
+            fork_on(&ClusterSession::open(global).await?, args, terminal).await
+        }
+    }
+}
+
+async fn fork_on(session: &Opened<impl Applied>, args: &ForkArgs, terminal: Terminal) -> Result {
     let moment = Moment::read(&args.target)?;
-    let session = Session::open(global, Need::Builds).await?;
     let seen = session.platform.observe().await?;
     let new = args.new.as_str();
     let key = find_database(&seen, &args.database)?;
@@ -173,8 +214,8 @@ pub(crate) async fn fork(args: &ForkArgs, global: &Global, terminal: Terminal) -
     if wanted.moment.target.is_none() {
         session.platform.archive_now(&wanted.key).await?;
     }
-    check(&session, &seen, &wanted.key, &wanted.moment).await?;
-    make(&session, New::Like(wanted), "fork", terminal).await
+    check(session, &seen, &wanted.key, &wanted.moment).await?;
+    make(session, New::Like(wanted), "fork", terminal).await
 }
 
 /// A time with its zone: without one it would be another moment for each reader.
@@ -189,7 +230,7 @@ fn moment(text: &str) -> Result<Timestamp> {
 /// Refuses a moment that cannot be reached, before anything is written or made. What a running
 /// server has written last may not be archived yet, so it is asked to do that before.
 async fn check(
-    session: &Session,
+    session: &Opened<impl Applied>,
     seen: &Observed,
     key: &DatabaseKey,
     moment: &Moment,
@@ -216,19 +257,24 @@ async fn check(
 }
 
 async fn make(
-    session: &Session,
+    session: &Opened<impl Applied>,
     new: New<'_>,
     command: &'static str,
     terminal: Terminal,
 ) -> Result {
-    let loaded = last_applied(session).await?;
+    let loaded = Applied::last_applied(session).await?;
     if loaded.has_errors() {
         terminal.problems(&loaded.problems);
         return Ok(Exit::Problem);
     }
     let (manifest, path) = new.describe(&loaded)?;
+    let Some(path) = path else {
+        terminal.status("Put this where the manifests are; applying it makes the database.");
+        terminal.result(&manifest)?;
+        return Ok(Exit::NotConverged);
+    };
     // What was fetched is put back to what its commit says.
-    if path.starts_with(sources(session.platform.layout().root())) {
+    if path.starts_with(sources(session.state_dir())) {
         terminal.status("Commit this to the repository of the manifests; it makes the database.");
         terminal.result(&manifest)?;
         return Ok(Exit::NotConverged);
@@ -240,17 +286,17 @@ async fn make(
         return Ok(Exit::NotConverged);
     }
     terminal.status(&format!("Wrote `{}`.", path.display()));
-    let loaded = last_applied(session).await?;
+    let loaded = Applied::last_applied(session).await?;
     if loaded.has_errors() {
         terminal.problems(&loaded.problems);
         return Ok(Exit::Problem);
     }
-    let asked = Asked::default();
-    converge(session, &loaded, asked, PATIENCE, command, terminal).await
+    Applied::converge(session, &loaded, PATIENCE, command, terminal).await
 }
 
-/// The new database's manifest, and the file that it goes to.
-fn describe(loaded: &Loaded, wanted: &Wanted<'_>) -> Result<(Manifest, PathBuf)> {
+/// The new database's manifest, and the file that it goes to, beside that of the other one; none:
+/// that is in no file here.
+fn describe(loaded: &Loaded, wanted: &Wanted<'_>) -> Result<(Manifest, Option<PathBuf>)> {
     let key = &wanted.key;
     let source = manifest_of(loaded, key).ok_or_else(|| without_manifest(key))?;
     let name = ResourceName::new(wanted.new).map_err(|error| error.problem())?;
@@ -270,8 +316,7 @@ fn describe(loaded: &Loaded, wanted: &Wanted<'_>) -> Result<(Manifest, PathBuf)>
         }),
     });
     let beside = loaded.roots.path(&source.origin.file().name);
-    let beside = beside.unwrap_or_else(|| loaded.root().to_owned());
-    let path = beside.with_file_name(format!("{}.yaml", wanted.new));
+    let path = beside.map(|beside| beside.with_file_name(format!("{}.yaml", wanted.new)));
     Ok((Manifest::Database(new), path))
 }
 
@@ -356,6 +401,7 @@ mod tests {
             };
             let (copied, path) = describe(&loaded, &wanted).unwrap();
             assert!(copied.to_yaml().contains(memory), "{}", copied.to_yaml());
+            let path = path.unwrap();
             assert!(path.ends_with(format!("{project}/copy.yaml")), "{path:?}");
         }
     }

@@ -25,7 +25,7 @@ pub(crate) struct Cluster {
     project: String,
 }
 
-fn given(name: &str) -> Result<String> {
+pub(crate) fn given(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: see `make test-kubernetes`"))
 }
 
@@ -65,6 +65,14 @@ impl Cluster {
 
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.scratch.path().join(name)
+    }
+
+    /// Adds to the configuration of the installation.
+    pub(crate) fn configure(&self, more: &str) -> Result<()> {
+        let file = self.path("s/config.toml");
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, format!("{text}\n{more}"))?;
+        Ok(())
     }
 
     /// Writes a manifest of the project.
@@ -123,18 +131,23 @@ impl Cluster {
         Ok(())
     }
 
-    /// Boma, with arguments and environment.
-    pub(crate) fn boma_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
-        let output = Command::new(env!("CARGO_BIN_EXE_boma"))
+    /// Boma, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_boma"));
+        command
             .args(arguments)
             .env("BOMA_PLATFORM", "kubernetes")
             .env("BOMA_STATE_DIR", self.path("s"))
             .env("NO_COLOR", "1")
-            .envs(variables.iter().copied())
-            .current_dir(self.path("m"))
-            .output()
-            .context("start boma")?;
-        Ok(Ran::from(&output))
+            .current_dir(self.path("m"));
+        command
+    }
+
+    /// Boma, with arguments and environment.
+    pub(crate) fn boma_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
+        let mut command = self.command(arguments);
+        let output = command.envs(variables.iter().copied()).output();
+        Ok(Ran::from(&output.context("start boma")?))
     }
 
     /// Boma, with arguments.
@@ -277,6 +290,6 @@ pub(crate) fn kubectl(arguments: &[&str]) -> Result<String> {
     Ok(ran.stdout)
 }
 
-fn path(path: &Path) -> Result<&str> {
+pub(crate) fn path(path: &Path) -> Result<&str> {
     path.to_str().context("scratch paths are text")
 }

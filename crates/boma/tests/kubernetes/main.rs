@@ -2,10 +2,12 @@
 //! KUBECONFIG names. They are ignored otherwise, since there is none to run them against.
 //!
 //! What they need besides: BOMA_TEST_KUBERNETES_IMAGE, an image with this very program;
-//! BOMA_TEST_KUBERNETES_POSTGRES, one of PostgreSQL 15; a default StorageClass; `kubectl`. Nodes
+//! BOMA_TEST_KUBERNETES_POSTGRES, one of PostgreSQL 15; BOMA_TEST_KUBERNETES_STORE, one of the S3
+//! server moto; a default StorageClass; `kubectl`. Nodes
 //! must have the images, or be able to pull them.
 
 mod applications;
+mod backups;
 mod cluster;
 mod dashboard;
 mod installed;
@@ -14,4 +16,5 @@ mod life;
 mod repaired;
 mod resources;
 mod rotated;
+mod store;
 mod trouble;

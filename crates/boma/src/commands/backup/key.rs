@@ -1,22 +1,23 @@
 //! `boma backup key`: the keys that repositories are read with.
 
 use std::io::Read as _;
-use std::time::Duration;
 
 use boma_backup::format::key::{ParseKeyError, RepositoryKey};
-use boma_engine::platform::{AuditEntry, Platform};
+use boma_engine::backups::BackupPlatform;
+use boma_engine::platform::AuditEntry;
 use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
 
 use crate::cli::KeyArgs;
-use crate::session::{Session, actor};
+use crate::session::{Opened, actor};
 use crate::terminal::{Exit, Result, Terminal};
 
-/// How long another process may be at work before this gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Prints the key of a repository, renews it, or takes one in.
-pub(super) async fn key(session: &Session, args: &KeyArgs, terminal: Terminal) -> Result {
+pub(super) async fn key(
+    session: &Opened<impl BackupPlatform>,
+    args: &KeyArgs,
+    terminal: Terminal,
+) -> Result {
     let name = &args.repository;
     let (action, text) = if args.import {
         import(session, name, read_key()?).await?;
@@ -45,13 +46,16 @@ pub(super) async fn key(session: &Session, args: &KeyArgs, terminal: Terminal) -
 }
 
 /// Takes a key in; one that holds the one that is there takes its place, as after a renewal elsewhere.
-async fn import(session: &Session, name: &str, key: RepositoryKey) -> Result<()> {
+async fn import(
+    session: &Opened<impl BackupPlatform>,
+    name: &str,
+    key: RepositoryKey,
+) -> Result<()> {
     if let Ok(known) = session.platform.export_key(name).await
         && let Ok(former) = RepositoryKey::parse(known.expose())
         && key != former
         && former.each().all(|one| key.with_id(one.id()).is_some())
     {
-        let _pass = session.platform.begin_pass(PATIENCE).await?;
         return Ok(session
             .platform
             .renew_key(name, &known, key.export())
@@ -62,8 +66,11 @@ async fn import(session: &Session, name: &str, key: RepositoryKey) -> Result<()>
 
 /// Makes another key. It is stored, together with the former ones, before anything is written under
 /// it: killed anywhere, whatever is in the repository opens with the key that is stored.
-async fn renew(session: &Session, name: &str, terminal: Terminal) -> Result<()> {
-    let _pass = session.platform.begin_pass(PATIENCE).await?;
+async fn renew(
+    session: &Opened<impl BackupPlatform>,
+    name: &str,
+    terminal: Terminal,
+) -> Result<()> {
     let former = session.platform.export_key(name).await?;
     let invalid = |error: &ParseKeyError| {
         Problem::from_error(Class::Internal, "repository-key-invalid", error)

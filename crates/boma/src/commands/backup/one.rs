@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use boma_backup::catalog::{Cache, Catalog};
 use boma_backup::find::prefixes;
 use boma_backup::retention::choose::Refusal;
-use boma_engine::platform::{AuditEntry, Platform};
+use boma_engine::backups::BackupPlatform;
+use boma_engine::platform::AuditEntry;
 use boma_instance::backup::BackupSummary;
 use boma_problem::{IntoProblem as _, Problem};
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use super::kind_word;
 use crate::cli::{DeleteBackupArgs, OneBackupArgs, OneFormat};
 use crate::commands::purge::confirm;
 use crate::commands::repository::Backups;
-use crate::session::{Session, actor, find_database};
+use crate::session::{Opened, actor, find_database};
 use crate::terminal::{Exit, Result, Terminal, Tone};
 use boma_engine::words::{bytes, second};
 
@@ -87,7 +88,7 @@ impl View {
 
 /// Shows everything about one, as the repository has it.
 pub(super) async fn describe(
-    session: &Session,
+    session: &Opened<impl BackupPlatform>,
     args: &OneBackupArgs,
     terminal: Terminal,
 ) -> Result {
@@ -107,7 +108,7 @@ pub(super) async fn describe(
 
 /// Deletes one, once its name was typed back. The agent does it, between two jobs of its own.
 pub(super) async fn delete(
-    session: &Session,
+    session: &Opened<impl BackupPlatform>,
     args: &DeleteBackupArgs,
     terminal: Terminal,
 ) -> Result {

@@ -5,9 +5,10 @@ use boma_backup::find::prefixes;
 use boma_backup::holdings::{self, Holding};
 use boma_backup::lease::{self, Restoring};
 use boma_backup::store::Repository;
+use boma_engine::backups::BackupPlatform;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Observed;
-use boma_engine::platform::{AuditEntry, Platform};
+use boma_engine::platform::AuditEntry;
 use boma_instance::InstanceId;
 use boma_problem::{Class, IntoProblem as _, Problem};
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use serde::Serialize;
 
 use crate::cli::{ForgetBackupsArgs, ListFormat, RepositoryArgs};
 use crate::commands::purge::{confirm, is_name};
-use crate::session::{Session, actor};
+use crate::session::{Opened, actor};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal, Tone};
 use boma_engine::words::{bytes, second, window};
@@ -76,14 +77,18 @@ fn owner(seen: &Observed, instance: InstanceId) -> Option<&DatabaseKey> {
 }
 
 /// Opens a repository by its name.
-pub(crate) async fn open(session: &Session, name: &str) -> Result<Repository> {
+pub(crate) async fn open(session: &Opened<impl BackupPlatform>, name: &str) -> Result<Repository> {
     let access = session.platform.repository(name).await?;
     let opened = Repository::open(&access).await;
     Ok(opened.map_err(|error| error.problem())?)
 }
 
 /// Lists whose backups are in a repository.
-pub(super) async fn list(session: &Session, args: &RepositoryArgs, terminal: Terminal) -> Result {
+pub(super) async fn list(
+    session: &Opened<impl BackupPlatform>,
+    args: &RepositoryArgs,
+    terminal: Terminal,
+) -> Result {
     let seen = session.platform.observe().await?;
     let repository = open(session, &args.repository).await?;
     let found = holdings::holdings(&repository).await;
@@ -115,7 +120,7 @@ pub(super) async fn list(session: &Session, args: &RepositoryArgs, terminal: Ter
 
 /// Deletes all that a database has left that is gone, once its name was typed back.
 pub(super) async fn forget(
-    session: &Session,
+    session: &Opened<impl BackupPlatform>,
     args: &ForgetBackupsArgs,
     terminal: Terminal,
 ) -> Result {

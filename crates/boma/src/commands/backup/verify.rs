@@ -3,16 +3,20 @@
 use boma_backup::find::prefixes;
 use boma_backup::meter::Meter;
 use boma_backup::verify::{self, Report};
-use boma_engine::platform::Platform;
+use boma_engine::backups::BackupPlatform;
 use boma_problem::{Class, IntoProblem as _, Problem};
 
 use crate::commands::repository::Backups;
-use crate::session::{Session, find_database};
+use crate::session::{Opened, find_database};
 use crate::terminal::{Exit, Result, Terminal};
 use boma_engine::words::bytes;
 
 /// Reads the repository from here: it needs no agent, and costs the server nothing.
-pub(super) async fn verify(session: &Session, name: &str, terminal: Terminal) -> Result {
+pub(super) async fn verify(
+    session: &Opened<impl BackupPlatform>,
+    name: &str,
+    terminal: Terminal,
+) -> Result {
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, name)?;
     let backups = Backups::of(session, &seen, &key).await?;

@@ -12,7 +12,7 @@ use boma_engine::printed::ApplicationSecrets;
 use boma_instance::History;
 use boma_instance::statements::Statements;
 use boma_kubernetes::{InstalledDashboard, KubernetesPlatform, Printed};
-use boma_problem::{Class, IntoProblem as _, Problem};
+use boma_problem::{IntoProblem as _, Problem};
 use boma_web::{Insight, LogOf, SigningKey};
 use jiff::Timestamp;
 
@@ -99,17 +99,6 @@ impl Desk for KubernetesPlatform {
         held: bool,
     ) -> std::result::Result<(), PlatformError> {
         Self::set_held(self, subject, held).await
-    }
-
-    fn no_backup(&self) -> Option<Problem> {
-        let message = "base backups cannot be asked for on Kubernetes yet";
-        let problem = Problem::new(Class::User, "not-on-kubernetes", message);
-        Some(problem.hint("docs/kubernetes.md says what there is."))
-    }
-
-    async fn take_backup(&self, _database: &DatabaseKey) -> std::result::Result<(), PlatformError> {
-        self.no_backup()
-            .map_or(Ok(()), |problem| Err(Box::new(problem)))
     }
 
     async fn secrets_of(

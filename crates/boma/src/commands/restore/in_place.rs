@@ -3,6 +3,7 @@
 //! What is asked for is written down; the engine brings it about, here or in `boma serve`, and goes
 //! on with it after a crash (`boma_engine::plan`, stages of a replacement).
 
+use boma_engine::backups::BackupPlatform as _;
 use boma_engine::computed::replaced;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Feature, Life, Observed, ReplacedBy, Replacement};

@@ -11,8 +11,9 @@ use boma_manifest::{ResourceName, RestoreTarget};
 use boma_problem::{Class, IntoProblem as _, Problem};
 
 use super::{Moment, New, make};
+use crate::commands::applied::Applied;
 use crate::commands::backup::open;
-use crate::session::Session;
+use crate::session::Opened;
 use crate::terminal::{Result, Terminal};
 
 /// Room for the database, and as much again.
@@ -28,7 +29,7 @@ pub(super) struct PutAway<'a> {
 
 /// Writes a manifest out of what the backups say, and applies it.
 pub(super) async fn restore(
-    session: &Session,
+    session: &Opened<impl Applied>,
     from: &PutAway<'_>,
     (new, moment): (&str, &Moment),
     terminal: Terminal,

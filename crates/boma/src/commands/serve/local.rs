@@ -44,15 +44,6 @@ impl Desk for LocalPlatform {
         }
     }
 
-    fn no_backup(&self) -> Option<Problem> {
-        None
-    }
-
-    async fn take_backup(&self, database: &DatabaseKey) -> Result<(), PlatformError> {
-        self.back_up(database).await?;
-        Ok(())
-    }
-
     async fn secrets_of(
         &self,
         application: &ApplicationKey,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use boma_engine::backups::BackupPlatform;
 use boma_engine::catalog::Subject;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use boma_engine::platform::{AuditEntry, Event, Platform, PlatformError, RecordedEvent};
+use boma_engine::platform::{AuditEntry, Event, PlatformError, RecordedEvent};
 use boma_engine::printed::ApplicationSecrets;
 use boma_instance::Secret;
 use boma_problem::{Class, IntoProblem, Problem};
@@ -13,7 +14,7 @@ use boma_web::{Operations, Permit};
 use jiff::Timestamp;
 
 /// What people ask a platform for that the engine does not.
-pub(crate) trait Desk: Platform {
+pub(crate) trait Desk: BackupPlatform {
     /// The newest events, oldest first; of one subject, or of all.
     fn recorded_events(
         &self,
@@ -35,15 +36,6 @@ pub(crate) trait Desk: Platform {
         &self,
         subject: &Subject,
         held: bool,
-    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
-
-    /// Why no base backup can be asked for; none: it can.
-    fn no_backup(&self) -> Option<Problem>;
-
-    /// Takes a base backup, and returns when it is whole.
-    fn take_backup(
-        &self,
-        database: &DatabaseKey,
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
 
     /// The delivered environment of an application.
@@ -121,15 +113,12 @@ impl<P: Desk> Operations for OperationsOn<P> {
     }
 
     async fn back_up(&self, permit: &Permit, database: &DatabaseKey) -> Result<(), Box<Problem>> {
-        if let Some(problem) = self.platform.no_backup() {
-            return Err(Box::new(problem));
-        }
         let subject = format!("Database {database}");
         self.record(permit, "ask for a base backup".to_owned(), subject.clone())
             .await?;
         let (platform, database) = (self.platform.clone(), database.clone());
         tokio::spawn(async move {
-            let Err(problem) = platform.take_backup(&database).await else {
+            let Err(problem) = platform.back_up(&database).await else {
                 return;
             };
             let event = Event {
