@@ -408,17 +408,24 @@ mod tests {
 
     #[test]
     fn what_a_server_tells_is_told() {
-        let told: Told = serde_json::from_str(
-            r#"{"title": "no", "code": "not-allowed", "status": 403, "hints": ["Ask."],
-                "place": {"file": "a.yaml", "line": 3, "column": 1, "path": "spec"}}"#,
-        )
-        .unwrap();
+        let place = Place {
+            file: "a.yaml".to_owned(),
+            line: 3,
+            column: 1,
+            length: 4,
+            text: "spec".to_owned(),
+        };
+        let details = serde_json::json!({
+            "type": "urn:boma:problem:not-allowed", "title": "no", "status": 403,
+            "code": "not-allowed", "place": place, "hints": ["Ask."],
+        });
+        let told: Told = serde_json::from_value(details).unwrap();
         let problem = told.problem(StatusCode::FORBIDDEN);
         assert_eq!(
             (&*problem.code, problem.class),
             ("not-allowed", Class::User)
         );
-        assert_eq!(problem.place.unwrap().line, 3);
+        assert_eq!(problem.place, Some(place));
         assert_eq!(problem.hints, ["Ask."]);
     }
 }
