@@ -1,6 +1,6 @@
 //! A whole document taken out of a text.
 
-use super::{EditError, trees};
+use super::{EditError, is_same, trees};
 
 /// A text without one of its documents, counted from 0; nothing at all where it was the only one.
 /// The comments above it within the document go with it; every other document stays as it was.
@@ -35,11 +35,7 @@ pub fn without(text: &str, document: usize) -> Result<String, EditError> {
         && kept
             .into_iter()
             .zip(&read)
-            .all(|(old, new)| match (old, new) {
-                (Ok(old), Ok(new)) => super::expected::Tree::of(old).is(new),
-                (Err(_), Err(_)) => true,
-                (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
-            });
+            .all(|(old, new)| is_same(old, new));
     is_right.then_some(after).ok_or_else(style)
 }
 

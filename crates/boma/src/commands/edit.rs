@@ -116,7 +116,7 @@ pub(super) fn not_attached<'n>(
 }
 
 /// A change that was typed. Names of parameters may have dots in them.
-fn change(typed: &FieldChange) -> Change {
+pub(super) fn change(typed: &FieldChange) -> Change {
     let mut parts = typed.field.split('.').peekable();
     let mut path = Vec::new();
     if !matches!(parts.peek(), Some(&("spec" | "metadata"))) {

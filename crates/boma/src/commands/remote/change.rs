@@ -1,6 +1,7 @@
 //! Changes of manifests that a server writes.
 
 use boma_engine::keys::DatabaseKey;
+use boma_manifest::edit::{Change, Step, Written};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use crate::cli::{
     AttachArgs, CreateArgs, DetachArgs, EditArgs, FieldChange, ForkArgs, NewKind, RestoreArgs,
     SetArgs, TargetArgs,
 };
-use crate::commands::edit::not_attached;
+use crate::commands::edit::{change, not_attached};
 use crate::remote::Remote;
 use crate::session::{Named, find_among, find_application_among, find_database_among};
 use crate::terminal::{Exit, Result, Terminal, Tone};
@@ -35,13 +36,13 @@ pub(super) async fn create(args: &CreateArgs, server: &Remote, terminal: Termina
     };
     let project = project(server, args.project.as_deref()).await?;
     let body = json!({"project": project, "name": args.name, "spec": patch(&args.fields)?});
-    let change = Change {
+    let request = Request {
         method: Method::POST,
         path: kind.to_owned(),
         version: None,
         body,
     };
-    change.send(&args.edit, server, terminal).await
+    request.send(&args.edit, server, terminal).await
 }
 
 /// The project that was named, as a whole or by its own name; else the only one that there is.
@@ -60,33 +61,28 @@ async fn project(server: &Remote, name: Option<&str>) -> Result<String> {
 pub(super) async fn set(args: &SetArgs, server: &Remote, terminal: Terminal) -> Result {
     let named = find_among(&server.names().await?, &args.name)?;
     let (_, version): (Value, _) = server.read_version(&path(&named)).await?;
-    let change = Change {
+    let request = Request {
         method: Method::PATCH,
         path: path(&named),
         version,
         body: json!({"spec": patch(&args.fields)?}),
     };
-    change.send(&args.edit, server, terminal).await
+    request.send(&args.edit, server, terminal).await
 }
 
-/// Fields as a merge patch of `spec`. Names of parameters may have dots in them.
+/// Fields as a merge patch of `spec`.
 fn patch(fields: &[FieldChange]) -> Result<Map<String, Value>> {
     let mut whole = Map::new();
     for typed in fields {
-        let field = typed.field.strip_prefix("spec.").unwrap_or(&typed.field);
-        if field.starts_with("metadata") {
-            return Err(not_by_server("changes of `metadata`").into());
+        let (path, value) = match change(typed) {
+            Change::Set(path, written) => (path, json_of(written)),
+            Change::Remove(path) | Change::Append(path, _) => (path, Value::Null),
+        };
+        let path: Vec<&str> = path.iter().filter_map(Step::field).collect();
+        match &*path {
+            ["spec", path @ ..] => put(&mut whole, path, value),
+            _ => return Err(not_by_server("changes of `metadata`").into()),
         }
-        let value = typed.value.as_deref().map_or(Value::Null, read);
-        let mut parts: Vec<&str> = field.split('.').collect();
-        if let Some(at) = parts.iter().position(|part| *part == "parameters") {
-            let before: usize = parts[..=at].iter().map(|part| part.len() + 1).sum();
-            if let Some(rest) = field.get(before..) {
-                parts.truncate(at + 1);
-                parts.push(rest);
-            }
-        }
-        put(&mut whole, &parts, value);
     }
     Ok(whole)
 }
@@ -109,16 +105,17 @@ fn put(into: &mut Map<String, Value>, path: &[&str], value: Value) {
     }
 }
 
-/// What a person has typed, as YAML would read it.
-fn read(text: &str) -> Value {
-    match text {
-        "true" => Value::Bool(true),
-        "false" => Value::Bool(false),
-        _ => text
-            .parse()
-            .ok()
-            .filter(|number: &i64| number.to_string() == text)
-            .map_or_else(|| Value::String(text.to_owned()), Value::from),
+/// A value that is to be written, as JSON.
+fn json_of(written: Written) -> Value {
+    match written {
+        Written::Flag(flag) => Value::Bool(flag),
+        Written::Number(number) => Value::from(number),
+        Written::Text(text) => Value::String(text),
+        Written::List(items) => items.into_iter().map(json_of).collect(),
+        Written::Fields(fields) => {
+            let fields = fields.into_iter();
+            fields.map(|(name, value)| (name, json_of(value))).collect()
+        }
     }
 }
 
@@ -144,8 +141,8 @@ impl Granted {
         })
     }
 
-    fn change(self) -> Change {
-        Change {
+    fn change(self) -> Request {
+        Request {
             method: Method::PATCH,
             path: self.path,
             version: self.version,
@@ -199,24 +196,24 @@ async fn restored(
     let Some(time) = &target.to_time else {
         return Err(not_by_server("a restore without `--to-time`").into());
     };
-    let change = Change {
+    let request = Request {
         method: Method::POST,
         path: format!("databases/{key}/restores"),
         version: None,
         body: json!({"name": new, "targetTime": time}),
     };
-    change.ask("", server, terminal).await
+    request.ask("", server, terminal).await
 }
 
 /// A change that a server is asked for.
-struct Change {
+struct Request {
     method: Method,
     path: String,
     version: Option<String>,
     body: Value,
 }
 
-impl Change {
+impl Request {
     async fn send(&self, args: &EditArgs, server: &Remote, terminal: Terminal) -> Result {
         let is_elsewhere = args.source.as_os_str() != "." || args.path.is_some();
         if is_elsewhere || args.credential.is_some() {
