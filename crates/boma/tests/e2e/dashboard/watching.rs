@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{PROJECT, SERVED, is_ready, shop, signed_in};
 use crate::installation::{Installation, wait};
+use crate::rotation::{Client, delivered};
 use crate::trouble::serve_with;
 
 /// A number of a chart's words: `… over the last 10 minutes: at last 12 a second, lowest …`.
@@ -40,6 +41,13 @@ fn load(boma: &Installation) -> Result<()> {
     Ok(())
 }
 
+fn access_has(page: &str, row: &str) -> Result<()> {
+    let (_, access) = page.split_once("id=\"access\"").context("who may")?;
+    let (access, _) = access.split_once("</table>").context("a table")?;
+    ensure!(access.contains(row), "{access}");
+    Ok(())
+}
+
 #[test]
 fn charts_move_with_the_load_and_a_restart_is_a_gap() -> Result<()> {
     let boma = shop()?;
@@ -67,14 +75,11 @@ fn charts_move_with_the_load_and_a_restart_is_a_gap() -> Result<()> {
         Ok(seen)
     })?;
     number(&busy, "Found in the cache", "highest")?;
-    // Whoever has used it, and does not now.
-    wait(|| {
-        let seen = browser.get(&page)?.body;
-        let (_, access) = seen.split_once("id=\"access\"").context("who may")?;
-        let (access, _) = access.split_once("</table>").context("a table")?;
-        ensure!(access.contains("<td>0</td><td><time"), "{access}");
-        Ok(())
-    })?;
+    // Whoever uses it, and whoever has and does not now.
+    let session = Client::connect(&delivered(&boma)?)?;
+    wait(|| access_has(&browser.get(&page)?.body, "<td>1</td><td>now"))?;
+    drop(session);
+    wait(|| access_has(&browser.get(&page)?.body, "<td>0</td><td><time"))?;
     ensure!(number(&busy, "Storage", "at last")? > 1.0, "{busy}");
     let whole = browser.get(&page)?.body;
     ensure!(whole.contains("id=\"measured\""), "{whole}");
