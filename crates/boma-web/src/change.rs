@@ -17,7 +17,8 @@ use crate::access::{Permit, Session};
 use crate::failure::Failure;
 use crate::people::Role;
 use crate::sight::{Sight, projects_of};
-use crate::site::{Site, Writing};
+use crate::site::Site;
+use crate::writing::Writing;
 
 /// What a change comes to.
 pub(crate) struct Judged {

@@ -28,6 +28,7 @@ mod serve;
 mod sight;
 mod site;
 mod world;
+mod writing;
 
 pub use access::{Keys, LinkKey, Permit, SigningKey};
 pub use insight::{Insight, LogOf};
@@ -38,4 +39,5 @@ pub use people::{
     Token, UnfitPassword,
 };
 pub use provider::{ProviderError, ProviderSettings};
-pub use site::{NotASiteUrl, Parts, Repository, ResourceWriter, Site, SiteUrl, Target, Writing};
+pub use site::{NotASiteUrl, Parts, Site, SiteUrl};
+pub use writing::{Repository, ResourceWriter, Target, Writing};

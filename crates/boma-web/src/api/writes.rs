@@ -181,7 +181,7 @@ async fn create(
     trial: &Trial,
 ) -> Result<Response, ApiFailure> {
     let spec = merge::changes(&Step::fields(["spec"]), &new.spec, &Value::Null);
-    let label = |one: &&crate::site::Target| one.label == new.source;
+    let label = |one: &&crate::writing::Target| one.label == new.source;
     let target = site.targets.iter().find(label).or(site.targets.first());
     let manifest = NewManifest {
         kind,

@@ -23,7 +23,8 @@ use crate::access::Session;
 use crate::change::{self, Judged, Told, mark, permit};
 use crate::failure::Failure;
 use crate::fields::Fields;
-use crate::site::{Repository, Site, Target, Writing};
+use crate::site::Site;
+use crate::writing::{Repository, Target, Writing};
 
 /// What a person is asked to agree to.
 pub(crate) struct Question<'q> {

@@ -16,8 +16,9 @@ use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::people::Role;
 use crate::plans;
-use crate::site::{Site, Target};
+use crate::site::Site;
 use crate::world::projects;
+use crate::writing::Target;
 
 /// Versions that can be chosen, the newest first.
 const VERSIONS: [&str; 4] = ["18", "17", "16", "15"];
