@@ -112,6 +112,15 @@ YAML
   done | kubectl --kubeconfig "$state/run/kubeconfig" apply -f - >/dev/null
 }
 
+# Whether a process of it lives: where the machine was stopped under it, only their numbers are left.
+is_up() {
+  local pid
+  for pid in "$state"/run/pid/*; do
+    ! kill -0 "$(cat "$pid" 2>/dev/null)" 2>/dev/null || return 0
+  done
+  return 1
+}
+
 say() {
   echo "export KUBECONFIG=$state/run/kubeconfig"
   echo "export BOMA_TEST_KUBERNETES_IMAGE=$image"
@@ -124,7 +133,7 @@ say() {
 
 case "${1:-}" in
   up)
-    [ -z "$(ls "$state/run/pid" 2>/dev/null)" ] || {
+    ! is_up || {
       echo "kubernetes-lab: it is up already, and somebody else's" >&2
       exit 3
     }

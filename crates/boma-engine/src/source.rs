@@ -32,7 +32,7 @@ pub use git::{
 };
 pub use new_manifest::NewManifest;
 pub use problem::SourceError;
-pub use proposal::{DifferenceLine, Mark, Proposal, WriteError};
+pub use proposal::{DifferenceLine, Mark, Proposal, WriteError, check_writable};
 pub use resources::{CUSTOM_RESOURCES, Resource, ResourceSource};
 pub use roots::{Root, Roots, labels};
 pub use several::Several;

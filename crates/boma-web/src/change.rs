@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::people::Role;
 use crate::sight::{Sight, projects_of};
 use crate::site::Site;
-use crate::writing::Writing;
+use crate::writing::{ReadOnly, Writing};
 
 /// What a change comes to.
 pub(crate) struct Judged {
@@ -114,8 +114,13 @@ pub(crate) async fn write(
     let Some((target, own_name)) = site.target(&name) else {
         return Err(Failure::of(&WriteError::Outside(name)));
     };
+    if let Some(read_only) = target.read_only(&name, own_name) {
+        return Err(refused(&read_only, proposal));
+    }
     let own = proposal.clone().called(own_name);
     let committed = match &target.writing {
+        // It was refused just now.
+        Writing::Nowhere => None,
         Writing::Directory(root) => {
             if told.for_review {
                 return Err(Failure::Broken(StatusCode::BAD_REQUEST));
@@ -160,6 +165,15 @@ pub(crate) async fn write(
         site.until_read(proposal).await;
     }
     Ok(committed)
+}
+
+/// A change that cannot be written, with the place where a person would make it.
+fn refused(read_only: &ReadOnly, proposal: &Proposal) -> Failure {
+    let problem = read_only.problem();
+    match proposal.place() {
+        Some(place) => problem.at(place).into(),
+        None => problem.into(),
+    }
 }
 
 /// A copy of a database's manifest under another name, made from the first one's backups.

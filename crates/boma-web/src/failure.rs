@@ -65,7 +65,15 @@ impl Failure {
                     | "link-spent",
                     _,
                 ) => StatusCode::CONFLICT,
-                ("role-not-yours", _) => StatusCode::FORBIDDEN,
+                // What an API server does not let Boma write, nobody who asks again would have written.
+                (
+                    "role-not-yours"
+                    | "source-read-only"
+                    | "kubernetes-forbidden"
+                    | "quota-exceeded",
+                    _,
+                ) => StatusCode::FORBIDDEN,
+                ("kubernetes-refused", _) => StatusCode::UNPROCESSABLE_ENTITY,
                 (_, Class::User) => StatusCode::UNPROCESSABLE_ENTITY,
                 (_, Class::Transient) => StatusCode::SERVICE_UNAVAILABLE,
                 (_, Class::Config | Class::Internal) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -27,7 +27,7 @@ use crate::insight::Insight;
 use crate::operations::Operations;
 use crate::people::{People, PeopleChange, Register, Role};
 use crate::provider::{Provider, ProviderError, ProviderSettings, RETURN};
-use crate::writing::{ResourceWriter, Target, Writing};
+use crate::writing::{ReadOnly, ResourceWriter, Target, Writing};
 use crate::{api, assets, metrics, pages};
 
 /// How long a source may take to be read again: a repository is fetched for it.
@@ -241,13 +241,22 @@ impl Site {
         Some((target, name))
     }
 
+    /// Why a file of the sources may not be written from here; none: it may be.
+    pub(crate) fn read_only(&self, file: &str) -> Option<ReadOnly> {
+        let (target, own_name) = self.target(file)?;
+        target.read_only(file, own_name)
+    }
+
     /// What writes the resource that a file is; none: it is a file.
     fn resources(&self, file: &str) -> Option<(&Target, &dyn ResourceWriter)> {
         self.targets.iter().find_map(|target| {
             let below = file.strip_prefix(&target.label)?;
             match &target.writing {
                 Writing::Resources(writer) if below.starts_with('/') => Some((target, &**writer)),
-                Writing::Resources(_) | Writing::Directory(_) | Writing::Repository(_) => None,
+                Writing::Resources(_)
+                | Writing::Directory(_)
+                | Writing::Repository(_)
+                | Writing::Nowhere => None,
             }
         })
     }

@@ -1,17 +1,20 @@
 //! Where changes of manifests are written.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use boma_engine::source::{GitWriter, Note, Proposal};
-use boma_problem::Problem;
+use boma_engine::source::{GitWriter, Note, Proposal, check_writable};
+use boma_problem::{Class, IntoProblem, Problem};
 use tokio::sync::{Mutex, Notify};
 
 use crate::access::Who;
 
 /// Where changes of manifests go.
 pub enum Writing {
+    /// Nowhere: whoever runs Boma has said that the source is only read.
+    Nowhere,
     /// Into the files of this directory.
     Directory(PathBuf),
     /// Into this repository.
@@ -45,6 +48,48 @@ pub struct Target {
     pub writing: Writing,
 }
 
+/// A source that is only read.
+#[derive(Debug, thiserror::Error)]
+#[error("the source of `{file}` may not be written from here")]
+pub(crate) struct ReadOnly {
+    file: String,
+    #[source]
+    pub(crate) why: Why,
+}
+
+/// Why a source is only read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Why {
+    /// Whoever runs Boma has said so.
+    #[error("Boma was started with `--read-only` for it")]
+    Told,
+    /// The operating system would refuse it.
+    #[error("write into its directory: {0}")]
+    Refused(io::Error),
+}
+
+impl IntoProblem for ReadOnly {
+    fn problem(&self) -> Problem {
+        Problem::from_error(Class::User, "source-read-only", self).hint(
+            "Nothing was written. Make the change where the source is kept: Boma reads it again by itself.",
+        )
+    }
+}
+
+impl Target {
+    /// Why a file of it may not be written, by its name among all sources and its own; none: it may be.
+    pub(crate) fn read_only(&self, file: &str, own_name: &str) -> Option<ReadOnly> {
+        let why = match &self.writing {
+            Writing::Nowhere => Why::Told,
+            Writing::Directory(root) => Why::Refused(check_writable(root, own_name).err()?),
+            // Whether they take a change is known when they are asked to.
+            Writing::Repository(_) | Writing::Resources(_) => return None,
+        };
+        let file = file.to_owned();
+        Some(ReadOnly { file, why })
+    }
+}
+
 /// A repository that changes of manifests are committed to.
 pub struct Repository {
     /// What commits; one at a time.
@@ -75,6 +120,31 @@ impl Repository {
             name: name.to_owned(),
             email: email.to_owned(),
             message: message.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_is_only_read_says_why_and_what_to_do() {
+        let target = Target {
+            label: String::new(),
+            writing: Writing::Nowhere,
+        };
+        let problem = target
+            .read_only("orders.yaml", "orders.yaml")
+            .unwrap()
+            .problem();
+        let text = format!("{problem} {:?} {:?}", problem.causes, problem.hints);
+        for part in [
+            "the source of `orders.yaml` may not be written from here",
+            "`--read-only`",
+            "Make the change where the source is kept",
+        ] {
+            assert!(text.contains(part), "{text}");
         }
     }
 }

@@ -344,6 +344,9 @@ pub(crate) struct ServeArgs {
     /// `ADDRESS=SECRET`, for those whose address begins so; may be repeated [default: what git finds by itself]
     #[arg(long, value_name = "SECRET")]
     pub(crate) credential: Vec<String>,
+    /// Sources that the dashboard and the API do not write: those whose name begins so; may be repeated
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) read_only: Vec<String>,
     /// Seconds between two looks at a repository, a tenth more or less
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) poll: u64,

@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use boma_manifest::edit::{Change, edit, without};
 use boma_manifest::{Manifest, SourceFile, parse_file};
-use boma_problem::{Class, IntoProblem, Problem};
+use boma_problem::{Class, IntoProblem, Place, Problem};
+use rustix::fs::Access;
 use similar::{ChangeTag, TextDiff};
 
 use super::{File, Snapshot};
@@ -92,6 +93,19 @@ pub enum WriteError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Whether a file of a source could be written below its directory, or taken away. The error says why not.
+///
+/// # Errors
+/// What the operating system says: a file system that is only read, or somebody else's directory.
+pub fn check_writable(root: &Path, name: &str) -> io::Result<()> {
+    let path = root.join(name);
+    // Files are replaced as a whole: what counts is the directory, or the one that it would be made in.
+    let mut above = path.ancestors().skip(usize::from(!name.is_empty()));
+    let directory = above.find(|directory| directory.is_dir()).unwrap_or(root);
+    rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?;
+    Ok(())
 }
 
 impl IntoProblem for WriteError {
@@ -200,6 +214,24 @@ impl Proposal {
     /// What the file said; none: there was none.
     pub fn former(&self) -> Option<&[u8]> {
         self.former.as_ref().map(|file| &*file.bytes)
+    }
+
+    /// Where a file that is there first says something else; none: it is a new one, or stays.
+    pub fn place(&self) -> Option<Place> {
+        let former = String::from_utf8_lossy(self.former()?);
+        let (old, new) = (former.lines(), self.text.lines());
+        let same = old.zip(new).take_while(|(old, new)| old == new).count();
+        // What is only taken away or added at the end is behind the last line that stays.
+        let line = former.lines().nth(same).or(former.lines().last())?;
+        let number = (same + 1).min(former.lines().count());
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        (!self.is_empty()).then(|| Place {
+            file: self.name.to_string(),
+            line: count(number),
+            column: 1,
+            length: count(line.chars().count()).max(1),
+            text: line.to_owned(),
+        })
     }
 
     /// Whether the file says so already.

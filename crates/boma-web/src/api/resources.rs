@@ -26,11 +26,14 @@ pub(super) struct Page<T> {
 
 /// Where a manifest is written.
 #[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct WrittenAt {
     /// Path within the source.
     file: String,
     /// Counted from 1.
     line: u32,
+    /// Why it may not be changed by Boma; none: it may be.
+    read_only: Option<String>,
 }
 
 /// A database.
@@ -119,9 +122,11 @@ pub(super) struct AuditList {
     pub(super) items: Vec<AuditEntry>,
 }
 
-fn written(manifest: &Manifest) -> WrittenAt {
+fn written(site: &Site, manifest: &Manifest) -> WrittenAt {
     let place = manifest.origin().place("metadata.name");
+    let read_only = site.read_only(&place.file);
     WrittenAt {
+        read_only: read_only.map(|one| one.why.to_string()),
         file: place.file,
         line: place.line,
     }
@@ -153,7 +158,7 @@ pub(super) fn database(site: &Site, world: &World, key: &DatabaseKey) -> Databas
             Manifest::Database(database) => Some(database.spec.clone()),
             Manifest::Application(_) => None,
         }),
-        written: manifest.map(written),
+        written: manifest.map(|one| written(site, one)),
         computed: world.database(key),
     }
 }
@@ -169,7 +174,7 @@ pub(super) fn application(site: &Site, world: &World, key: &ApplicationKey) -> A
             Manifest::Application(application) => Some(application.spec.clone()),
             Manifest::Database(_) => None,
         }),
-        written: manifest.map(written),
+        written: manifest.map(|one| written(site, one)),
         computed: world.application(key),
     }
 }

@@ -24,7 +24,7 @@ use crate::change::{self, Judged, Told, mark, permit};
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::site::Site;
-use crate::writing::{Repository, Target, Writing};
+use crate::writing::{ReadOnly, Repository, Target, Writing};
 
 /// What a person is asked to agree to.
 pub(crate) struct Question<'q> {
@@ -80,6 +80,12 @@ fn decision(
     if proposal.is_empty() || judged.plan.is_none() {
         return html! { p class="actions" { (back) } };
     }
+    if let Some(read_only) = site.read_only(proposal.name()) {
+        return html! {
+            (by_hand(&read_only, proposal))
+            p class="actions" { (back) }
+        };
+    }
     html! {
         form method="post" action="/changes" {
             (secret(session))
@@ -93,6 +99,24 @@ fn decision(
             p class="actions" { button class="primary" { (question.yes) } (back) }
         }
     }
+}
+
+/// What is left to a person, where the source is only read.
+fn by_hand(read_only: &ReadOnly, proposal: &Proposal) -> Markup {
+    html! {
+        h2 { "To be written by hand" }
+        p { (sentence(read_only)) }
+        p {
+            "Make this change where the source is kept"
+            @if let Some(place) = proposal.place() { ", in " code { (place.file) ":" (place.line) } }
+            ". Boma reads it again by itself."
+        }
+    }
+}
+
+/// That a source is only read, and why.
+pub(crate) fn sentence(read_only: &ReadOnly) -> Markup {
+    html! { "This source may not be written from here: " (read_only.why) "." }
 }
 
 /// What is asked about a commit.

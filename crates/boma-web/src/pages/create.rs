@@ -128,12 +128,17 @@ fn identity(site: &Site, session: &Session, project: &str) -> Markup {
 
 /// Which source the first manifest of a project goes to, where there are several.
 fn sources(site: &Site) -> Markup {
+    let is_written = |target: &&Target| target.read_only("", "").is_none();
+    let written: Vec<&Target> = site.targets.iter().filter(is_written).collect();
     html! {
-        @if site.targets.len() > 1 {
+        @if written.is_empty() {
+            p class="help" { "No source may be written from here. You will be shown the manifest to write yourself." }
+        }
+        @if site.targets.len() > 1 && !written.is_empty() {
             div {
                 label for="source" { "Source" }
                 select id="source" name="source" aria-describedby="source-help" {
-                    @for target in &site.targets { option { (target.label) } }
+                    @for target in written { option { (target.label) } }
                 }
                 p id="source-help" class="help" {
                     "For a project that has no manifest yet. Others are written beside what their project has."

@@ -20,7 +20,7 @@ use boma_manifest::Manifest;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::change::{Question, ask, editor};
+use super::change::{Question, ask, editor, sentence};
 use super::layout::{self, Place, live, page, secret};
 use super::parts::{
     application_path, badge, conditions, database_path, facts, happened, hold_form, moment,
@@ -362,6 +362,9 @@ pub(super) async fn written_at(site: &Site, manifest: &Manifest) -> Markup {
     let change = LastChange::of(&site.basis.roots, &place.file).await;
     html! {
         p { "It is written in " code { (place.file) ":" (place.line) } "." }
+        @if let Some(read_only) = site.read_only(&place.file) {
+            p id="read-only" { (sentence(&read_only)) " Change that line where the source is kept." }
+        }
         @if let Some(change) = change { p { "Last changed by " (words::last_change(&change)) "." } }
     }
 }

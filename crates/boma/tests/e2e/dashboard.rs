@@ -6,6 +6,7 @@ mod changes;
 mod ends;
 mod numbers;
 mod people;
+mod read_only;
 mod told;
 mod watching;
 

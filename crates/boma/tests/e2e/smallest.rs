@@ -9,8 +9,9 @@ use boma_instance::MajorVersion;
 use crate::installation::Installation;
 use crate::manifests::database;
 
-/// Most memory that an agent may ever have had, its program included.
-const AGENT_MIB: u64 = 128;
+/// Most memory that an agent may ever have had of its own. Pages of its program are not counted: the
+/// kernel takes them away when memory is short, and those of a build for tests are many.
+const AGENT_MIB: u64 = 96;
 
 /// How often the kernel has killed something for memory in each control group of an instance.
 fn killed(short: &str) -> Vec<u64> {
@@ -28,7 +29,7 @@ fn killed(short: &str) -> Vec<u64> {
     counts.collect()
 }
 
-/// Most memory that the agent of an installation ever had, in MiB.
+/// Most memory that the agent of an installation ever had of its own, in MiB.
 fn agent_memory(boma: &Installation) -> Result<u64> {
     for pid in boma.processes() {
         let process = Path::new("/proc").join(pid.to_string());
@@ -37,9 +38,12 @@ fn agent_memory(boma: &Installation) -> Result<u64> {
             continue;
         }
         let status = fs::read_to_string(process.join("status"))?;
-        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let most = most.and_then(|text| text.trim().strip_suffix(" kB"));
-        return Ok(most.context("VmHWM")?.parse::<u64>()? / 1024);
+        let kib = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|text| text.trim().strip_suffix(" kB"));
+            Ok(number.context(name.to_owned())?.parse()?)
+        };
+        return Ok(kib("VmHWM:")?.saturating_sub(kib("RssFile:")?) / 1024);
     }
     anyhow::bail!("no agent runs")
 }

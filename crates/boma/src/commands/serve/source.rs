@@ -37,6 +37,8 @@ struct Source {
     /// What its files' names begin with; empty: it is the only one.
     label: String,
     kind: Kind,
+    /// Whether nothing is written into it.
+    is_read_only: bool,
 }
 
 /// Where the manifests of a source are.
@@ -95,6 +97,7 @@ impl Sources {
             .collect::<Result<_>>()?;
         let addresses: Vec<String> = places.iter().map(Place::to_string).collect();
         refuse_twice(&addresses)?;
+        let mut read_only = ReadOnly::of(&args.read_only);
         let mut credentials = Credentials::of(&args.credential);
         let labels = match &*addresses {
             [_] => vec![String::new()],
@@ -104,7 +107,8 @@ impl Sources {
             }
         };
         let mut all: Vec<Source> = Vec::new();
-        for (label, place) in labels.into_iter().zip(places) {
+        for ((label, place), typed) in labels.into_iter().zip(places).zip(&args.sources) {
+            let is_read_only = read_only.has(&[&place.address(), &typed.to_string_lossy()]);
             let kind = match place {
                 Place::Directory(root) => Kind::Directory(root),
                 Place::Resources(resources) => Kind::Resources(resources),
@@ -123,9 +127,14 @@ impl Sources {
                     }
                 }
             };
-            all.push(Source { label, kind });
+            all.push(Source {
+                label,
+                kind,
+                is_read_only,
+            });
         }
         credentials.refuse_idle()?;
+        read_only.refuse_idle()?;
         // However they were named, it is the same installation.
         all.sort_by(|one, other| one.label.cmp(&other.label));
         Ok(Self(all))
@@ -246,18 +255,23 @@ impl Place {
         let location = GitLocation::of_address(address, &args.branch, path);
         Ok(Self::Repository(location.map_err(|error| error.problem())?))
     }
+
+    /// A directory, or a repository without its branch.
+    fn address(&self) -> String {
+        match self {
+            Self::Directory(root) => root.to_string_lossy().into_owned(),
+            Self::Resources(_) => CUSTOM_RESOURCES.to_owned(),
+            Self::Repository(location) => location.url.clone(),
+        }
+    }
 }
 
 /// What sources are called after: a repository, and its directory where several are of one.
 fn names(places: &[Place]) -> Vec<String> {
-    let url = |place: &Place| match place {
-        Place::Directory(root) => root.to_string_lossy().into_owned(),
-        Place::Resources(_) => CUSTOM_RESOURCES.to_owned(),
-        Place::Repository(location) => location.url.clone(),
-    };
     let name = |place: &Place| {
-        let own = url(place);
-        let same = places.iter().filter(|other| url(other) == own).count();
+        let own = place.address();
+        let same = places.iter().filter(|other| other.address() == own);
+        let same = same.count();
         match place {
             Place::Repository(location) if same > 1 => {
                 format!("{own}/{}", location.path.display())
@@ -291,6 +305,40 @@ fn refuse_twice(addresses: &[String]) -> Result<()> {
             Err(Problem::new(Class::User, "source-named-twice", message)
                 .hint("Name each source once.")
                 .into())
+        }
+    }
+}
+
+/// Which sources are not written.
+struct ReadOnly<'a>(Vec<(&'a str, bool)>);
+
+impl<'a> ReadOnly<'a> {
+    fn of(args: &'a [String]) -> Self {
+        Self(args.iter().map(|one| (&**one, false)).collect())
+    }
+
+    /// Whether a source of these names is among them.
+    fn has(&mut self, names: &[&str]) -> bool {
+        let mut has = false;
+        for (one, is_used) in &mut self.0 {
+            if names.iter().any(|name| begins_with(name, one)) {
+                *is_used = true;
+                has = true;
+            }
+        }
+        has
+    }
+
+    /// One that is for no source is a mistake: that source would be written.
+    fn refuse_idle(&self) -> Result<()> {
+        match self.0.iter().find(|(_, is_used)| !is_used) {
+            None => Ok(()),
+            Some((idle, _)) => {
+                let message = format!("`--read-only {idle}` is for no source");
+                Err(Problem::new(Class::User, "read-only-unused", message)
+                    .hint("Write a source as it is named to `boma serve`, or the beginning of its address, up to a `/`.")
+                    .into())
+            }
         }
     }
 }
@@ -368,6 +416,7 @@ impl Source {
 
     async fn writing(&self, state: &Path) -> Writing {
         match &self.kind {
+            _ if self.is_read_only => Writing::Nowhere,
             Kind::Directory(root) => Writing::Directory(root.clone()),
             Kind::Resources(held) => {
                 let writer = ResourceFiles::new(held.clone(), &self.label);
