@@ -48,8 +48,7 @@ pub(super) fn changes(at: &[Step], patch: &Map<String, Value>, now: &Value) -> V
     changes
 }
 
-/// What makes a list of another one: items go, and others come behind them. In another order, it is
-/// written anew as a whole, where that can be done.
+/// What makes a list of another one: others come behind its items, and items go.
 fn of_list(place: &[Step], new: &[Value], now: &[Value]) -> Vec<Change> {
     let mut kept = 0;
     let mut gone = Vec::new();
@@ -60,11 +59,8 @@ fn of_list(place: &[Step], new: &[Value], now: &[Value]) -> Vec<Change> {
             gone.push(index);
         }
     }
-    if kept == 0 && !now.is_empty() && !new.is_empty() {
-        let whole = Value::Array(new.to_vec());
-        return vec![Change::Set(place.to_vec(), written(&whole))];
-    }
-    // From the end, so that those before keep their places.
+    // From the end, so that those before keep their places; and after the new ones have come, because a
+    // list without items is written otherwise.
     let remove = |index: &usize| {
         let mut item = place.to_vec();
         item.push(Step::Item(*index));
@@ -73,7 +69,7 @@ fn of_list(place: &[Step], new: &[Value], now: &[Value]) -> Vec<Change> {
     let removed = gone.iter().rev().map(remove);
     let added = new.iter().skip(kept);
     let added = added.map(|item| Change::Append(place.to_vec(), written(item)));
-    removed.chain(added).collect()
+    added.chain(removed).collect()
 }
 
 #[cfg(test)]
@@ -108,6 +104,16 @@ mod tests {
                 json!([{"name": "a"}, {"name": "c"}]),
                 text.replace("    - {name: b} # second\n", "    - name: c\n"),
             ),
+            (
+                json!([{"name": "b"}, {"name": "a"}]),
+                "spec:\n  databases:\n    # all of them\n    - {name: b} # second\n    - name: a\n"
+                    .to_owned(),
+            ),
+            (
+                json!([{"name": "c"}]),
+                "spec:\n  databases:\n    # all of them\n    - name: c\n".to_owned(),
+            ),
+            (json!([]), "spec:\n  databases: []\n".to_owned()),
         ] {
             assert_eq!(patched(text, &json!({ "databases": new }), &now), after);
         }
