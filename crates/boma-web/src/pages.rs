@@ -33,7 +33,7 @@ pub(crate) use people::{change_people, people};
 pub(crate) use queries::queries;
 pub(crate) use removal::{remove, unprotect};
 pub(crate) use session::{
-    back_from_provider, choose_password, invitation, sign_in, sign_in_by_password, sign_out,
-    with_provider,
+    back_from_provider, change_password, choose_password, invitation, sign_in, sign_in_by_password,
+    sign_out, with_provider,
 };
 pub(crate) use stream::stream;

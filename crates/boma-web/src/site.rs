@@ -330,6 +330,7 @@ impl Site {
                 "/invitation",
                 get(pages::invitation).post(pages::choose_password),
             )
+            .route("/password", post(pages::change_password))
             .route("/sign-out", post(pages::sign_out))
             .route("/healthz", get(async || "well\n"))
             .route("/readyz", get(metrics::ready))

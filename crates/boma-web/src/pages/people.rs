@@ -11,6 +11,7 @@ use maud::{Markup, html};
 
 use super::layout::{Place, page, secret};
 use super::parts::{badge, moment};
+use super::session::password_field;
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
@@ -30,7 +31,7 @@ pub(crate) async fn people(
     let rights = &session.who.rights;
     let content = html! {
         h1 { "People" }
-        (own(&session))
+        (own(&session, &people))
         @if rights.has_somewhere(Role::Admin) {
             (list(&session, &people))
             (invite_form(&session))
@@ -41,7 +42,10 @@ pub(crate) async fn people(
     Ok(page(&site, &session, ("People", Place::People), &content))
 }
 
-fn own(session: &Session) -> Markup {
+fn own(session: &Session, people: &People) -> Markup {
+    let name = session.who.person.as_ref();
+    let person = name.and_then(|name| people.person(name));
+    let has_password = person.is_some_and(|one| one.password.is_some());
     html! {
         section class="card" aria-labelledby="own" {
             h2 id="own" { "You" }
@@ -49,7 +53,21 @@ fn own(session: &Session) -> Markup {
                 None => p { "You run this installation, and may do everything." },
                 Some(name) => {
                     p { "You are " strong { (name) } ": " (roles(session.who.rights.roles())) "." }
-                    p class="help" { "To choose another password, ask an admin for another invitation." }
+                }
+            }
+            @if has_password {
+                details {
+                    summary { "Change your password" }
+                    form method="post" action="/password" class="form" {
+                        (secret(session))
+                        div {
+                            label for="current" { "Current password" }
+                            input id="current" name="current" type="password" required autocomplete="current-password";
+                        }
+                        div { (password_field("New password", false)) }
+                        p class="help" { "You stay signed in here, and nowhere else. If you do not know the current one, ask an admin for another invitation." }
+                        p class="actions" { button { "Change it" } }
+                    }
                 }
             }
             details {

@@ -17,7 +17,7 @@ use super::layout::alone;
 use crate::access::{Session, cookie};
 use crate::failure::Failure;
 use crate::fields::{Fields, Sent};
-use crate::people::{PasswordHash, PeopleChange, PeopleError, Person, Rights};
+use crate::people::{PasswordHash, PeopleChange, PeopleError, Person, PersonName, Rights};
 use crate::provider::{Provider, ProviderError, Returned};
 use crate::serve::Peer;
 use crate::site::{Site, SiteUrl};
@@ -179,12 +179,7 @@ pub(crate) async fn invitation(
                 input type="hidden" name="token" value=(token);
                 // Lets password managers know whose it is.
                 input type="text" name="name" value=(bearer.name) autocomplete="username" readonly hidden;
-                div {
-                    label for="password" { "Password" }
-                    input id="password" name="password" type="password" required minlength="15"
-                        autocomplete="new-password" aria-describedby="password-help" autofocus;
-                    p id="password-help" class="help" { "At least 15 characters. Some words that do not belong together make a good one." }
-                }
+                div { (password_field("Password", true)) }
                 p class="actions" { button class="primary" { "Sign in" } }
             }
         },
@@ -199,26 +194,74 @@ pub(crate) async fn choose_password(
     let now = Timestamp::now();
     let invited = site.access.invited(fields.get("token"), now).await?;
     let bearer = invited.ok_or_else(|| Failure::of(&PeopleError::LinkSpent))?;
+    choose(&site, (bearer.name, bearer.serial), &fields, now).await
+}
+
+/// Takes another password of somebody who knows the one that they have; all their other sessions end.
+pub(crate) async fn change_password(
+    State(site): State<Arc<Site>>,
+    Extension(session): Extension<Session>,
+    Extension(Peer(from)): Extension<Peer>,
+    fields: Fields,
+) -> Result<Response, Failure> {
+    let now = Timestamp::now();
+    let people = site.access.people().await?;
+    let person = session.who.person.as_ref();
+    let person = person.and_then(|name| people.person(name));
+    let person = person.filter(|one| one.password.is_some());
+    let person = person.ok_or_else(|| Failure::NotThere("password of yours".to_owned()))?;
+    // Whoever finds a browser open is not to guess here, either.
+    let attempt = site
+        .access
+        .throttle
+        .attempt(person.name.as_str(), from.ip(), now);
+    attempt.map_err(Failure::TooOften)?;
+    let current = Secret::new(fields.raw("current").to_owned());
+    if !verified(person.password.clone(), current).await? {
+        return Err(Failure::of(&PeopleError::PasswordWrong));
+    }
+    site.access
+        .throttle
+        .forgive(person.name.as_str(), from.ip());
+    choose(&site, (person.name.clone(), person.serial), &fields, now).await
+}
+
+/// Keeps the password that a form has for somebody, and lets them in.
+async fn choose(
+    site: &Site,
+    (name, serial): (PersonName, u32),
+    fields: &Fields,
+    now: Timestamp,
+) -> Result<Response, Failure> {
     let password = Secret::new(fields.raw("password").to_owned());
-    let name = bearer.name.clone();
-    let actor = name.to_string();
     let people = {
         let _place = HASHING.acquire().await;
         let hashed = tokio::task::spawn_blocking(move || PasswordHash::of(&password)).await;
         let hashed = hashed.map_err(|error| not_hashed(&error))?;
         let change = PeopleChange::ChoosePassword {
-            name: bearer.name,
-            serial: bearer.serial,
+            name: name.clone(),
+            serial,
             password: hashed.map_err(|error| Failure::of(&PeopleError::from(error)))?,
         };
-        let nobody = Rights::default();
-        let register = site.access.register();
-        register.change_people(change, &nobody, &actor).await?
+        let (nobody, register) = (Rights::default(), site.access.register());
+        register
+            .change_people(change, &nobody, name.as_str())
+            .await?
     };
     let people = site.access.learn(people);
     let person: Option<&Person> = people.person(&name);
     let opened = person.and_then(|person| site.access.open(person, now));
-    with_session(&site, opened)
+    with_session(site, opened)
+}
+
+/// The field for a password that somebody chooses.
+pub(super) fn password_field(label: &str, is_first: bool) -> Markup {
+    html! {
+        label for="password" { (label) }
+        input id="password" name="password" type="password" required minlength="15"
+            autocomplete="new-password" aria-describedby="password-help" autofocus[is_first];
+        p id="password-help" class="help" { "At least 15 characters. Some words that do not belong together make a good one." }
+    }
 }
 
 /// Ends the session.

@@ -94,6 +94,9 @@ pub enum PeopleError {
     /// A provider's person has no password here.
     #[error("`{0}` signs in with the provider and has no password here")]
     OfProvider(PersonName),
+    /// Somebody who would choose another password does not know the one that they have.
+    #[error("the current password is another one")]
+    PasswordWrong,
     /// The password is not taken.
     #[error(transparent)]
     Unfit(#[from] UnfitPassword),
@@ -121,6 +124,10 @@ impl IntoProblem for PeopleError {
                 "Ask whoever invited you for another link: `boma people invite NAME` prints one.",
             ),
             Self::OfProvider(_) => ("person-of-provider", "Change the password there."),
+            Self::PasswordWrong => (
+                "password-wrong",
+                "Nothing was changed. Try again, or ask an admin for another invitation.",
+            ),
             Self::Unfit(UnfitPassword::Short | UnfitPassword::Long) => (
                 "password-unfit",
                 "Four or five words that do not belong together make a good one.",

@@ -122,6 +122,49 @@ fn who_is_invited_sees_and_changes_what_is_theirs() -> Result<()> {
     })
 }
 
+#[test]
+fn a_person_changes_their_password_and_is_out_everywhere_else() -> Result<()> {
+    let (boma, _serving, owner) = two_projects()?;
+    let invite = ["people", "invite", "ana", "--role", "viewer"];
+    let link = boma.boma(invite)?.ok()?;
+    let (former, new) = (password(), password());
+    let (mut ana, _) = accept(&link, &former)?;
+    let (mut elsewhere, _) = sign_in(&owner, "ana", &former)?;
+    let page = ana.get("/people")?;
+    ensure!(page.body.contains("Change your password"), "{page:?}");
+    let refused = ana.post("/password", &[("current", &*new), ("password", &new)])?;
+    ensure!(
+        refused.status == 422 && refused.body.contains("the current password is another one"),
+        "{refused:?}"
+    );
+    let refused = ana.post("/password", &[("current", &*former), ("password", "short")])?;
+    ensure!(
+        refused.status == 422 && refused.body.contains("fewer than 15 characters"),
+        "{refused:?}"
+    );
+    ensure!(elsewhere.get("/")?.status == 200);
+    let changed = ana.post("/password", &[("current", &*former), ("password", &new)])?;
+    ensure!(changed.status == 303, "{changed:?}");
+    ensure!(ana.get("/")?.status == 200 && elsewhere.get("/")?.status == 401);
+    let (_, out) = sign_in(&owner, "ana", &former)?;
+    let (_, entered) = sign_in(&owner, "ana", &new)?;
+    ensure!(
+        out.status == 401 && entered.status == 303,
+        "{out:?} {entered:?}"
+    );
+    let audit = boma.boma(["audit"])?.ok()?;
+    ensure!(!audit.contains(&former) && !audit.contains(&new), "{audit}");
+
+    // A guess is held up here as it is where people sign in; and who has none changes none.
+    let wrong = [("current", "wrong"), ("password", &*new)];
+    let held = (0..20).map(|_| ana.post("/password", &wrong).map(|answer| answer.status));
+    let held: Vec<u16> = held.collect::<Result<_>>()?;
+    ensure!(held.contains(&429), "{held:?}");
+    let mut owner = owner;
+    ensure!(owner.post("/password", &wrong)?.status == 404);
+    Ok(())
+}
+
 fn writes_her_own_only(boma: &Installation, ana: &mut Browser) -> Result<()> {
     // A file of her own she may write; nothing into another project, not beside her own either.
     let write = |ana: &mut Browser, text: &str| {

@@ -8,7 +8,34 @@ use serde_json::json;
 
 use super::changes::{is, program};
 use super::{PROJECT, SERVED, is_ready, shop, signed_in};
+use crate::installation::Installation;
 use crate::trouble::serve_with;
+use boma_testkit::Browser;
+
+/// A program is told the same of a source that is only read.
+fn programs_are_told(boma: &Installation, browser: &Browser, line: usize) -> Result<()> {
+    let role = format!("developer:{PROJECT}");
+    let mut program = program(boma, "ci", &role, browser.address())?;
+    let at = format!("/api/v1/databases/{PROJECT}/orders");
+    let read = is(&program.get(&at)?, 200)?;
+    ensure!(
+        read["written"]["readOnly"]
+            .to_string()
+            .contains("--read-only"),
+        "{read}"
+    );
+    let more = json!({"spec": {"memory": "512Mi"}});
+    let mut program = program.and("if-match", "*");
+    let tried = is(
+        &program.send("PATCH", &format!("{at}?dryRun=true"), &more)?,
+        200,
+    )?;
+    ensure!(tried["difference"].to_string().contains("512Mi"), "{tried}");
+    let refused = is(&program.send("PATCH", &at, &more)?, 403)?;
+    assert_eq!(refused["code"], "source-read-only", "{refused}");
+    assert_eq!(refused["place"]["line"], line, "{refused}");
+    Ok(())
+}
 
 #[test]
 fn a_source_that_is_only_read_is_shown_as_such_with_the_line_to_change() -> Result<()> {
@@ -77,26 +104,7 @@ fn a_source_that_is_only_read_is_shown_as_such_with_the_line_to_change() -> Resu
         "{empty}"
     );
 
-    let role = format!("developer:{PROJECT}");
-    let mut program = program(&boma, "ci", &role, browser.address())?;
-    let at = format!("/api/v1{path}");
-    let read = is(&program.get(&at)?, 200)?;
-    ensure!(
-        read["written"]["readOnly"]
-            .to_string()
-            .contains("--read-only"),
-        "{read}"
-    );
-    let patch = json!({"spec": {"memory": "512Mi"}});
-    let mut program = program.and("if-match", "*");
-    let tried = is(
-        &program.send("PATCH", &format!("{at}?dryRun=true"), &patch)?,
-        200,
-    )?;
-    ensure!(tried["difference"].to_string().contains("512Mi"), "{tried}");
-    let refused = is(&program.send("PATCH", &at, &patch)?, 403)?;
-    assert_eq!(refused["code"], "source-read-only", "{refused}");
-    assert_eq!(refused["place"]["line"], line, "{refused}");
+    programs_are_told(&boma, &browser, line)?;
     assert_eq!(fs::read_to_string(&file)?, text);
     Ok(())
 }
