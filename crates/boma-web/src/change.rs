@@ -176,8 +176,13 @@ fn refused(read_only: &ReadOnly, proposal: &Proposal) -> Failure {
     }
 }
 
-/// A copy of a database's manifest under another name, made from the first one's backups.
-pub(crate) fn restored(database: &Database, name: &str, moment: &str) -> Result<Proposal, Failure> {
+/// A copy of a database's manifest under another name, made from the first one's backups as of a
+/// moment, which is written as in a manifest; nothing: the newest.
+pub(crate) fn restored(
+    database: &Database,
+    name: &str,
+    moment: Vec<(String, Written)>,
+) -> Result<Proposal, Failure> {
     let name = ResourceName::new(name).map_err(|error| Failure::from(error.problem()))?;
     let mut copy = database.clone();
     copy.metadata.name = name.clone();
@@ -186,13 +191,9 @@ pub(crate) fn restored(database: &Database, name: &str, moment: &str) -> Result<
     let text = Manifest::Database(copy).to_yaml();
     let file = Path::new(&*database.origin.file().name).to_owned();
     let file = file.with_file_name(format!("{name}.yaml"));
-    let from = Written::fields([
-        (
-            "database",
-            Written::Text(database.metadata.name.to_string()),
-        ),
-        ("targetTime", Written::Text(moment.to_owned())),
-    ]);
+    let source = Written::Text(database.metadata.name.to_string());
+    let from = std::iter::once(("database".to_owned(), source)).chain(moment);
+    let from = Written::Fields(from.collect());
     let change = Change::Set(Step::fields(["spec", "bootstrap", "restore"]), from);
     let text = edit(&text, 0, &change).map_err(|error| Failure::of(&error))?;
     Ok(Proposal::new_file(file.to_string_lossy(), text))

@@ -12,7 +12,7 @@ use boma_engine::catalog::Subject;
 use boma_engine::keys::GrantKey;
 use boma_engine::plan::PlanView;
 use boma_engine::source::{Committed, NewManifest, Proposal};
-use boma_manifest::edit::{Change, Step};
+use boma_manifest::edit::{Change, Step, Written};
 use boma_manifest::{Kind, Manifest};
 use boma_problem::Problem;
 use schemars::JsonSchema;
@@ -61,8 +61,39 @@ pub(super) struct Patch {
 pub(super) struct Restoring {
     /// Its name.
     name: String,
-    /// The moment, with its zone.
-    target_time: String,
+    /// As of this moment, with its zone. Without any target: the newest.
+    target_time: Option<String>,
+    /// Up to this position in the write-ahead log: `0/1A2B3C4D`.
+    target_lsn: Option<String>,
+    /// Up to this restore point, named with `pg_create_restore_point`.
+    target_name: Option<String>,
+    /// As this base backup ended.
+    target_backup: Option<String>,
+    /// The line of history that the moment is on; the newest when left out.
+    timeline: Option<u32>,
+}
+
+impl Restoring {
+    /// The moment as a manifest has it; whoever reads that says what is wrong with it.
+    fn moment(&self) -> Vec<(String, Written)> {
+        let targets = [
+            ("targetTime", &self.target_time),
+            ("targetLsn", &self.target_lsn),
+            ("targetName", &self.target_name),
+            ("targetBackup", &self.target_backup),
+        ];
+        let text = |(name, target): (&str, &Option<String>)| {
+            let target = target.clone()?;
+            Some((name.to_owned(), Written::Text(target)))
+        };
+        let timeline = self.timeline.map(|number| Written::Number(number.into()));
+        let timeline = timeline.map(|number| ("timeline".to_owned(), number));
+        targets
+            .into_iter()
+            .filter_map(text)
+            .chain(timeline)
+            .collect()
+    }
 }
 
 /// Whether something is stopped until somebody starts it.
@@ -435,11 +466,8 @@ pub(super) async fn restore(
     let Some(Manifest::Database(database)) = manifest else {
         return Err(Failure::NotThere("manifest of that database".to_owned()).into());
     };
-    let proposal = restored(database, &wanted.name, &wanted.target_time)?;
-    let about = format!(
-        "{}: restore {} as of {}",
-        wanted.name, key.name, wanted.target_time
-    );
+    let proposal = restored(database, &wanted.name, wanted.moment())?;
+    let about = format!("{}: restored from {}", wanted.name, key.name);
     let at = format!("/api/v1/databases/{}/{}", key.project, wanted.name);
     done(&site, &session, (&proposal, &about, at), &trial).await
 }

@@ -17,6 +17,7 @@ use boma_engine::words;
 use boma_instance::backup::{BackupKind, BackupSummary};
 use boma_instance::{Access, InstanceStatus};
 use boma_manifest::Manifest;
+use boma_manifest::edit::Written;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
@@ -383,7 +384,9 @@ pub(crate) async fn restore(
     let Some(Manifest::Database(database)) = manifest else {
         return Err(Failure::NotThere("manifest of that database".to_owned()));
     };
-    let proposal = restored(database, fields.get("name"), fields.get("moment"))?;
+    let moment = Written::Text(fields.get("moment").to_owned());
+    let moment = vec![("targetTime".to_owned(), moment)];
+    let proposal = restored(database, fields.get("name"), moment)?;
     let back = format!("/databases/{}/{}", key.project, fields.get("name"));
     let question = Question {
         title: "Restore to a new database",

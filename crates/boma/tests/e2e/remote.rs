@@ -1,5 +1,6 @@
 //! The command line beside an installation that is somewhere else: all it has is an address and a token.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
@@ -230,6 +231,12 @@ fn what_no_manifest_says_is_asked_for() -> Result<()> {
         &window,
     ])?;
     ensure!(there.boma.manifests().join("orders-before.yaml").exists());
+    there.ok(&["fork", "orders", "--as", "orders-too"])?;
+    let text = fs::read_to_string(there.boma.manifests().join("orders-too.yaml"))?;
+    ensure!(
+        text.contains("database: orders\n") && !text.contains("target"),
+        "{text}"
+    );
     there.ok(&["stop", "orders"])?;
     let phase = |phase: &str| {
         wait(|| {

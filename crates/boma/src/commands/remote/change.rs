@@ -193,14 +193,18 @@ async fn restored(
     server: &Remote,
     terminal: Terminal,
 ) -> Result {
-    let Some(time) = &target.to_time else {
-        return Err(not_by_server("a restore without `--to-time`").into());
-    };
     let request = Request {
         method: Method::POST,
         path: format!("databases/{key}/restores"),
         version: None,
-        body: json!({"name": new, "targetTime": time}),
+        body: json!({
+            "name": new,
+            "targetTime": target.to_time,
+            "targetLsn": target.to_lsn.map(|position| position.to_string()),
+            "targetName": target.to_name,
+            "targetBackup": target.to_backup,
+            "timeline": target.timeline,
+        }),
     };
     request.ask("", server, terminal).await
 }

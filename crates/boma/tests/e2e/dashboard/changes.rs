@@ -252,6 +252,16 @@ fn a_program_is_told_what_cannot_be_asked_for() -> Result<()> {
         let refused = is(&program.send(method, &path, &body)?, status)?;
         ensure!(refused["code"] == code, "{method} {path}: {refused}");
     }
+    let tried = format!("{orders}/restores?dryRun=true");
+    let position = json!({"name": "copy", "targetLsn": "0/16B3740", "timeline": 1});
+    let shown = is(&program.send("POST", &tried, &position)?, 200)?;
+    let difference = shown["difference"].as_str().context("a difference")?;
+    for line in ["+      targetLsn: \"0/16B3740\"\n", "+      timeline: 1\n"] {
+        ensure!(difference.contains(line), "{line}: {difference}");
+    }
+    let two = json!({"name": "copy", "targetLsn": "0/16B3740", "targetName": "before"});
+    let refused = is(&program.send("POST", &tried, &two)?, 200)?;
+    ensure!(refused["plan"].is_null(), "{refused}");
     let mut text = program.and("content-type", "text/plain");
     let refused = is(
         &text.send("POST", &format!("{orders}/restores"), &json!({}))?,
