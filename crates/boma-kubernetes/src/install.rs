@@ -1,6 +1,7 @@
 //! What runs Boma itself in a cluster: the objects, and writing and deleting them.
 
 pub(crate) mod admission;
+mod chart;
 mod dashboard;
 
 use boma_engine::source::CUSTOM_RESOURCES;
@@ -14,6 +15,7 @@ use crate::definitions::{GROUP, definitions, taken_by};
 use crate::error::KubernetesError;
 use crate::names::{self, MANAGER};
 use crate::resources::api_resource;
+pub use chart::chart;
 pub use dashboard::InstalledDashboard;
 
 /// Name of most of the objects.
@@ -153,6 +155,15 @@ pub enum InstalledSource {
     CustomResources,
 }
 
+impl InstalledSource {
+    /// Where in repositories the manifests are whose address does not say it.
+    pub fn flags(branch: &str, path: Option<&str>) -> Self {
+        let branch = ["--branch", branch];
+        let path = path.into_iter().flat_map(|path| ["--path", path]);
+        Self::Git(branch.into_iter().chain(path).map(str::to_owned).collect())
+    }
+}
+
 impl InstallOptions {
     fn metadata(&self, name: &str) -> Value {
         json!({"name": name, "namespace": self.namespace, "labels": labels()})
@@ -242,8 +253,6 @@ impl InstallOptions {
     fn deployment(&self) -> Value {
         let mut pod_labels = labels();
         pod_labels["app.kubernetes.io/instance"] = json!(self.namespace);
-        let pull_secrets = self.pull_secrets.iter();
-        let pull_secrets: Vec<Value> = pull_secrets.map(|name| json!({ "name": name })).collect();
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": self.metadata(NAME),
             "spec": {
@@ -258,19 +267,28 @@ impl InstallOptions {
                             "lowops.manifests/config": names::digest_of(self.config.as_bytes()),
                         },
                     },
-                    "spec": {
-                        "serviceAccountName": NAME,
-                        "imagePullSecrets": pull_secrets,
-                        "securityContext": {
-                            "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER,
-                            "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"},
-                        },
-                        "containers": [self.container()],
-                        "volumes": self.volumes(),
-                    },
+                    "spec": self.pod(),
                 },
             },
         })
+    }
+
+    fn pod(&self) -> Value {
+        let mut pod = json!({
+            "serviceAccountName": NAME,
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER,
+                "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [self.container()],
+            "volumes": self.volumes(),
+        });
+        if !self.pull_secrets.is_empty() {
+            let secrets = self.pull_secrets.iter();
+            let secrets = secrets.map(|name| json!({ "name": name }));
+            pod["imagePullSecrets"] = secrets.collect();
+        }
+        pod
     }
 
     fn container(&self) -> Value {

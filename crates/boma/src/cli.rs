@@ -613,8 +613,17 @@ pub(crate) enum KubernetesCommand {
     Manifests(ClusterInstallArgs),
     /// Print the definitions of the custom resources, which `install` applies too
     Definitions,
+    /// Write a Helm chart of this version, which makes what `install` applies
+    Chart(ChartArgs),
     /// Take Boma out of the cluster; databases go on running, and their records and custom resources stay
     Uninstall,
+}
+
+/// Arguments of `kubernetes chart`.
+#[derive(Debug, Args)]
+pub(crate) struct ChartArgs {
+    /// Directory to make; it may be there if it is empty
+    pub(crate) directory: PathBuf,
 }
 
 /// Arguments of `kubernetes install` and `kubernetes manifests`.

@@ -1,5 +1,6 @@
 //! Commands with `--platform kubernetes`: the same as on one machine, on another platform.
 
+mod chart;
 pub(super) mod dashboard;
 mod relay;
 
@@ -197,6 +198,10 @@ pub(super) async fn install(
         KubernetesCommand::Definitions => {
             terminal.result(&yaml(boma_kubernetes::definitions())?)?;
         }
+        KubernetesCommand::Chart(args) => {
+            let definitions = yaml(boma_kubernetes::definitions())?;
+            chart::write(&args.directory, definitions, terminal)?;
+        }
         KubernetesCommand::Manifests(args) => {
             let objects = options(args, config, &state)?.objects();
             let definitions = boma_kubernetes::definitions().into_iter();
@@ -264,11 +269,7 @@ fn options(
         .iter()
         .any(|one| matches!(one, InstalledSource::Git(_)))
     {
-        let mut flags = vec!["--branch".to_owned(), args.branch.clone()];
-        if let Some(path) = &args.path {
-            flags.extend(["--path".to_owned(), path.clone()]);
-        }
-        sources.push(InstalledSource::Git(flags));
+        sources.push(InstalledSource::flags(&args.branch, args.path.as_deref()));
     }
     Ok(InstallOptions {
         namespace: config.namespace,
