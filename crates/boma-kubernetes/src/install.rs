@@ -363,6 +363,15 @@ impl InstallOptions {
     }
 }
 
+/// What was done to install.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Each object that an earlier installation had and this one has not, as `Kind name`.
+    pub deleted: Vec<String>,
+    /// Each that was applied.
+    pub written: Vec<String>,
+}
+
 /// What became of the objects of an installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uninstalled {
@@ -372,53 +381,81 @@ pub struct Uninstalled {
     pub left: Vec<String>,
 }
 
-/// Applies every object, the definitions of custom resources first; tells each, as `Kind name`.
-pub async fn install(options: &InstallOptions) -> Result<Vec<String>, KubernetesError> {
-    let client = client().await?;
+/// Applies every object, the definitions of custom resources first, once those are deleted that no
+/// option asks for any more.
+pub async fn install(options: &InstallOptions) -> Result<Installed, KubernetesError> {
+    install_by(&client().await?, options).await
+}
+
+async fn install_by(
+    client: &Client,
+    options: &InstallOptions,
+) -> Result<Installed, KubernetesError> {
     let params = PatchParams::apply(MANAGER).force();
-    let mut written = Vec::new();
-    let minor = minor_version(&client).await?;
+    let mut done = Installed::default();
+    for object in superfluous(options) {
+        done.deleted.extend(delete_own(client, &object).await?);
+    }
+    let minor = minor_version(client).await?;
     let definitions = definitions().into_iter();
     let definitions = definitions.map(|definition| taken_by(minor, &definition));
     for object in definitions.chain(options.objects()) {
-        let (said, api, name) = place(&client, &object);
+        let (said, api, name) = place(client, &object);
         let answer = api.patch(&name, &params, &Patch::Apply(&object)).await;
         answer.map_err(KubernetesError::api(format!("write {said}")))?;
-        written.push(said);
+        done.written.push(said);
     }
-    Ok(written)
+    Ok(done)
+}
+
+/// Every object that an installation in this namespace may have, whatever its options are.
+fn all_objects(namespace: &str) -> Vec<Value> {
+    let options = InstallOptions {
+        namespace: namespace.to_owned(),
+        image: String::new(),
+        pull_secrets: Vec::new(),
+        replicas: 0,
+        sources: vec![InstalledSource::CustomResources],
+        dashboard: Some(InstalledDashboard::Forwarded),
+        config: String::new(),
+    };
+    options.objects()
+}
+
+/// The objects that an installation with other options may have left.
+fn superfluous(options: &InstallOptions) -> Vec<Value> {
+    let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
+    let wanted: Vec<_> = options.objects().iter().map(identity).collect();
+    let mut all = all_objects(&options.namespace);
+    all.retain(|object| !wanted.contains(&identity(object)));
+    all
+}
+
+/// Deletes an object if it is there and bears our name; tells which.
+async fn delete_own(client: &Client, object: &Value) -> Result<Option<String>, KubernetesError> {
+    let (said, api, name) = place(client, object);
+    let found = api.get_opt(&name).await;
+    let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
+    let is_ours = |found: &DynamicObject| {
+        found.labels().get(names::APP_NAME).map(String::as_str) == Some(NAME)
+    };
+    if !found.is_some_and(|found| is_ours(&found)) {
+        return Ok(None);
+    }
+    let gone = api.delete(&name, &DeleteParams::background()).await;
+    gone.map_err(KubernetesError::api(format!("delete {said}")))?;
+    Ok(Some(said))
 }
 
 /// Deletes what runs Boma, and nothing of what it has made: its namespace holds its records, and
 /// databases go on without it.
 pub async fn uninstall(namespace: &str) -> Result<Uninstalled, KubernetesError> {
     let client = client().await?;
-    let options = InstallOptions {
-        namespace: namespace.to_owned(),
-        image: String::new(),
-        pull_secrets: Vec::new(),
-        replicas: 0,
-        // Whatever it was installed with.
-        sources: vec![InstalledSource::CustomResources],
-        dashboard: Some(InstalledDashboard::Forwarded),
-        config: String::new(),
-    };
     let mut deleted = Vec::new();
     // What runs goes first: without its rights it could only complain.
-    for object in options.objects().iter().rev() {
-        if object["kind"] == "Namespace" {
-            continue;
-        }
-        let (said, api, name) = place(&client, object);
-        let found = api.get_opt(&name).await;
-        let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
-        let is_ours = |found: &DynamicObject| {
-            found.labels().get(names::APP_NAME).map(String::as_str) == Some(NAME)
-        };
-        if found.is_some_and(|found| is_ours(&found)) {
-            let gone = api.delete(&name, &DeleteParams::background()).await;
-            gone.map_err(KubernetesError::api(format!("delete {said}")))?;
-            deleted.push(said);
+    for object in all_objects(namespace).iter().rev() {
+        if object["kind"] != "Namespace" {
+            deleted.extend(delete_own(&client, object).await?);
         }
     }
     let left = remove_definitions(&client, &mut deleted).await?;

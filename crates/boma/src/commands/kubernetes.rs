@@ -23,9 +23,9 @@ use crate::cli::{
 use crate::commands;
 use crate::commands::get::Inventory;
 use crate::commands::plan::asked;
-use crate::commands::serve::{Served, Sources, asked_to_end, serve_on};
+use crate::commands::serve::{Served, Sources, asked_to_end, nothing_to_admit, serve_on};
 use crate::configuration::Configuration;
-use crate::session::{ClusterSession, find_application, load_cluster, state_dir};
+use crate::session::{ClusterSession, find_application, load_cluster, reads_resources, state_dir};
 use crate::sources::{has_resources, roots_of};
 use crate::terminal::{Exit, Result, Terminal};
 
@@ -64,6 +64,9 @@ pub(super) async fn apply(args: ApplyArgs, global: &Global, terminal: Terminal) 
 
 /// Keeps everything so as the manifests say, until stopped.
 pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
+    if args.admission.is_some() && !reads_resources(&args.sources) {
+        return Err(nothing_to_admit().into());
+    }
     let session = ClusterSession::open(global).await?;
     if !args.credential.is_empty() {
         let message = "secrets of this machine are not for a cluster";
@@ -209,8 +212,12 @@ pub(super) async fn install(
         }
         KubernetesCommand::Install(args) => {
             let options = options(args, config, &state)?;
-            let written = boma_kubernetes::install(&options).await;
-            for object in written.map_err(|error| error.problem())? {
+            let done = boma_kubernetes::install(&options).await;
+            let done = done.map_err(|error| error.problem())?;
+            for object in done.deleted {
+                terminal.status(&format!("{object} is deleted: no option asks for it."));
+            }
+            for object in done.written {
                 terminal.status(&format!("{object} is as it should be."));
             }
             let namespace = &options.namespace;
@@ -385,6 +392,13 @@ mod tests {
             "{lost}"
         );
         assert!(lost.hints[0].starts_with("Start this one again"));
+        let unasked = nothing_to_admit();
+        assert_eq!(unasked.code, "admission-without-resources");
+        assert_eq!(
+            unasked.to_string(),
+            "`--admission` is about custom resources, and they are not among the sources"
+        );
+        assert!(unasked.hints[0].contains("--platform kubernetes"));
         let shown = in_plain_sight("offsite");
         assert_eq!(
             shown.to_string(),
