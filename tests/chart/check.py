@@ -1,4 +1,5 @@
-"""Compares what the chart makes with what the command prints, and both with the schemas of Kubernetes."""
+"""Compares what the chart makes with what the command prints, and both with the schemas of Kubernetes;
+and calls the plugin of kubectl."""
 
 import os
 import pathlib
@@ -10,6 +11,7 @@ import kubernetes_validate
 import yaml
 
 HELM = os.environ["BOMA_HELM"]
+KUBECTL = os.environ["BOMA_KUBECTL"]
 BOMA = os.environ["BOMA_BINARY"]
 ROOT = pathlib.Path(sys.argv[1])
 CHART = ROOT / "charts/boma"
@@ -207,8 +209,21 @@ def validate(objects):
     sys.exit("FAILED: what is wrong is not found")
 
 
+def call_plugin(scratch):
+    plugins = scratch / "plugins"
+    plugins.mkdir()
+    (plugins / "kubectl-boma").symlink_to(pathlib.Path(BOMA).resolve())
+    environment = {"HOME": str(scratch), "PATH": str(plugins)}
+    command = [KUBECTL, "boma", "get", "--help"]
+    called = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if "Usage: kubectl boma get" not in called.stdout:
+        sys.exit(f"FAILED: {called}")
+    print("kubectl finds its plugin")
+
+
 with tempfile.TemporaryDirectory() as scratch:
     scratch = pathlib.Path(scratch)
+    call_plugin(scratch)
     run(HELM, "lint", "--strict", CHART)
     objects = built()
     for name, values in ACCEPTED.items():

@@ -4,10 +4,12 @@ mod agents;
 mod backups;
 mod edits;
 pub(crate) mod people;
+mod plugin;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use agents::{AgentArgs, InstallArgs, PodArgs, PrepareArgs};
 pub(crate) use backups::{
@@ -29,6 +31,16 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads a command line, the program's own name first; what cannot be read ends the program.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let command = plugin::named(Self::command(), arguments.first());
+        let matches = command.get_matches_from(arguments);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// Flags of every command.

