@@ -97,25 +97,25 @@ ACCEPTED = {
     },
 }
 
-# Each with what is said of it.
+# Each with the field or the value that is named.
 REFUSED = [
-    ({"replicas": 0}, "/replicas"),
-    ({"replicas": 1.5}, "/replicas"),
-    ({"replica": 2}, "'replica' not allowed"),
-    ({"image": "boma 0.1"}, "/image"),
-    ({"pullSecrets": ["No Name"]}, "/pullSecrets/0"),
-    ({"dashboard": "yes"}, "/dashboard"),
-    ({"sources": {"customResources": False}}, "/sources"),
-    ({"sources": {"git": ["/srv/manifests"]}}, "/sources/git/0"),
-    ({"sources": {"git": ["https://me:word@git.example/m.git"]}}, "/sources/git/0"),
-    ({"sources": {"branch": ""}}, "/sources/branch"),
-    ({"config": {"spares": 2}}, "'spares' not allowed"),
-    ({"config": {"kubernetes": {"namespace": "other"}}}, "'namespace' not allowed"),
-    ({"config": {"kubernetes": {"images": {"14": "postgres:14"}}}}, "'14' not allowed"),
-    ({"config": {"repositories": {"x": {"type": "directory", "path": "/b"}}}}, "/repositories/x"),
+    ({"replicas": 0}, "replicas"),
+    ({"replicas": 1.5}, "replicas"),
+    ({"replica": 2}, "replica"),
+    ({"image": "boma 0.1"}, "image"),
+    ({"pullSecrets": ["No Name"]}, "pullSecrets.0"),
+    ({"dashboard": "yes"}, "dashboard"),
+    ({"sources": {"customResources": False}}, "sources"),
+    ({"sources": {"git": ["/srv/manifests"]}}, "sources.git.0"),
+    ({"sources": {"git": ["https://me:word@git.example/m.git"]}}, "sources.git.0"),
+    ({"sources": {"branch": ""}}, "sources.branch"),
+    ({"config": {"spares": 2}}, "spares"),
+    ({"config": {"kubernetes": {"namespace": "other"}}}, "namespace"),
+    ({"config": {"kubernetes": {"images": {"14": "postgres:14"}}}}, "14"),
+    ({"config": {"repositories": {"x": {"type": "directory", "path": "/b"}}}}, "repositories.x"),
     (
         {"config": {"repositories": {"x": {"type": "s3", "bucket": "b", "secret-access-key": "k"}}}},
-        "'secret-access-key' not allowed",
+        "secret-access-key",
     ),
 ]
 
@@ -230,7 +230,8 @@ with tempfile.TemporaryDirectory() as scratch:
         objects += compare(name, values, scratch)
     for values, said in REFUSED:
         error = rendered(values, scratch, fails=True)
-        if said not in error:
+        # Helm 3 writes paths with dots, Helm 4 with slashes.
+        if "the schema" not in error or said not in error.replace("/", "."):
             sys.exit(f"FAILED: {values}: not {said!r} but {error}")
     print(f"{len(REFUSED)} sets of wrong values are refused")
     validate(objects)
