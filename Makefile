@@ -25,7 +25,7 @@ fmt: ## format the code
 setup: ## install what is missing: PostgreSQL, cargo-nextest, the PostgreSQL builds to test with
 	@scripts/setup.sh test
 
-generate: ## write docs/cli.md and schema/ from the binary
+generate: ## write docs/cli.md, schema/ and charts/ from the binary
 	@cargo xtask generate
 
 bench: ## measure Boma beside what a user would take instead; prints Markdown tables

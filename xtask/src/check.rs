@@ -127,7 +127,7 @@ const CHECKS: [Check; 14] = [
     },
     Check {
         name: "generated",
-        about: "docs/cli.md and schema/ are what `cargo xtask generate` writes",
+        about: "docs/cli.md, schema/ and charts/ are what `cargo xtask generate` writes",
         body: Body::Place(generate::check),
     },
     Check {

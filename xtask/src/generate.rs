@@ -13,6 +13,8 @@ use crate::tree::Tree;
 const CLI_PAGE: &str = "docs/cli.md";
 const SCHEMA: &str = "schema/boma.schema.json";
 const DEFINITIONS: &str = "schema/custom-resources.yaml";
+/// Some of its files are written by hand; the binary holds those as they were when it was built.
+const CHART: &str = "charts/boma";
 
 /// Writes every generated file.
 pub(crate) fn write(root: &Path) -> Result<()> {
@@ -31,26 +33,28 @@ pub(crate) fn check(root: &Path, tree: &Tree) -> Result<Vec<Finding>> {
     Ok(stale(&files(root)?, tree))
 }
 
-fn stale(wanted: &BTreeMap<&'static str, String>, tree: &Tree) -> Vec<Finding> {
+fn stale(wanted: &BTreeMap<String, String>, tree: &Tree) -> Vec<Finding> {
     wanted
         .iter()
-        .filter(|(path, text)| tree.files.get(**path) != Some(*text))
+        .filter(|(path, text)| tree.files.get(*path) != Some(*text))
         .map(|(path, _)| Finding::in_file(path, "out of date: run `cargo xtask generate`"))
         .collect()
 }
 
-fn files(root: &Path) -> Result<BTreeMap<&'static str, String>> {
+fn files(root: &Path) -> Result<BTreeMap<String, String>> {
     let binary = Binary::build(root)?;
     let schema = binary.print(&["schema"])?;
     let definitions = format!(
         "# Written by `cargo xtask generate`; do not edit.\n{}",
         binary.print(&["kubernetes", "definitions"])?
     );
-    Ok(BTreeMap::from([
-        (CLI_PAGE, cli_page(&binary)?),
-        (SCHEMA, schema),
-        (DEFINITIONS, definitions),
-    ]))
+    let mut files = BTreeMap::from([
+        (CLI_PAGE.to_owned(), cli_page(&binary)?),
+        (SCHEMA.to_owned(), schema),
+        (DEFINITIONS.to_owned(), definitions),
+    ]);
+    files.extend(binary.chart()?);
+    Ok(files)
 }
 
 /// The debug binary.
@@ -97,6 +101,33 @@ impl Binary {
         );
         String::from_utf8(output.stdout).context("boma should print UTF-8")
     }
+
+    /// The Helm chart, by way of a directory beside the binary.
+    fn chart(&self) -> Result<BTreeMap<String, String>> {
+        let directory = self
+            .0
+            .with_file_name(format!("chart-{}", std::process::id()));
+        let path = directory.to_str().context("a path in UTF-8")?;
+        self.print(&["kubernetes", "chart", path])?;
+        let files = below(&directory, CHART);
+        std::fs::remove_dir_all(&directory)?;
+        files
+    }
+}
+
+/// The files below a directory, as they are to be below another.
+fn below(directory: &Path, place: &str) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = format!("{place}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            files.extend(below(&entry.path(), &name)?);
+        } else {
+            files.insert(name, std::fs::read_to_string(entry.path())?);
+        }
+    }
+    Ok(files)
 }
 
 fn cli_page(binary: &Binary) -> Result<String> {
@@ -152,7 +183,10 @@ mod tests {
 
     #[test]
     fn a_generated_file_that_differs_or_lacks_is_found() {
-        let wanted = BTreeMap::from([("docs/cli.md", "new".to_owned()), (SCHEMA, "{}".to_owned())]);
+        let wanted = BTreeMap::from([
+            ("docs/cli.md".to_owned(), "new".to_owned()),
+            (SCHEMA.to_owned(), "{}".to_owned()),
+        ]);
         let tree = Tree::of(&[("docs/cli.md", "old"), (SCHEMA, "{}")]);
         let found = stale(&wanted, &tree);
         assert_eq!(found.len(), 1);

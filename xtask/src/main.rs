@@ -27,7 +27,7 @@ Usage: cargo xtask <command>
 
   check [NAME…]   run all checks, or the named ones; `cargo xtask check list` names them
   bench [--quick] [NAME…]   measure, and print Markdown tables
-  generate        write docs/cli.md and schema/ from the binary
+  generate        write docs/cli.md, schema/ and charts/ from the binary
   help            this text";
 
 fn main() -> ExitCode {

@@ -1,6 +1,7 @@
 //! What runs Boma itself in a cluster: the objects, and writing and deleting them.
 
 pub(crate) mod admission;
+mod chart;
 mod dashboard;
 
 use boma_engine::source::CUSTOM_RESOURCES;
@@ -14,6 +15,7 @@ use crate::definitions::{GROUP, definitions, taken_by};
 use crate::error::KubernetesError;
 use crate::names::{self, MANAGER};
 use crate::resources::api_resource;
+pub use chart::chart;
 pub use dashboard::InstalledDashboard;
 
 /// Name of most of the objects.
@@ -153,6 +155,15 @@ pub enum InstalledSource {
     CustomResources,
 }
 
+impl InstalledSource {
+    /// Where in repositories the manifests are whose address does not say it.
+    pub fn flags(branch: &str, path: Option<&str>) -> Self {
+        let branch = ["--branch", branch];
+        let path = path.into_iter().flat_map(|path| ["--path", path]);
+        Self::Git(branch.into_iter().chain(path).map(str::to_owned).collect())
+    }
+}
+
 impl InstallOptions {
     fn metadata(&self, name: &str) -> Value {
         json!({"name": name, "namespace": self.namespace, "labels": labels()})
@@ -242,8 +253,6 @@ impl InstallOptions {
     fn deployment(&self) -> Value {
         let mut pod_labels = labels();
         pod_labels["app.kubernetes.io/instance"] = json!(self.namespace);
-        let pull_secrets = self.pull_secrets.iter();
-        let pull_secrets: Vec<Value> = pull_secrets.map(|name| json!({ "name": name })).collect();
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": self.metadata(NAME),
             "spec": {
@@ -258,19 +267,28 @@ impl InstallOptions {
                             "lowops.manifests/config": names::digest_of(self.config.as_bytes()),
                         },
                     },
-                    "spec": {
-                        "serviceAccountName": NAME,
-                        "imagePullSecrets": pull_secrets,
-                        "securityContext": {
-                            "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER,
-                            "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"},
-                        },
-                        "containers": [self.container()],
-                        "volumes": self.volumes(),
-                    },
+                    "spec": self.pod(),
                 },
             },
         })
+    }
+
+    fn pod(&self) -> Value {
+        let mut pod = json!({
+            "serviceAccountName": NAME,
+            "securityContext": {
+                "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER,
+                "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [self.container()],
+            "volumes": self.volumes(),
+        });
+        if !self.pull_secrets.is_empty() {
+            let secrets = self.pull_secrets.iter();
+            let secrets = secrets.map(|name| json!({ "name": name }));
+            pod["imagePullSecrets"] = secrets.collect();
+        }
+        pod
     }
 
     fn container(&self) -> Value {
@@ -345,6 +363,15 @@ impl InstallOptions {
     }
 }
 
+/// What was done to install.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Each object that an earlier installation had and this one has not, as `Kind name`.
+    pub deleted: Vec<String>,
+    /// Each that was applied.
+    pub written: Vec<String>,
+}
+
 /// What became of the objects of an installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uninstalled {
@@ -354,53 +381,81 @@ pub struct Uninstalled {
     pub left: Vec<String>,
 }
 
-/// Applies every object, the definitions of custom resources first; tells each, as `Kind name`.
-pub async fn install(options: &InstallOptions) -> Result<Vec<String>, KubernetesError> {
-    let client = client().await?;
+/// Applies every object, the definitions of custom resources first, once those are deleted that no
+/// option asks for any more.
+pub async fn install(options: &InstallOptions) -> Result<Installed, KubernetesError> {
+    install_by(&client().await?, options).await
+}
+
+async fn install_by(
+    client: &Client,
+    options: &InstallOptions,
+) -> Result<Installed, KubernetesError> {
     let params = PatchParams::apply(MANAGER).force();
-    let mut written = Vec::new();
-    let minor = minor_version(&client).await?;
+    let mut done = Installed::default();
+    for object in superfluous(options) {
+        done.deleted.extend(delete_own(client, &object).await?);
+    }
+    let minor = minor_version(client).await?;
     let definitions = definitions().into_iter();
     let definitions = definitions.map(|definition| taken_by(minor, &definition));
     for object in definitions.chain(options.objects()) {
-        let (said, api, name) = place(&client, &object);
+        let (said, api, name) = place(client, &object);
         let answer = api.patch(&name, &params, &Patch::Apply(&object)).await;
         answer.map_err(KubernetesError::api(format!("write {said}")))?;
-        written.push(said);
+        done.written.push(said);
     }
-    Ok(written)
+    Ok(done)
+}
+
+/// Every object that an installation in this namespace may have, whatever its options are.
+fn all_objects(namespace: &str) -> Vec<Value> {
+    let options = InstallOptions {
+        namespace: namespace.to_owned(),
+        image: String::new(),
+        pull_secrets: Vec::new(),
+        replicas: 0,
+        sources: vec![InstalledSource::CustomResources],
+        dashboard: Some(InstalledDashboard::Forwarded),
+        config: String::new(),
+    };
+    options.objects()
+}
+
+/// The objects that an installation with other options may have left.
+fn superfluous(options: &InstallOptions) -> Vec<Value> {
+    let identity = |object: &Value| (object["kind"].clone(), object["metadata"]["name"].clone());
+    let wanted: Vec<_> = options.objects().iter().map(identity).collect();
+    let mut all = all_objects(&options.namespace);
+    all.retain(|object| !wanted.contains(&identity(object)));
+    all
+}
+
+/// Deletes an object if it is there and bears our name; tells which.
+async fn delete_own(client: &Client, object: &Value) -> Result<Option<String>, KubernetesError> {
+    let (said, api, name) = place(client, object);
+    let found = api.get_opt(&name).await;
+    let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
+    let is_ours = |found: &DynamicObject| {
+        found.labels().get(names::APP_NAME).map(String::as_str) == Some(NAME)
+    };
+    if !found.is_some_and(|found| is_ours(&found)) {
+        return Ok(None);
+    }
+    let gone = api.delete(&name, &DeleteParams::background()).await;
+    gone.map_err(KubernetesError::api(format!("delete {said}")))?;
+    Ok(Some(said))
 }
 
 /// Deletes what runs Boma, and nothing of what it has made: its namespace holds its records, and
 /// databases go on without it.
 pub async fn uninstall(namespace: &str) -> Result<Uninstalled, KubernetesError> {
     let client = client().await?;
-    let options = InstallOptions {
-        namespace: namespace.to_owned(),
-        image: String::new(),
-        pull_secrets: Vec::new(),
-        replicas: 0,
-        // Whatever it was installed with.
-        sources: vec![InstalledSource::CustomResources],
-        dashboard: Some(InstalledDashboard::Forwarded),
-        config: String::new(),
-    };
     let mut deleted = Vec::new();
     // What runs goes first: without its rights it could only complain.
-    for object in options.objects().iter().rev() {
-        if object["kind"] == "Namespace" {
-            continue;
-        }
-        let (said, api, name) = place(&client, object);
-        let found = api.get_opt(&name).await;
-        let found = found.map_err(KubernetesError::api(format!("read {said}")))?;
-        let is_ours = |found: &DynamicObject| {
-            found.labels().get(names::APP_NAME).map(String::as_str) == Some(NAME)
-        };
-        if found.is_some_and(|found| is_ours(&found)) {
-            let gone = api.delete(&name, &DeleteParams::background()).await;
-            gone.map_err(KubernetesError::api(format!("delete {said}")))?;
-            deleted.push(said);
+    for object in all_objects(namespace).iter().rev() {
+        if object["kind"] != "Namespace" {
+            deleted.extend(delete_own(&client, object).await?);
         }
     }
     let left = remove_definitions(&client, &mut deleted).await?;

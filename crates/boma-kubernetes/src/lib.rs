@@ -44,7 +44,8 @@ pub use credentials::RepositoryError;
 pub use definitions::definitions;
 pub use error::KubernetesError;
 pub use install::{
-    InstallOptions, InstalledDashboard, InstalledSource, Uninstalled, install, uninstall,
+    InstallOptions, Installed, InstalledDashboard, InstalledSource, Uninstalled, chart, install,
+    uninstall,
 };
 pub use lease::Leadership;
 pub use platform::{KubernetesPlatform, Leader, Printed, road};

@@ -4,10 +4,12 @@ mod agents;
 mod backups;
 mod edits;
 pub(crate) mod people;
+mod plugin;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use agents::{AgentArgs, InstallArgs, PodArgs, PrepareArgs};
 pub(crate) use backups::{
@@ -29,6 +31,16 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads a command line, the program's own name first; what cannot be read ends the program.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let command = plugin::named(Self::command(), arguments.first());
+        let matches = command.get_matches_from(arguments);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// Flags of every command.
@@ -616,8 +628,17 @@ pub(crate) enum KubernetesCommand {
     Manifests(ClusterInstallArgs),
     /// Print the definitions of the custom resources, which `install` applies too
     Definitions,
+    /// Write a Helm chart of this version, which makes what `install` applies
+    Chart(ChartArgs),
     /// Take Boma out of the cluster; databases go on running, and their records and custom resources stay
     Uninstall,
+}
+
+/// Arguments of `kubernetes chart`.
+#[derive(Debug, Args)]
+pub(crate) struct ChartArgs {
+    /// Directory to make; it may be there if it is empty
+    pub(crate) directory: PathBuf,
 }
 
 /// Arguments of `kubernetes install` and `kubernetes manifests`.

@@ -25,8 +25,6 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::Cli;
 use crate::terminal::{Exit, Failure, Terminal};
 
@@ -37,7 +35,7 @@ fn main() -> ExitCode {
         }
         return ExitCode::from(ended.code);
     }
-    let cli = Cli::parse();
+    let cli = Cli::read(std::env::args_os());
     let terminal = Terminal::new(&cli.global);
     let exit = match commands::run(cli, terminal) {
         Ok(exit) | Err(Failure::Shown(exit)) => exit,

@@ -163,10 +163,7 @@ impl ClusterSession {
 
     /// The custom resources, if they are one of these sources.
     pub(crate) async fn resources(&self, sources: &[PathBuf]) -> Result<Option<CustomResources>> {
-        if !sources
-            .iter()
-            .any(|source| source == Path::new(CUSTOM_RESOURCES))
-        {
+        if !reads_resources(sources) {
             return Ok(None);
         }
         let resources = self.platform.custom_resources().await;
@@ -183,6 +180,12 @@ impl ClusterSession {
             None => load(source, |roots| self.basis(roots)),
         }
     }
+}
+
+/// Whether the custom resources of a cluster are among these sources.
+pub(crate) fn reads_resources(sources: &[PathBuf]) -> bool {
+    let mut sources = sources.iter();
+    sources.any(|source| source == Path::new(CUSTOM_RESOURCES))
 }
 
 /// The entry of a Secret that a provider knows the dashboard by.

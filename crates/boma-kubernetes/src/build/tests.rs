@@ -144,3 +144,28 @@ fn an_object_is_met_by_itself_until_somebody_changes_it() {
         );
     }
 }
+
+#[test]
+fn what_a_pod_mounts_and_who_it_is() {
+    let placement = json!({"listen": {
+        "address": "10.0.0.1", "port": 5432, "names": ["accounts-db.internal"],
+    }});
+    let given = Assignment {
+        spec: spec(),
+        placement: serde_json::from_value(placement).unwrap(),
+    };
+    let identity = Identity {
+        service_account: "backups".into(),
+        annotations: [("eks.amazonaws.com/role-arn".into(), "arn:x".into())].into(),
+        pod_labels: BTreeMap::new(),
+    };
+    with(|setting| {
+        let setting = Setting {
+            identity: Some(&identity),
+            ..*setting
+        };
+        insta::assert_snapshot!("secret", yaml(&secret(&setting, b"{}", &given, "token")));
+        let account = service_account(&setting).unwrap();
+        insta::assert_snapshot!("service_account", yaml(&account));
+    });
+}

@@ -1,3 +1,9 @@
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+
 use super::*;
 
 fn options(sources: Vec<InstalledSource>) -> InstallOptions {
@@ -127,4 +133,103 @@ fn nobody_is_given_everything() {
     for much in ["*", "deletecollection", "escalate", "impersonate", "rbac"] {
         assert!(!text.contains(much), "{much}");
     }
+}
+
+#[test]
+fn what_other_options_left_is_named() {
+    let names = |sources, dashboard| {
+        let options = InstallOptions {
+            dashboard,
+            ..options(sources)
+        };
+        let left = superfluous(&options).into_iter();
+        left.map(|one| format!("{} {}", one["kind"], one["metadata"]["name"]).replace('"', ""))
+            .collect::<Vec<_>>()
+    };
+    let resources = || vec![InstalledSource::CustomResources];
+    let forwarded = Some(InstalledDashboard::Forwarded);
+    assert!(names(resources(), forwarded).is_empty());
+    assert_eq!(names(resources(), None), ["Service boma-dashboard"]);
+    let map = vec![InstalledSource::ConfigMap("databases".into())];
+    let webhook = [
+        "Service boma",
+        "ValidatingWebhookConfiguration boma.boma-system",
+    ];
+    assert_eq!(names(map, forwarded), webhook);
+}
+
+/// An API server that knows these paths and the objects at them; whatever else is changed there, it
+/// takes. Answers with what was deleted and applied, in order.
+fn api_server(there: Vec<(String, Value)>) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let noted = changes.clone();
+    let answer = tower::service_fn(move |request: hyper::Request<Body>| {
+        let path = request.uri().path().to_owned();
+        let mut known = there.iter().filter(|(at, _)| *at == path);
+        let known = known.next().map(|(_, object)| object.clone());
+        let method = request.method().clone();
+        if method != "GET" {
+            noted.lock().unwrap().push(format!("{method} {path}"));
+        }
+        async move {
+            let sent = request.into_body().collect().await.unwrap().to_bytes();
+            let (code, body) = match (method.as_str(), known) {
+                ("GET", _) if path == "/version" => (200, version()),
+                ("GET" | "DELETE", Some(known)) => (200, known),
+                ("PATCH", _) => (200, serde_json::from_slice(&sent).unwrap()),
+                _ => (
+                    404,
+                    json!({"kind": "Status", "status": "Failure", "code": 404}),
+                ),
+            };
+            let body = hyper::Response::builder()
+                .status(code)
+                .body(Body::from(serde_json::to_vec(&body).unwrap()));
+            Ok::<_, Infallible>(body.unwrap())
+        }
+    });
+    (Client::new(answer, "default"), changes)
+}
+
+fn version() -> Value {
+    let fields = ["gitVersion", "gitCommit", "gitTreeState", "buildDate"];
+    let more = ["goVersion", "compiler", "platform"];
+    let mut version = json!({"major": "1", "minor": "33"});
+    for field in fields.into_iter().chain(more) {
+        version[field] = json!("");
+    }
+    version
+}
+
+#[tokio::test]
+async fn installing_again_without_custom_resources_takes_the_webhook_away_first() {
+    let with = options(vec![InstalledSource::CustomResources]);
+    let webhook =
+        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/boma.boma-system";
+    let service = "/api/v1/namespaces/boma-system/services/boma";
+    let dashboard = format!("{service}-dashboard");
+    let [own_service, own_webhook] = admission::objects(&with);
+    // Somebody else's, of the same name.
+    let mut theirs = own_service.clone();
+    theirs["metadata"]["labels"] = json!({});
+    let (client, changes) = api_server(vec![
+        (webhook.to_owned(), own_webhook),
+        (service.to_owned(), own_service),
+        (dashboard, theirs),
+    ]);
+    let without = options(vec![InstalledSource::ConfigMap("databases".into())]);
+    let done = install_by(&client, &without).await.unwrap();
+    let gone = [
+        "Service boma",
+        "ValidatingWebhookConfiguration boma.boma-system",
+    ];
+    assert_eq!(done.deleted, gone);
+    assert_eq!(
+        done.written.len(),
+        definitions().len() + without.objects().len()
+    );
+    let changes = changes.lock().unwrap();
+    let deleted = [format!("DELETE {service}"), format!("DELETE {webhook}")];
+    assert_eq!(changes[..2], deleted);
+    assert!(changes[2..].iter().all(|one| one.starts_with("PATCH ")));
 }

@@ -1,5 +1,6 @@
 //! Commands with `--platform kubernetes`: the same as on one machine, on another platform.
 
+mod chart;
 pub(super) mod dashboard;
 mod relay;
 
@@ -22,9 +23,9 @@ use crate::cli::{
 use crate::commands;
 use crate::commands::get::Inventory;
 use crate::commands::plan::asked;
-use crate::commands::serve::{Served, Sources, asked_to_end, serve_on};
+use crate::commands::serve::{Served, Sources, asked_to_end, nothing_to_admit, serve_on};
 use crate::configuration::Configuration;
-use crate::session::{ClusterSession, find_application, load_cluster, state_dir};
+use crate::session::{ClusterSession, find_application, load_cluster, reads_resources, state_dir};
 use crate::sources::{has_resources, roots_of};
 use crate::terminal::{Exit, Result, Terminal};
 
@@ -63,6 +64,9 @@ pub(super) async fn apply(args: ApplyArgs, global: &Global, terminal: Terminal) 
 
 /// Keeps everything so as the manifests say, until stopped.
 pub(super) async fn serve(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
+    if args.admission.is_some() && !reads_resources(&args.sources) {
+        return Err(nothing_to_admit().into());
+    }
     let session = ClusterSession::open(global).await?;
     if !args.credential.is_empty() {
         let message = "secrets of this machine are not for a cluster";
@@ -197,6 +201,10 @@ pub(super) async fn install(
         KubernetesCommand::Definitions => {
             terminal.result(&yaml(boma_kubernetes::definitions())?)?;
         }
+        KubernetesCommand::Chart(args) => {
+            let definitions = yaml(boma_kubernetes::definitions())?;
+            chart::write(&args.directory, definitions, terminal)?;
+        }
         KubernetesCommand::Manifests(args) => {
             let objects = options(args, config, &state)?.objects();
             let definitions = boma_kubernetes::definitions().into_iter();
@@ -204,8 +212,12 @@ pub(super) async fn install(
         }
         KubernetesCommand::Install(args) => {
             let options = options(args, config, &state)?;
-            let written = boma_kubernetes::install(&options).await;
-            for object in written.map_err(|error| error.problem())? {
+            let done = boma_kubernetes::install(&options).await;
+            let done = done.map_err(|error| error.problem())?;
+            for object in done.deleted {
+                terminal.status(&format!("{object} is deleted: no option asks for it."));
+            }
+            for object in done.written {
                 terminal.status(&format!("{object} is as it should be."));
             }
             let namespace = &options.namespace;
@@ -264,11 +276,7 @@ fn options(
         .iter()
         .any(|one| matches!(one, InstalledSource::Git(_)))
     {
-        let mut flags = vec!["--branch".to_owned(), args.branch.clone()];
-        if let Some(path) = &args.path {
-            flags.extend(["--path".to_owned(), path.clone()]);
-        }
-        sources.push(InstalledSource::Git(flags));
+        sources.push(InstalledSource::flags(&args.branch, args.path.as_deref()));
     }
     Ok(InstallOptions {
         namespace: config.namespace,
@@ -384,6 +392,13 @@ mod tests {
             "{lost}"
         );
         assert!(lost.hints[0].starts_with("Start this one again"));
+        let unasked = nothing_to_admit();
+        assert_eq!(unasked.code, "admission-without-resources");
+        assert_eq!(
+            unasked.to_string(),
+            "`--admission` is about custom resources, and they are not among the sources"
+        );
+        assert!(unasked.hints[0].contains("--platform kubernetes"));
         let shown = in_plain_sight("offsite");
         assert_eq!(
             shown.to_string(),

@@ -33,6 +33,9 @@ use webhook::Webhook;
 
 /// Keeps everything so as the manifests say, until stopped. What runs goes on running afterwards.
 pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -> Result {
+    if args.admission.is_some() {
+        return Err(nothing_to_admit().into());
+    }
     let session = Session::open(global, Need::Builds).await?;
     let state = session.platform.layout().root();
     let sources = Sources::of(args, state, Some(&session.platform), None)?;
@@ -64,6 +67,14 @@ pub(crate) async fn run(args: &ServeArgs, global: &Global, terminal: Terminal) -
         }
     };
     serve_on(served, args, changes, terminal).await
+}
+
+/// The API server was to be answered about what is not read here.
+pub(crate) fn nothing_to_admit() -> Problem {
+    let message = "`--admission` is about custom resources, and they are not among the sources";
+    Problem::new(Class::User, "admission-without-resources", message)
+        .hint("Name the source `custom-resources`, with `--platform kubernetes`.")
+        .hint("Or leave `--admission` out: manifests of files and repositories are checked when they are read.")
 }
 
 /// What is served.

@@ -4,6 +4,7 @@ mod access;
 mod applications;
 mod backups;
 mod certificates;
+mod command_line;
 mod credentials;
 mod dashboard;
 mod drift;
