@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use boma_engine::catalog::Basis;
 use boma_engine::engine::{EngineHandle, EngineState};
@@ -29,6 +29,7 @@ use crate::insight::Insight;
 use crate::operations::Operations;
 use crate::people::{People, PeopleChange, Register, Role};
 use crate::provider::{Provider, ProviderError, ProviderSettings, RETURN};
+use crate::traced::traced;
 use crate::{api, assets, metrics, pages};
 
 /// How long a source may take to be read again: a repository is fetched for it.
@@ -401,6 +402,7 @@ impl Site {
             .layer(from_fn_with_state(self.clone(), guard))
             // A page of an installation with thousands of resources is a tenth of its size then.
             .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+            .layer(from_fn(traced))
             .with_state(self)
     }
 }

@@ -25,5 +25,6 @@ mod review;
 mod rotation;
 mod several;
 mod smallest;
+mod traces;
 mod trouble;
 mod webhook;
