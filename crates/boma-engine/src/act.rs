@@ -17,6 +17,7 @@ use std::time::Duration;
 use boma_problem::Problem;
 use jiff::Timestamp;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tracing::Instrument as _;
 
 pub use credential::{CredentialError, Credentials, RandomCredentials};
 pub use progress::{Progress, Report};
@@ -24,6 +25,7 @@ pub use progress::{Progress, Report};
 use crate::catalog::Subject;
 use crate::plan::{Action, Plan, StepId};
 use crate::platform::Platform;
+use crate::spans;
 use audit::Audit;
 use graph::Graph;
 use perform::{Learnt, Performed, Work};
@@ -242,9 +244,12 @@ impl<P: Platform> Actor<P> {
         let task = self.next_task;
         self.next_task += 1;
         let (platform, around) = (self.platform.clone(), self.around.clone());
+        let span = spans::step(&action);
         let abort = self.tasks.spawn(async move {
             let begun = tokio::time::Instant::now();
-            let result = perform::perform(step, work, &*platform, &around).await;
+            let performed = perform::perform(step, work, &*platform, &around);
+            let result = performed.instrument(span.clone()).await;
+            let result = result.inspect_err(|problem| spans::failed(&span, problem));
             Ended {
                 task,
                 result,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use boma_instance::InstanceId;
 use boma_problem::{Class, IntoProblem, Problem};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::act::{self, Failure, Surroundings};
 use crate::catalog::{Catalog, Subject};
@@ -15,6 +16,7 @@ use crate::observed::Observed;
 use crate::plan::{self, Asked, Plan};
 use crate::platform::Platform;
 use crate::retry;
+use crate::spans;
 
 /// How often in a row one and the same plan may be carried out without an error before it is
 /// taken for a defect: whatever it did, it did not change what is observed.
@@ -91,7 +93,9 @@ impl<P: Platform> Converge<'_, P> {
         let mut result = Convergence::default();
         let mut same = Same::default();
         loop {
-            (result.seen, result.left) = self.look(asked, until).await?;
+            let round = spans::round();
+            let looked = self.look(asked, until).instrument(round.clone());
+            (result.seen, result.left) = looked.await?;
             if result.left.steps.is_empty() {
                 return Ok(result);
             }
@@ -105,7 +109,8 @@ impl<P: Platform> Converge<'_, P> {
                 return Ok(result);
             }
             (self.planned)(&result.left);
-            let (outcome, failed) = act::act(&result.left, self.platform, self.around).await;
+            let acted = act::act(&result.left, self.platform, self.around);
+            let (outcome, failed) = acted.instrument(round).await;
             result.done += outcome.done.len();
             result.failed = failed;
             if result.failed.is_empty() {
@@ -116,7 +121,8 @@ impl<P: Platform> Converge<'_, P> {
                 tokio::time::sleep(delay).await;
                 continue;
             }
-            (result.seen, result.left) = self.look(asked, until).await?;
+            let looked = self.look(asked, until).instrument(spans::round());
+            (result.seen, result.left) = looked.await?;
             result.keep_what_is_left();
             return Ok(result);
         }

@@ -14,6 +14,7 @@
 mod backoff;
 mod state;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use boma_problem::Problem;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 pub use state::EngineState;
 
@@ -32,6 +34,7 @@ use crate::look::{Looked, look};
 use crate::plan::{self, Asked, OtherSource, Plan};
 use crate::platform::Platform;
 use crate::source::Snapshot;
+use crate::spans;
 use backoff::Backoff;
 
 /// How long a pass goes on undisturbed by what the platform reports. Its own steps make the
@@ -240,41 +243,48 @@ impl<P: Platform> Engine<P> {
     /// Observes, plans and acts until there is nothing left to do, or something wakes it.
     async fn pass(&mut self, stop: &mut watch::Receiver<bool>) -> Option<Wake> {
         loop {
-            let catalog = self.state.borrow().catalog.clone();
-            let (asked, ids) = (&self.asked, &mut self.ids);
-            let looked = look(&*self.platform, &*self.clock, |seen, now| match &catalog {
-                Some(catalog) => plan::plan(catalog, seen, asked, now, &mut **ids),
-                None => plan::keep(seen, now),
-            });
-            let (seen, plan, now) = match looked.await {
-                Ok(Looked { seen, plan, at }) => (seen, Arc::new(plan), at),
-                Err(problem) => {
-                    self.backoff.platform_failed(&problem);
-                    self.publish(|state| state.platform_problem = Some(*problem));
-                    return None;
-                }
-            };
-            self.backoff.platform_answered();
-            self.publish(|state| {
-                state.observed = Arc::new(seen);
-                state.add_failures(Vec::new(), &plan);
-                state.plan = plan.clone();
-                state.planned_at = Some(now);
-                state.planned_for = catalog;
-                state.platform_problem = None;
-            });
-            self.backoff.keep_only(&plan);
-            self.forget_orders(&plan);
-            if plan.steps.is_empty() {
-                return None;
+            let round = self.round(stop).instrument(spans::round());
+            if let ControlFlow::Break(woken) = round.await {
+                return woken;
             }
-            let was_done = match self.act(&plan, stop).await {
-                Ok(was_done) => was_done,
-                Err(wake) => return Some(wake),
-            };
-            if !was_done {
-                return None;
+        }
+    }
+
+    /// Observes, plans and acts once. It breaks off when there is nothing left to do, or something
+    /// wakes the engine.
+    async fn round(&mut self, stop: &mut watch::Receiver<bool>) -> ControlFlow<Option<Wake>> {
+        let catalog = self.state.borrow().catalog.clone();
+        let (asked, ids) = (&self.asked, &mut self.ids);
+        let looked = look(&*self.platform, &*self.clock, |seen, now| match &catalog {
+            Some(catalog) => plan::plan(catalog, seen, asked, now, &mut **ids),
+            None => plan::keep(seen, now),
+        });
+        let (seen, plan, now) = match looked.await {
+            Ok(Looked { seen, plan, at }) => (seen, Arc::new(plan), at),
+            Err(problem) => {
+                self.backoff.platform_failed(&problem);
+                self.publish(|state| state.platform_problem = Some(*problem));
+                return ControlFlow::Break(None);
             }
+        };
+        self.backoff.platform_answered();
+        self.publish(|state| {
+            state.observed = Arc::new(seen);
+            state.add_failures(Vec::new(), &plan);
+            state.plan = plan.clone();
+            state.planned_at = Some(now);
+            state.planned_for = catalog;
+            state.platform_problem = None;
+        });
+        self.backoff.keep_only(&plan);
+        self.forget_orders(&plan);
+        if plan.steps.is_empty() {
+            return ControlFlow::Break(None);
+        }
+        match self.act(&plan, stop).await {
+            Ok(true) => ControlFlow::Continue(()),
+            Ok(false) => ControlFlow::Break(None),
+            Err(wake) => ControlFlow::Break(Some(wake)),
         }
     }
 

@@ -28,6 +28,7 @@ pub mod printed;
 pub mod retry;
 pub mod review;
 pub mod source;
+pub mod spans;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

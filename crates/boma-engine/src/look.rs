@@ -1,10 +1,12 @@
 //! From a platform to a plan.
 
 use jiff::Timestamp;
+use tracing::Instrument as _;
 
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::platform::{Platform, PlatformError};
+use crate::spans;
 
 /// What exists, and what is to be done about it.
 #[derive(Clone, Debug)]
@@ -29,13 +31,21 @@ pub async fn look<P: Platform>(
 ) -> Result<Looked, PlatformError> {
     let mut planned = |seen: Observed| {
         let at = clock();
-        let plan = plan(&seen, at);
+        let span = spans::plan();
+        let plan = span.in_scope(|| plan(&seen, at));
+        spans::planned(&span, &plan);
         Looked { seen, plan, at }
     };
-    let looked = planned(platform.observe().await?);
+    let looked = planned(observe(platform).await?);
     if looked.plan.unjudged.is_empty() {
         return Ok(looked);
     }
     platform.judge_settings(&looked.plan.unjudged).await?;
-    Ok(planned(platform.observe().await?))
+    Ok(planned(observe(platform).await?))
+}
+
+async fn observe<P: Platform>(platform: &P) -> Result<Observed, PlatformError> {
+    let span = spans::observe();
+    let seen = platform.observe().instrument(span.clone()).await;
+    seen.inspect_err(|problem| spans::failed(&span, problem))
 }

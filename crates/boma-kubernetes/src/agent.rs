@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use boma_engine::spans;
 use boma_instance::api::{self, Accepted, Reported};
 use boma_instance::statements::Statements;
 use boma_instance::{Assignment, History};
@@ -23,6 +24,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tracing::Instrument as _;
 
 use crate::config::Road;
 
@@ -243,6 +245,23 @@ impl Agents {
     }
 
     async fn send(
+        &self,
+        at: &Address,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<(StatusCode, Bytes), AgentError> {
+        let span = spans::agent_request(method.as_str(), path, &at.name);
+        let sent = self.send_on_road(at, method, path, body);
+        let answer = sent.instrument(span.clone()).await;
+        match &answer {
+            Ok((status, _)) => spans::answered(&span, status.as_u16()),
+            Err(error) => spans::failed(&span, &error.problem()),
+        }
+        answer
+    }
+
+    async fn send_on_road(
         &self,
         at: &Address,
         method: Method,

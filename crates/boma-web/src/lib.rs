@@ -27,6 +27,7 @@ mod provider;
 mod serve;
 mod sight;
 mod site;
+mod traced;
 mod world;
 mod writing;
 

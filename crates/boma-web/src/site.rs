@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use boma_engine::catalog::Basis;
 use boma_engine::engine::{EngineHandle, EngineState};
@@ -27,6 +27,7 @@ use crate::insight::Insight;
 use crate::operations::Operations;
 use crate::people::{People, PeopleChange, Register, Role};
 use crate::provider::{Provider, ProviderError, ProviderSettings, RETURN};
+use crate::traced::traced;
 use crate::writing::{ReadOnly, ResourceWriter, Target, Writing};
 use crate::{api, assets, metrics, pages};
 
@@ -341,6 +342,7 @@ impl Site {
             .layer(from_fn_with_state(self.clone(), guard))
             // A page of an installation with thousands of resources is a tenth of its size then.
             .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+            .layer(from_fn(traced))
             .with_state(self)
     }
 }

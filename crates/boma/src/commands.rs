@@ -37,12 +37,31 @@ use boma_problem::{Class, Problem};
 use crate::cli::{Cli, Command, Global, PlatformName};
 use crate::remote::Remote;
 use crate::terminal::{Result, Terminal};
+use crate::traces::Traces;
 
 /// Runs what was typed.
 pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
-    let global = &cli.global;
-    logging::start(global.verbose, terminal.is_interactive(), global.log_format);
-    match cli.command {
+    let Cli { global, command } = cli;
+    // Those that go in rounds. An agent does what it is asked for; who asks it has a span for that.
+    let has_rounds = matches!(command, Command::Serve(_) | Command::Apply(_));
+    let traces = has_rounds.then(|| Traces::of_environment(&|name| std::env::var(name).ok()));
+    let (traces, missing) = match traces.transpose() {
+        Ok(traces) => (traces.flatten(), None),
+        Err(missing) => (None, Some(missing)),
+    };
+    logging::start(&global, terminal.is_interactive(), traces.as_ref());
+    if let Some(missing) = missing {
+        tracing::warn!(problem = %missing, "there are no traces");
+    }
+    let exit = run_logged(command, &global, terminal);
+    if let Some(traces) = traces {
+        traces.end();
+    }
+    exit
+}
+
+fn run_logged(command: Command, global: &Global, terminal: Terminal) -> Result {
+    match command {
         Command::Init(args) => init::run(&args, terminal),
         Command::Validate(args) => validate::run(&args, global, terminal),
         Command::Schema => schema::run(terminal),
@@ -80,7 +99,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result {
         | Command::Start(_)
         | Command::Purge(_)
         | Command::Kubernetes(_)
-        | Command::Doctor => on_installation(cli.command, global, terminal),
+        | Command::Doctor => on_installation(command, global, terminal),
     }
 }
 

@@ -22,6 +22,7 @@ mod session;
 mod sources;
 mod table;
 mod terminal;
+mod traces;
 
 use std::process::ExitCode;
 

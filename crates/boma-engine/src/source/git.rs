@@ -23,7 +23,9 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use boma_problem::IntoProblem as _;
 use jiff::Timestamp;
+use tracing::Instrument as _;
 
 pub use credential::{GitCredential, SharedCredential};
 pub use last_change::LastChange;
@@ -34,6 +36,7 @@ pub use repository::{Repository, Tree};
 pub use writer::{CommitError, Committed, GitWriter, Note, Onto};
 
 use super::{DirectorySource, Snapshot};
+use crate::spans;
 
 /// Reference that the branch is fetched to.
 const FETCHED: &str = "refs/boma/fetched";
@@ -204,7 +207,13 @@ impl GitSource {
 }
 
 /// Fetches the branch into a repository at `place`, which is made where there is none.
-async fn fetch(
+async fn fetch(from: (&GitLocation, &SharedCredential), place: &Path) -> Result<(), GitError> {
+    let span = spans::git_fetch(&from.0.branch);
+    let fetched = fetch_branch(from, place).instrument(span.clone()).await;
+    fetched.inspect_err(|error| spans::failed(&span, &error.problem()))
+}
+
+async fn fetch_branch(
     (location, credential): (&GitLocation, &SharedCredential),
     place: &Path,
 ) -> Result<(), GitError> {

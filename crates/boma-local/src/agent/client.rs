@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use boma_engine::spans;
 use boma_instance::api::{self, Accepted, Reported};
 use boma_instance::backup::{BackupSummary, Drill};
 use boma_instance::statements::Statements;
@@ -17,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tracing::Instrument as _;
 
 /// How long an agent may take to tell what it knows already. It answers from memory within a
 /// millisecond; on a machine that is starved it may take longer, and is not dead for that.
@@ -230,6 +232,24 @@ async fn send(
 }
 
 async fn send_once(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Option<&impl Serialize>,
+) -> Result<(StatusCode, Bytes), AgentError> {
+    let span = spans::agent_request(method.as_str(), path, socket.display());
+    let answer = exchange(socket, method, path, body)
+        .instrument(span.clone())
+        .await;
+    match &answer {
+        Ok((status, _)) => spans::answered(&span, status.as_u16()),
+        Err(error) => spans::failed(&span, &error.problem()),
+    }
+    answer
+}
+
+/// One request on a connection of its own.
+async fn exchange(
     socket: &Path,
     method: Method,
     path: &str,

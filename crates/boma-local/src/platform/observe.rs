@@ -11,6 +11,7 @@ use boma_instance::{Condition, InstanceId, InstanceStatus, Truth};
 use boma_problem::IntoProblem;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::LocalPlatform;
 use super::error::boxed;
@@ -57,7 +58,8 @@ impl LocalPlatform {
         let mut asked = JoinSet::new();
         for row in rows.iter().filter(|row| row.spec.is_some()) {
             let (id, socket) = (row.id, self.inner.layout.agent_socket(row.id));
-            asked.spawn(async move { (id, agent_state(agent::ask_status(&socket).await)) });
+            let asking = async move { (id, agent_state(agent::ask_status(&socket).await)) };
+            asked.spawn(asking.in_current_span());
         }
         asked.join_all().await.into_iter().collect()
     }

@@ -126,6 +126,11 @@ impl Installation {
         Ok(Ran::from(&output))
     }
 
+    /// Has searched for passwords what Boma has told somebody.
+    pub(crate) fn has_told(&self, what: &[u8]) -> Result<()> {
+        self.record.said(what)
+    }
+
     /// Uses one PostgreSQL build only.
     pub(crate) fn only(mut self, major: boma_instance::MajorVersion) -> Self {
         self.builds.retain(|build| build.major == major);

@@ -26,5 +26,6 @@ mod review;
 mod rotation;
 mod several;
 mod smallest;
+mod traces;
 mod trouble;
 mod webhook;
