@@ -13,6 +13,7 @@ mod failure;
 mod insight;
 mod logs;
 mod merge;
+mod people;
 mod reader;
 mod reads;
 mod resources;
@@ -99,6 +100,12 @@ fn described() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(reads::events))
         .routes(routes!(reads::audit))
         .routes(routes!(stream::stream))
+        .routes(routes!(people::people, people::invite))
+        .routes(routes!(people::remove))
+        .routes(routes!(people::assign))
+        .routes(routes!(people::invite_again))
+        .routes(routes!(people::tokens, people::create_token))
+        .routes(routes!(people::remove_token))
 }
 
 /// The description as it is served.
@@ -138,6 +145,13 @@ fn schemas() -> Map<String, Value> {
     generator.subschema_for::<writes::Revealed>();
     generator.subschema_for::<writes::ChangeResource>();
     generator.subschema_for::<stream::Standing>();
+    generator.subschema_for::<people::PersonList>();
+    generator.subschema_for::<people::TokenList>();
+    generator.subschema_for::<people::NewPerson>();
+    generator.subschema_for::<people::NewToken>();
+    generator.subschema_for::<people::Roles>();
+    generator.subschema_for::<people::Invitation>();
+    generator.subschema_for::<people::MadeToken>();
     generator.take_definitions(true)
 }
 
@@ -202,7 +216,7 @@ mod tests {
             let is_change = matches!(method.as_str(), "patch" | "put");
             assert!(!is_change || operation["requestBody"].is_object(), "{path}");
         }
-        assert_eq!(names.len(), 27);
+        assert_eq!(names.len(), 35);
         let limit = &DESCRIPTION["paths"]["/api/v1/databases"]["get"]["parameters"][1];
         assert_eq!(limit["schema"]["maximum"], 500, "{limit}");
         assert_eq!(limit["required"], false, "{limit}");

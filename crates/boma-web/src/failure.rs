@@ -66,6 +66,7 @@ impl Failure {
                     _,
                 ) => StatusCode::CONFLICT,
                 // What an API server does not let Boma write, nobody who asks again would have written.
+                ("person-missing" | "token-missing", _) => StatusCode::NOT_FOUND,
                 (
                     "role-not-yours"
                     | "source-read-only"

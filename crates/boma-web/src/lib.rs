@@ -18,6 +18,7 @@ mod change;
 mod failure;
 mod fields;
 mod insight;
+mod letting_in;
 mod metrics;
 mod operations;
 mod pages;

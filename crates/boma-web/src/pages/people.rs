@@ -5,8 +5,6 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use boma_problem::{Class, Problem};
-use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::layout::{Place, page, secret};
@@ -15,6 +13,7 @@ use super::session::password_field;
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
+use crate::letting_in::read;
 use crate::people::{Assignment, People, PeopleChange, Person, PersonName, Role, Token};
 use crate::site::Site;
 use crate::world::Health;
@@ -238,14 +237,6 @@ fn token_form(session: &Session) -> Markup {
     }
 }
 
-fn unreadable(error: &dyn std::error::Error) -> Failure {
-    Problem::new(Class::User, "people-unreadable", error.to_string()).into()
-}
-
-fn read<T: std::str::FromStr<Err: std::error::Error>>(text: &str) -> Result<T, Failure> {
-    text.parse().map_err(|error| unreadable(&error))
-}
-
 /// Changes who there is.
 pub(crate) async fn change_people(
     State(site): State<Arc<Site>>,
@@ -303,14 +294,11 @@ fn invited(
     people: &People,
     name: &PersonName,
 ) -> Result<Response, Failure> {
-    let person = people.person(name);
-    let token = person.and_then(|person| site.access.invitation(person, Timestamp::now()));
-    let token = token.ok_or(Failure::SignedOut)?;
-    let origin = site.origin_for_people();
+    let link = site.invitation_link(people, name)?;
     let content = html! {
         h1 { (name) " is invited" }
         p { "Give them this link. It is good for three days, until they have chosen a password; it is not shown again." }
-        pre tabindex="0" { code { (origin) "/invitation?token=" (token) } }
+        pre tabindex="0" { code { (link) } }
         p class="actions" { a class="button" href="/people" { "Back" } }
     };
     Ok(page(site, session, ("Invited", Place::People), &content).into_response())
@@ -322,18 +310,8 @@ async fn add_token(
     name: PersonName,
     (role, days): (Assignment, i64),
 ) -> Result<Response, Failure> {
-    let sent = Token::generate().ok_or(Failure::SignedOut)?;
-    let now = Timestamp::now();
-    let token = Token {
-        name: name.clone(),
-        digest: Token::digest_of(sent.expose()),
-        roles: vec![role],
-        until: Some(now + SignedDuration::from_hours(24 * days)),
-        made_by: session.who.actor.clone(),
-        made_at: now,
-    };
-    let change = PeopleChange::AddToken(token);
-    site.change_people(session, change).await?;
+    let asked = (vec![role], days);
+    let (sent, _until) = site.new_token(session, name.clone(), asked).await?;
     let content = html! {
         h1 { "Token " (name) }
         p { "A program sends it as " code { "Authorization: Bearer TOKEN" } ". It is not shown again." }

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use boma_engine::words::second;
 use boma_problem::IntoProblem as _;
-use boma_web::{
-    Assignment, People, PeopleChange, PeopleError, Person, Register, Rights, SigningKey, Token,
-};
+use boma_web::{People, PeopleChange, PeopleError, Person, Register, Rights, SigningKey, Token};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::cli::people::{InviteArgs, PeopleCommand, TokenArgs, TokenCommand};
+use crate::cli::people::{AssignArgs, InviteArgs, PeopleCommand, TokenArgs, TokenCommand};
 use crate::cli::{Global, OneFormat, PlatformName};
 use crate::commands::dashboard::{self, Served, no_random_bytes};
 use crate::configuration::Configuration;
@@ -88,14 +88,14 @@ pub(crate) async fn people(command: PeopleCommand, global: &Global, terminal: Te
     let office = Office::open(global).await?;
     let register = &*office.register;
     match command {
-        PeopleCommand::List { output } => list(&register.people().await?, output, terminal)?,
-        PeopleCommand::Invite(args) => {
-            let link = invite(&office, args).await?;
-            terminal.status("This link is good for three days, until a password is chosen:");
-            terminal.result(&format!("{link}\n"))?;
+        PeopleCommand::List { output } => {
+            let people = register.people().await?;
+            let all: Vec<_> = people.people.iter().map(ListedPerson::from).collect();
+            list(&all, output, terminal)?;
         }
+        PeopleCommand::Invite(args) => show_link(&invite(&office, args).await?, terminal)?,
         PeopleCommand::Assign(args) => {
-            let said = format!("{} is {} now.", args.name, words(&args.roles));
+            let said = assigned(&args);
             let assign = PeopleChange::Assign {
                 name: args.name,
                 roles: args.roles,
@@ -112,9 +112,24 @@ pub(crate) async fn people(command: PeopleCommand, global: &Global, terminal: Te
     Ok(Exit::Ok)
 }
 
-fn words(roles: &[Assignment]) -> String {
-    let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
-    roles.join(", ")
+/// What is said when somebody may do other things.
+pub(super) fn assigned(args: &AssignArgs) -> String {
+    let roles: Vec<String> = args.roles.iter().map(ToString::to_string).collect();
+    format!("{} is {} now.", args.name, roles.join(", "))
+}
+
+/// Prints the link of an invitation.
+pub(super) fn show_link(link: &str, terminal: Terminal) -> Result<()> {
+    terminal.status("This link is good for three days, until a password is chosen:");
+    terminal.result(&format!("{link}\n"))?;
+    Ok(())
+}
+
+/// Prints what a program sends.
+pub(super) fn show_token(sent: &str, until: &str, terminal: Terminal) -> Result<()> {
+    terminal.status(&format!("Good until {until}; it is not shown again:"));
+    terminal.result(&format!("{sent}\n"))?;
+    Ok(())
 }
 
 /// The link by which somebody chooses a password.
@@ -140,26 +155,89 @@ async fn invite(office: &Office, args: InviteArgs) -> Result<String> {
     Ok(format!("{}/invitation?token={token}", office.origin()?))
 }
 
-fn list(people: &People, output: OneFormat, terminal: Terminal) -> Result<()> {
-    let mut table = Table::new(&["NAME", "SIGNS IN", "IS", "MAIL"]);
-    for one in &people.people {
+/// Somebody, as a list shows them; a server answers with the same.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListedPerson {
+    name: String,
+    email: String,
+    signs_in: String,
+    roles: Vec<String>,
+}
+
+impl From<&Person> for ListedPerson {
+    fn from(one: &Person) -> Self {
         let way = match (&one.provider, &one.password) {
-            (Some(_), _) => "with the provider",
-            (None, Some(_)) => "with a password",
-            (None, None) => "is invited",
+            (Some(_), _) => "provider",
+            (None, Some(_)) => "password",
+            (None, None) => "invited",
+        };
+        Self {
+            name: one.name.to_string(),
+            email: one.email.clone(),
+            signs_in: way.to_owned(),
+            roles: one.roles.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// A token, as a list shows it; a server answers with the same.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListedToken {
+    name: String,
+    roles: Vec<String>,
+    until: Option<Timestamp>,
+    made_by: String,
+}
+
+impl From<&Token> for ListedToken {
+    fn from(one: &Token) -> Self {
+        Self {
+            name: one.name.to_string(),
+            roles: one.roles.iter().map(ToString::to_string).collect(),
+            until: one.until,
+            made_by: one.made_by.clone(),
+        }
+    }
+}
+
+/// Prints who may sign in.
+pub(super) fn list(all: &[ListedPerson], output: OneFormat, terminal: Terminal) -> Result<()> {
+    let mut table = Table::new(&["NAME", "SIGNS IN", "IS", "MAIL"]);
+    for one in all {
+        let way = match &*one.signs_in {
+            "invited" => "is invited".to_owned(),
+            "provider" => "with the provider".to_owned(),
+            way => format!("with a {way}"),
         };
         table.row([
-            one.name.to_string(),
-            way.to_owned(),
-            words(&one.roles),
+            one.name.clone(),
+            way,
+            one.roles.join(", "),
             one.email.clone(),
         ]);
     }
-    let values = people
-        .people
-        .iter()
-        .map(|one| serde_json::json!({"name": one.name, "email": one.email, "roles": one.roles}));
-    print(&table, &values.collect(), output, terminal)
+    print(&table, &json!(all), output, terminal)
+}
+
+/// Prints what lets programs in.
+pub(super) fn list_tokens(
+    all: &[ListedToken],
+    output: OneFormat,
+    terminal: Terminal,
+) -> Result<()> {
+    let mut table = Table::new(&["NAME", "IS", "UNTIL", "MADE BY"]);
+    for one in all {
+        let until = one.until.map_or_else(String::new, second);
+        table.row([
+            one.name.clone(),
+            one.roles.join(", "),
+            until,
+            one.made_by.clone(),
+        ]);
+    }
+    print(&table, &json!(all), output, terminal)
 }
 
 fn print(table: &Table, values: &Value, output: OneFormat, terminal: Terminal) -> Result<()> {
@@ -177,22 +255,8 @@ pub(crate) async fn token(command: TokenCommand, global: &Global, terminal: Term
     match command {
         TokenCommand::List { output } => {
             let people = register.people().await?;
-            let mut table = Table::new(&["NAME", "IS", "UNTIL", "MADE BY"]);
-            for one in &people.tokens {
-                let until = one
-                    .until
-                    .map_or_else(String::new, boma_engine::words::second);
-                table.row([
-                    one.name.to_string(),
-                    words(&one.roles),
-                    until,
-                    one.made_by.clone(),
-                ]);
-            }
-            let values = people.tokens.iter().map(|one| {
-                serde_json::json!({"name": one.name, "roles": one.roles, "until": one.until, "madeBy": one.made_by})
-            });
-            print(&table, &values.collect(), output, terminal)?;
+            let all: Vec<_> = people.tokens.iter().map(ListedToken::from).collect();
+            list_tokens(&all, output, terminal)?;
         }
         TokenCommand::Create(args) => create(register, args, terminal).await?,
         TokenCommand::Remove { name } => {
@@ -218,8 +282,5 @@ async fn create(register: &dyn Register, args: TokenArgs, terminal: Terminal) ->
         made_at: now,
     };
     change(register, PeopleChange::AddToken(token), "token create").await?;
-    let until = boma_engine::words::second(until);
-    terminal.status(&format!("Good until {until}; it is not shown again:"));
-    terminal.result(&format!("{}\n", sent.expose()))?;
-    Ok(())
+    show_token(sent.expose(), &second(until), terminal)
 }

@@ -2,6 +2,7 @@
 
 mod act;
 mod change;
+mod people;
 mod read;
 
 use boma_problem::{Class, Problem};
@@ -36,13 +37,13 @@ pub(super) async fn dispatch(command: Command, server: &Remote, terminal: Termin
         Command::Deploy(args) => act::deploy(&args.name, server, terminal).await,
         Command::Env(args) => act::env(&args, server, terminal).await,
         Command::Run(args) => act::run(&args, server).await,
+        Command::People(command) => people::people(command, server, terminal).await,
+        Command::Token(command) => people::token(command, server, terminal).await,
         Command::Init(_)
         | Command::Validate(_)
         | Command::Apply(_)
         | Command::Serve(_)
         | Command::Dashboard(_)
-        | Command::People(_)
-        | Command::Token(_)
         | Command::Secret(_)
         | Command::Backup(_)
         | Command::Psql(_)

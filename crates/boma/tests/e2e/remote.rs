@@ -340,3 +340,54 @@ fn what_no_server_is_asked_for_is_refused_before_anything_is_sent() -> Result<()
     );
     Ok(())
 }
+
+#[test]
+fn people_and_programs_are_let_in_from_elsewhere() -> Result<()> {
+    let there = Elsewhere::of("admin")?;
+    wait(|| there.ok(&["get"]))?;
+    let role = format!("developer:{PROJECT}");
+    let link = there.ok(&["people", "invite", "ana", "--role", &role])?;
+    ensure!(
+        link.starts_with(&format!("{}/invitation?token=", there.server)),
+        "{link}"
+    );
+    let again = there.ok(&["people", "invite", "ana"])?;
+    ensure!(
+        again != link && again.contains("/invitation?token="),
+        "{again}"
+    );
+    there.ok(&["people", "assign", "ana", "viewer"])?;
+    let listed = there.ok(&["people", "list"])?;
+    assert_eq!(listed, there.boma.boma(["people", "list"])?.ok()?);
+    let ana = ["ana", "is invited", "viewer:everything"];
+    ensure!(ana.iter().all(|part| listed.contains(part)), "{listed}");
+    let taken = there.refused(&["people", "invite", "ana", "--role", "viewer"])?;
+    ensure!(taken.contains("there is a person `ana` already"), "{taken}");
+    there.ok(&["people", "remove", "ana"])?;
+    let gone = there.refused(&["people", "remove", "ana"])?;
+    ensure!(gone.contains("there is no person `ana`"), "{gone}");
+
+    let made = there.ok(&["token", "create", "reader", "--role", &role, "--days", "1"])?;
+    let listed = there.ok(&["token", "list"])?;
+    assert_eq!(listed, there.boma.boma(["token", "list"])?.ok()?);
+    ensure!(
+        listed.contains("reader") && !listed.contains(made.trim()),
+        "{listed}"
+    );
+    // What it lets in is no admin, and is out as soon as the token is gone.
+    let reader = |arguments: &[&str]| ran(there.command(arguments).env("BOMA_TOKEN", made.trim()));
+    wait(|| reader(&["get"])?.ok())?;
+    for arguments in [&["people", "list"][..], &["token", "remove", "cli"]] {
+        let refused = reader(arguments)?;
+        ensure!(
+            refused.code == 1 && refused.stderr.contains("Only somebody who is admin"),
+            "{refused:?}"
+        );
+    }
+    there.ok(&["token", "remove", "reader"])?;
+    wait(|| {
+        let out = reader(&["get"])?;
+        ensure!(out.code == 1, "{out:?}");
+        Ok(())
+    })
+}
