@@ -21,24 +21,35 @@ struct Forwarded {
 impl Forwarded {
     async fn to(cluster: &Cluster, pod: &str) -> Result<Self> {
         // It says something of each connection, and ends when nobody listens.
-        let said = cluster.path("forwarded");
-        let process = Command::new("kubectl")
-            .args(["-n", &cluster.home, "port-forward", pod, ":9480"])
-            .stdout(File::create(&said)?)
-            .stderr(File::create(cluster.path("not-forwarded"))?)
-            .spawn()
-            .context("start kubectl")?;
+        let (said, failed) = (cluster.path("forwarded"), cluster.path("not-forwarded"));
+        let start = || {
+            Command::new("kubectl")
+                .args(["-n", &cluster.home, "port-forward", pod, ":9480"])
+                .stdout(File::create(&said)?)
+                .stderr(File::create(&failed)?)
+                .spawn()
+        };
         let mut forwarded = Self {
-            process,
+            process: start().context("start kubectl")?,
             address: String::new(),
         };
+        let process = &mut forwarded.process;
         // `Forwarding from 127.0.0.1:40123 -> 9480`
-        forwarded.address = eventually(PATIENCE, async || {
-            let said = fs::read_to_string(&said).map_err(|error| error.to_string())?;
-            let address = said.split(' ').nth(2).filter(|_| said.contains('\n'));
-            address.map(str::to_owned).ok_or(said.clone())
+        let address = eventually(PATIENCE, async || {
+            let text = fs::read_to_string(&said).map_err(|error| error.to_string())?;
+            let address = text.split(' ').nth(2).filter(|_| text.contains('\n'));
+            if let Some(address) = address {
+                return Ok(address.to_owned());
+            }
+            let why = fs::read_to_string(&failed).map_err(|error| error.to_string())?;
+            // The connection to the kubelet is kubectl's, and it tries only once.
+            if !matches!(process.try_wait(), Ok(None)) {
+                *process = start().map_err(|error| error.to_string())?;
+            }
+            Err(format!("{text}{why}"))
         })
         .await?;
+        forwarded.address = address;
         Ok(forwarded)
     }
 }
