@@ -94,7 +94,7 @@ reclaimPolicy: Delete
 allowVolumeExpansion: true
 YAML
   local number
-  for number in $(seq 1 "${BOMA_TEST_VOLUMES:-40}"); do
+  for number in $(seq 1 "${BOMA_TEST_VOLUMES:-120}"); do
     mkdir -p "$state/run/pv/boma-$1-$number"
     cat <<YAML
 ---
