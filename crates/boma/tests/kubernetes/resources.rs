@@ -223,9 +223,13 @@ async fn what_is_wrong_is_refused_before_it_is_stored_in_the_words_of_validate()
     cluster.make_namespace()?;
     cluster.resource("Database", "accounts", SMALL)?;
     is_accepted(&cluster, "database", "accounts", "Valid").await?;
-    // Until the API server has heard of the authority, it lets everything in.
+    // Until the API server has heard of the authority, it lets everything in; and it is not asked
+    // again about what has not changed.
+    let mut attempt = 0;
     let refused = eventually(PATIENCE, async || {
-        match cluster.resource("Database", "other", "{cpuCont: 1, memory: 1}") {
+        attempt += 1;
+        let wrong = format!("{{cpuCont: {attempt}, memory: 1}}");
+        match cluster.resource("Database", "other", &wrong) {
             Err(error) => Ok(error.to_string()),
             Ok(()) => Err("it was let in".to_owned()),
         }
