@@ -65,8 +65,8 @@ impl Failure {
                     | "link-spent",
                     _,
                 ) => StatusCode::CONFLICT,
-                // What an API server does not let Boma write, nobody who asks again would have written.
                 ("person-missing" | "token-missing", _) => StatusCode::NOT_FOUND,
+                // What an API server does not let Boma write, nobody who asks again would have written.
                 (
                     "role-not-yours"
                     | "source-read-only"
