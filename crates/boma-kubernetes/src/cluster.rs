@@ -443,7 +443,7 @@ impl Cluster {
     }
 
     /// Counts a write that is about to be asked for.
-    fn wrote(&self) {
+    pub(crate) fn wrote(&self) {
         let before = self.writes.fetch_add(1, Ordering::Relaxed);
         #[cfg(debug_assertions)]
         die_at(before);

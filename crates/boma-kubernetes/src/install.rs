@@ -40,7 +40,7 @@ struct Right {
 }
 
 /// In all namespaces: there is one for each project, and they come and go.
-const RIGHTS: [Right; 12] = [
+const RIGHTS: [Right; 13] = [
     Right {
         group: "",
         resources: &["namespaces"],
@@ -104,10 +104,16 @@ const RIGHTS: [Right; 12] = [
         why: "why pods could not be made",
     },
     Right {
+        group: "events.k8s.io",
+        resources: &["events"],
+        verbs: &["get", "create", "patch"],
+        why: "what happened, beside the objects that it is about",
+    },
+    Right {
         group: GROUP,
         resources: &["databases", "applications"],
-        verbs: &["list", "watch"],
-        why: "custom resources, where they are a source",
+        verbs: &["get", "list", "watch"],
+        why: "custom resources, where they are a source; events beside them",
     },
     Right {
         group: GROUP,

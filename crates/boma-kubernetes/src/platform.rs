@@ -9,6 +9,7 @@ mod hold;
 mod insight;
 mod installation;
 mod journal;
+mod notices;
 mod observe;
 mod people;
 mod pods;
@@ -155,7 +156,9 @@ impl KubernetesPlatform {
         let me = format!("{host}_{}", uuid::Uuid::new_v4());
         let client = self.inner.cluster.client.clone();
         let lease = Lease::new(client, &self.inner.config.namespace, me);
-        lease.take(waiting).await
+        let leadership = lease.take(waiting).await?;
+        self.inner.attendance.begin_to_tell();
+        Ok(leadership)
     }
 
     /// The process of this installation that acts, if one does: its pod, or its host, and what tells
@@ -264,7 +267,12 @@ pub fn road() -> Road {
 
 fn capabilities(config: &KubernetesConfig) -> Capabilities {
     let has_image = |major| config.images.contains_key(major);
-    let mut features = BTreeSet::from([Feature::Images, Feature::Workloads, Feature::Replicas]);
+    let mut features = BTreeSet::from([
+        Feature::Images,
+        Feature::Workloads,
+        Feature::Replicas,
+        Feature::StorageClasses,
+    ]);
     if !config.repositories.is_empty() {
         features.extend([Feature::Backups, Feature::Restore]);
     }
@@ -435,19 +443,7 @@ impl Platform for KubernetesPlatform {
     }
 
     async fn event(&self, event: &Event) -> Result<(), PlatformError> {
-        let Event {
-            subject,
-            reason,
-            message,
-            warning,
-            ..
-        } = event;
-        if *warning {
-            tracing::warn!(target: "boma::event", %subject, %reason, "{message}");
-        } else {
-            tracing::info!(target: "boma::event", %subject, %reason, "{message}");
-        }
-        self.inner.add_event(event).await
+        self.inner.tell(event).await
     }
 
     /// The audit trail is also in this program's log, which clusters collect: what is kept in the

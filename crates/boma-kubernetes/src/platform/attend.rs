@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use boma_engine::catalog::Subject;
+use boma_engine::happened;
+use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::AgentState;
 use boma_instance::api::Reported;
 use boma_instance::{InstanceId, InstanceStatus};
@@ -41,6 +44,8 @@ pub(super) struct Attendance {
     known: Mutex<HashMap<InstanceId, Known>>,
     /// Whether it was looked once which pods run.
     has_looked: AtomicBool,
+    /// Whether this process is the one that tells what happens to servers.
+    tells: AtomicBool,
     news: watch::Sender<u64>,
 }
 
@@ -77,6 +82,11 @@ impl Attendance {
         Some(self.lock().get(&id)?.said.clone())
     }
 
+    /// From now on this process tells what happens to servers.
+    pub(super) fn begin_to_tell(&self) {
+        self.tells.store(true, Ordering::Release);
+    }
+
     /// Whether every agent was asked once.
     pub(super) fn is_whole(&self) -> bool {
         let has_answered = |known: &Known| !matches!(known.said, Said::Nothing);
@@ -104,6 +114,7 @@ type Parsed = HashMap<Place, (Arc<DynamicObject>, Option<Attended>)>;
 #[derive(Clone)]
 struct Attended {
     id: InstanceId,
+    database: DatabaseKey,
     pod: String,
     token: String,
     authority: String,
@@ -128,26 +139,27 @@ impl Inner {
 
     fn attend_these(
         self: &Arc<Self>,
-        wanted: HashMap<InstanceId, Address>,
+        wanted: HashMap<InstanceId, (DatabaseKey, Address)>,
         tasks: &mut JoinSet<()>,
     ) {
         let mut known = self.attendance.lock();
         let before = known.len();
         known.retain(|id, known| {
-            let stays = wanted.get(id) == Some(&known.address) && !known.task.is_finished();
+            let address = wanted.get(id).map(|(_database, address)| address);
+            let stays = address == Some(&known.address) && !known.task.is_finished();
             if !stays {
                 known.task.abort();
             }
             stays
         });
         let mut changed = known.len() != before;
-        for (id, address) in wanted {
+        for (id, (database, address)) in wanted {
             if known.contains_key(&id) {
                 continue;
             }
             changed = true;
             let (this, at) = (self.clone(), address.clone());
-            let task = tasks.spawn(async move { this.listen_to(id, at).await });
+            let task = tasks.spawn(async move { this.listen_to((id, &database), at).await });
             let said = Said::Nothing;
             known.insert(
                 id,
@@ -165,7 +177,7 @@ impl Inner {
     }
 
     /// The agents of all pods that run.
-    fn addresses(&self, parsed: &mut Parsed) -> HashMap<InstanceId, Address> {
+    fn addresses(&self, parsed: &mut Parsed) -> HashMap<InstanceId, (DatabaseKey, Address)> {
         let secrets = self.secrets(Part::Instance);
         let mut next = Parsed::with_capacity(secrets.len());
         let mut addresses = HashMap::new();
@@ -186,7 +198,7 @@ impl Inner {
                     token: one.token.clone(),
                     authority: one.authority.clone(),
                 };
-                addresses.insert(one.id, address);
+                addresses.insert(one.id, (one.database.clone(), address));
             }
             next.insert(place, (secret, attended));
         }
@@ -206,8 +218,9 @@ impl Inner {
     }
 
     /// Asks one agent for as long as its pod runs.
-    async fn listen_to(&self, id: InstanceId, at: Address) {
+    async fn listen_to(&self, (id, database): (InstanceId, &DatabaseKey), at: Address) {
         let (mut serial, mut pause) = (None, PAUSE.0);
+        let mut watched = Watched::default();
         loop {
             let wait = if serial.is_some() {
                 ONE_WAIT
@@ -221,8 +234,12 @@ impl Inner {
                 }) => {
                     pause = PAUSE.0;
                     if serial != Some(new) {
-                        self.attendance
-                            .heard(id, &at, Said::Status(Box::new(status)));
+                        let said = Said::Status(Box::new(status.clone()));
+                        self.attendance.heard(id, &at, said);
+                        if self.attendance.tells.load(Ordering::Acquire) {
+                            self.tell_of(database, &mut watched, &status).await;
+                        }
+                        watched.before = Some(happened::known(watched.before.take(), status));
                     }
                     serial = Some(new);
                     continue;
@@ -240,11 +257,42 @@ impl Inner {
     }
 }
 
+/// What is known of a server, for telling what happens to it.
+#[derive(Default)]
+struct Watched {
+    before: Option<InstanceStatus>,
+    /// Whether this process has told of it what happened before.
+    is_told: bool,
+}
+
+impl Inner {
+    /// Tells what happened to a server since its last status; what was put right while nobody told
+    /// of it, too.
+    async fn tell_of(&self, database: &DatabaseKey, watched: &mut Watched, now: &InstanceStatus) {
+        let mut events = match &watched.before {
+            Some(before) => happened::between(database, before, now),
+            None => Vec::new(),
+        };
+        if !watched.is_told && !now.corrections.is_empty() {
+            events.retain(|event| event.reason != happened::CORRECTED);
+            let told = self.last_of(&Subject::from(database).to_string(), happened::CORRECTED);
+            events.extend(happened::unwatched(database, now, told));
+        }
+        watched.is_told = true;
+        for event in events {
+            if let Err(problem) = self.tell(&event).await {
+                tracing::warn!(%problem, subject = %event.subject, "an event is not written");
+            }
+        }
+    }
+}
+
 fn attended(secret: &DynamicObject) -> Option<Attended> {
     let assignment = assignment_of(secret)?;
     let token = secret_entry(secret, boma_instance::api::pod::TOKEN)?;
     Some(Attended {
         id: assignment.spec.id,
+        database: secret.annotations().get(names::IDENTITY)?.parse().ok()?,
         pod: format!("{}-0", secret.name_any()),
         token: String::from_utf8(token).ok()?,
         authority: assignment.placement.tls?.authority,

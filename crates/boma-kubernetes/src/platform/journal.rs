@@ -4,6 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use boma_engine::platform::{AuditEntry, Event, PlatformError, RecordedEvent};
+use boma_problem::IntoProblem;
+use jiff::Timestamp;
 
 use super::{Inner, KubernetesPlatform};
 use crate::cluster::{Change, record};
@@ -92,16 +94,44 @@ impl Inner {
         chunks
     }
 
-    /// Adds to the events.
-    pub(super) async fn add_event(&self, event: &Event) -> Result<(), PlatformError> {
+    /// When an event of this reason about a subject was heard of last; none: never.
+    pub(super) fn last_of(&self, subject: &str, reason: &str) -> Option<Timestamp> {
+        let told = events(&self.chunks(), Some(subject), usize::MAX);
+        let told = told.iter().filter(|one| one.event.reason == reason);
+        told.map(|one| one.last).max()
+    }
+
+    /// Tells what happened: in this program's log, among the events that are kept, and beside the
+    /// object that it is about.
+    pub(super) async fn tell(&self, event: &Event) -> Result<(), PlatformError> {
+        let Event {
+            subject,
+            reason,
+            message,
+            warning,
+            ..
+        } = event;
+        if *warning {
+            tracing::warn!(target: "boma::event", %subject, %reason, "{message}");
+        } else {
+            tracing::info!(target: "boma::event", %subject, %reason, "{message}");
+        }
         let heard = {
             let counted = self.journal.counted.lock();
             counted.unwrap_or_else(PoisonError::into_inner).heard(event)
         };
-        match heard {
-            Some(event) => self.add(Entry::Happened(event)).await.map_err(boxed),
-            None => Ok(()),
+        let Some(recorded) = heard else {
+            return Ok(());
+        };
+        let (noticed, added) = tokio::join!(
+            self.notice(&recorded),
+            self.add(Entry::Happened(recorded.clone()))
+        );
+        if let Err(error) = noticed {
+            let problem = error.problem();
+            tracing::warn!(%problem, subject = %event.subject, "an event is not beside its object");
         }
+        added.map_err(boxed)
     }
 
     /// Adds to the audit trail. It is stored when this returns.

@@ -9,7 +9,7 @@ use boma_engine::catalog::Subject;
 use boma_engine::happened;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::Life;
-use boma_engine::platform::PlatformError;
+use boma_engine::platform::{Event, PlatformError};
 use boma_instance::{
     Assignment, Drift, InstanceId, InstanceSpec, InstanceStatus, Listen, Phase, Placement, Power,
     TlsMaterial,
@@ -118,13 +118,18 @@ impl Inner {
         }
         let applied = self.cluster.apply(wanted).await?;
         if let Met::ChangedByHand(fields) = met {
-            let subject = Subject::from(key);
             let (kind, name, fields) = (wanted.kind, &wanted.name, fields.join(", "));
             let what = format!("{kind:?} {name}: {}", fields.trim_start_matches('.'));
-            tracing::warn!(
-                target: "boma::event", %subject, reason = happened::CORRECTED,
-                "changed by hand, and put right: {what}",
-            );
+            let event = Event {
+                at: Timestamp::now(),
+                subject: Subject::from(key).to_string(),
+                reason: happened::CORRECTED.to_owned(),
+                message: format!("changed by hand, and put right: {what}"),
+                warning: true,
+            };
+            if let Err(problem) = self.tell(&event).await {
+                tracing::warn!(%problem, subject = %event.subject, "an event is not written");
+            }
         }
         Ok(applied)
     }

@@ -53,6 +53,11 @@ async fn what_is_changed_by_hand_comes_back_and_no_row_is_lost() -> Result<()> {
         .with_context(|| format!("{edit:?} was not noticed"))?;
     }
     assert_eq!(cluster.object("networkpolicy", "accounts")?["spec"], policy);
+    let described = cluster.kubectl(&["describe", "statefulset", "accounts-1"])?;
+    ensure!(
+        described.contains("changed by hand, and put right: NetworkPolicy"),
+        "{described}"
+    );
     let rows = cluster.answered("api", "select count(*) from t").await?;
     assert_eq!(rows, edits.len().to_string());
     cluster.apply_again()

@@ -212,6 +212,14 @@ async fn a_status_says_what_was_measured_and_is_written_when_that_changes() -> R
         Err(status.to_string())
     })
     .await?;
+    // What happened stands beside the resource itself.
+    eventually(PATIENCE, async || {
+        let described = cluster.kubectl(&["describe", "database", "accounts"]);
+        let described = described.map_err(|error| error.to_string())?;
+        let is_there = described.contains("SpecChanged") && described.contains("PostgreSQL 15");
+        if is_there { Ok(()) } else { Err(described) }
+    })
+    .await?;
     cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
     Ok(())
 }
