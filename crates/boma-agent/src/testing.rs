@@ -30,6 +30,7 @@ pub(crate) fn assignment(generation: u64) -> Assignment {
             backup: None,
             origin: None,
             drift: boma_instance::Drift::default(),
+            storage_class: None,
         },
         placement: Placement {
             listen: Listen {

@@ -193,6 +193,8 @@ pub struct ObservedDatabase {
     pub listen: Option<Listen>,
     /// From when on it is to be given another certificate; none: it has none, or nothing is known.
     pub renew_at: Option<Timestamp>,
+    /// The StorageClass that its volume is of; none: there is no volume yet, or none of a class.
+    pub storage_class: Option<String>,
     /// What its agent says.
     pub agent: AgentState,
 }

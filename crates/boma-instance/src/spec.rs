@@ -249,6 +249,10 @@ pub struct InstanceSpec {
     /// What becomes of changes by hand.
     #[serde(default, skip_serializing_if = "Drift::is_default")]
     pub drift: Drift,
+    /// The Kubernetes StorageClass that its volume is made of; none: the cluster's default. Fixed
+    /// once there is a volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
 }
 
 /// Where the server listens.

@@ -104,10 +104,13 @@ pub(crate) fn service_account(setting: &Setting<'_>) -> Option<Desired> {
 
 /// The data.
 pub(crate) fn volume_claim(setting: &Setting<'_>, spec: &InstanceSpec) -> Desired {
-    let body = json!({"spec": {
+    let mut body = json!({"spec": {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": quantity::bytes(spec.resources.storage_bytes)}},
     }});
+    if let Some(class) = &spec.storage_class {
+        body["spec"]["storageClassName"] = class.as_str().into();
+    }
     setting.of_instance(Kind::VolumeClaim, spec, body)
 }
 

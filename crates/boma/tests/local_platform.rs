@@ -83,6 +83,7 @@ impl Machine {
             backup: None,
             origin: None,
             drift: boma_instance::Drift::default(),
+            storage_class: None,
         }
     }
 

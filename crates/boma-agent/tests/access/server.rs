@@ -271,6 +271,7 @@ fn assignment(version: MajorVersion, id: InstanceId, listen: std::net::SocketAdd
             backup: None,
             origin: None,
             drift: boma_instance::Drift::default(),
+            storage_class: None,
         },
         placement: Placement {
             listen: Listen {

@@ -89,6 +89,7 @@ impl Place {
                 backup: None,
                 origin: None,
                 drift: boma_instance::Drift::default(),
+                storage_class: None,
             },
             placement: Placement {
                 listen: Listen {

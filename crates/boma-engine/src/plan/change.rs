@@ -45,6 +45,8 @@ pub enum Change {
         /// Bytes from now on.
         to: u64,
     },
+    /// The class of a volume that is not made yet.
+    StorageClass(String),
     /// A setting.
     Parameter {
         /// Its name.
@@ -152,6 +154,10 @@ pub(super) fn between(
         changes.push(Change::Power(to.power));
     }
     changes.extend(resources(from.resources, to.resources));
+    if from.storage_class.as_deref() != to.storage_class {
+        let class = to.storage_class.map(ToOwned::to_owned);
+        changes.extend(class.map(Change::StorageClass));
+    }
     if from.parameters != *to.parameters {
         changes.extend(parameters(from, &to.spec(from.generation), &effect));
     }
@@ -301,6 +307,7 @@ impl Change {
             | Self::Cpu { .. }
             | Self::Memory { .. }
             | Self::Storage { .. }
+            | Self::StorageClass(_)
             | Self::Parameter { .. }
             | Self::Restart(_)
             | Self::Power(_)
@@ -336,6 +343,7 @@ impl fmt::Display for Change {
             Self::Cpu { from, to } => write!(f, "{} → {}", Cpu(*from), Cpu(*to)),
             Self::Memory { from, to } => write!(f, "memory {} → {}", Bytes(*from), Bytes(*to)),
             Self::Storage { from, to } => write!(f, "storage {} → {}", Bytes(*from), Bytes(*to)),
+            Self::StorageClass(class) => write!(f, "storage class {class}"),
             Self::Parameter {
                 name,
                 from,

@@ -237,6 +237,7 @@ impl Search {
                 | Change::Memory { .. }
                 | Change::Parameter { .. }
                 | Change::Drift(_)
+                | Change::StorageClass(_)
                 | Change::ExtensionAdded(_)
                 | Change::ExtensionDropped(_)
                 | Change::Power(Power::On)

@@ -80,6 +80,7 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
         backup: want.backup.spec.as_ref().filter(|_| backs_up(draft.seen)),
         origin: origin.as_ref(),
         drift: want.drift,
+        storage_class: storage_class(want, seen),
     };
     let target = Target {
         seen,
@@ -91,6 +92,18 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize, ids: &mut dyn FnMut() ->
     let settled = settle(draft, key, target);
     draft.begin_turns(key, drafted.next, settled.settled_by);
     Arc::make_mut(&mut draft.databases)[place] = Some(settled);
+}
+
+/// The class that the volume is made of: once there is one, the class that was said when it was
+/// made, and whatever the cluster made of nothing.
+fn storage_class<'a>(want: &'a Database, seen: Option<&'a ObservedDatabase>) -> Option<&'a str> {
+    let said = seen.and_then(|seen| seen.spec.as_ref()?.storage_class.as_deref());
+    let is_made = seen.is_some_and(|seen| seen.storage_class.is_some());
+    if is_made {
+        said
+    } else {
+        want.storage_class.as_deref().or(said)
+    }
 }
 
 /// Passwords are exchanged on a server that runs and is as its spec says, and so no former login
@@ -136,6 +149,7 @@ pub(super) struct Shape<'a> {
     pub(super) backup: Option<&'a BackupSpec>,
     pub(super) origin: Option<&'a Origin>,
     pub(super) drift: Drift,
+    pub(super) storage_class: Option<&'a str>,
 }
 
 impl<'a> From<&'a InstanceSpec> for Shape<'a> {
@@ -152,6 +166,7 @@ impl<'a> From<&'a InstanceSpec> for Shape<'a> {
             backup: spec.backup.as_ref(),
             origin: spec.origin.as_ref(),
             drift: spec.drift,
+            storage_class: spec.storage_class.as_deref(),
         }
     }
 }
@@ -173,6 +188,7 @@ impl Shape<'_> {
             backup: self.backup.cloned(),
             origin: self.origin.cloned(),
             drift: self.drift,
+            storage_class: self.storage_class.map(ToOwned::to_owned),
         }
     }
 }

@@ -104,6 +104,7 @@ impl Outcome {
             spec: None,
             listen: None,
             renew_at: None,
+            storage_class: None,
             agent: AgentState::Absent,
         };
         let database = self.seen.databases.entry(key.clone()).or_insert_with(new);

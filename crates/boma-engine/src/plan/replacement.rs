@@ -195,6 +195,7 @@ fn make<'a>(
         backup: spec.backup.as_ref(),
         origin: Some(&origin),
         drift: want.drift,
+        storage_class: spec.storage_class.as_deref(),
     };
     let target = Target {
         seen: beside,

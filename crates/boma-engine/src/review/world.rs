@@ -105,6 +105,7 @@ fn put_away(like: &Database, (id, version): (InstanceId, MajorVersion)) -> Obser
         backup: like.backup.spec.clone(),
         origin: None,
         drift: boma_instance::Drift::default(),
+        storage_class: None,
     };
     ObservedDatabase {
         id,
@@ -121,6 +122,7 @@ fn put_away(like: &Database, (id, version): (InstanceId, MajorVersion)) -> Obser
         spec: Some(spec),
         listen: None,
         renew_at: None,
+        storage_class: None,
         agent: AgentState::Absent,
     }
 }

@@ -19,6 +19,9 @@ use crate::observed::{
 };
 use crate::platform::{AuditEntry, Credential, Environment, Event};
 
+/// The class of volumes for which none is said.
+const DEFAULT_CLASS: &str = "standard";
+
 /// Everything on a simulated platform.
 pub struct State {
     /// The time.
@@ -264,6 +267,10 @@ impl SimulatedDatabase {
             spec: self.spec.clone(),
             listen: self.listen.clone(),
             renew_at: self.renew_at,
+            storage_class: self.spec.as_ref().map(|spec| {
+                let said = spec.storage_class.clone();
+                said.unwrap_or_else(|| DEFAULT_CLASS.to_owned())
+            }),
             agent,
         }
     }

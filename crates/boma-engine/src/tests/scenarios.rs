@@ -312,6 +312,10 @@ async fn happen(world: &World, words: &[&str]) -> String {
                 .features
                 .remove(&Feature::Commands);
         }
+        ["has", "storage-classes"] => {
+            let mut state = platform.state();
+            state.capabilities.features.insert(Feature::StorageClasses);
+        }
         ["has", "cpu", millis] => {
             platform.state().capabilities.cpu_millis = Some(millis.parse().unwrap());
         }

@@ -87,6 +87,20 @@ fn a_version_that_an_existing_database_needs() {
 }
 
 #[test]
+fn a_class_that_a_volume_is_not_of() {
+    let error = DatabaseRefusal::StorageClassChanged {
+        from: "slow".to_owned(),
+        to: "fast".to_owned(),
+    };
+    insta::assert_snapshot!(read(&error), @r#"
+    the volume is of storage class "slow", and a volume's class cannot be changed to "fast"
+    storage-class-changed
+    Write `class: slow`, or leave it out.
+    To move to another class, make another database of that class out of this one's backups: `boma restore DATABASE --as NEW`.
+    "#);
+}
+
+#[test]
 fn an_extension_that_nothing_is_near_to() {
     let error = DatabaseRefusal::UnknownExtension {
         name: "postgis".to_owned(),

@@ -31,6 +31,7 @@ fn spec(cpu_millis: u32, memory_bytes: u64, storage_bytes: u64) -> InstanceSpec 
         backup: None,
         origin: None,
         drift: crate::Drift::default(),
+        storage_class: None,
     }
 }
 

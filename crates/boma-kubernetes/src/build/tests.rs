@@ -30,6 +30,7 @@ fn spec() -> InstanceSpec {
         backup: None,
         origin: None,
         drift: boma_instance::Drift::default(),
+        storage_class: None,
     }
 }
 

@@ -85,6 +85,7 @@ impl Inner {
         let agent = self.agent_state(&one);
         let renew_at = self.certificate_until(&one).map(renewed_from);
         let objects = self.objects_of(&one);
+        let storage_class = self.storage_class_of(&one);
         let listen = one
             .assignment
             .as_ref()
@@ -111,8 +112,17 @@ impl Inner {
             spec: one.assignment.map(|assignment| assignment.spec),
             listen,
             renew_at,
+            storage_class,
             agent,
         }
+    }
+
+    /// The class of an instance's volume; none: there is no volume, or none of a class.
+    fn storage_class_of(&self, one: &Registered) -> Option<String> {
+        let name = names::instance(&one.row.key);
+        let claim = self.cluster.get(Kind::VolumeClaim, &one.namespace, &name)?;
+        let class = claim.data["spec"]["storageClassName"].as_str()?;
+        Some(class.to_owned()).filter(|class| !class.is_empty())
     }
 
     /// What was changed by hand in the objects of an instance and is left so; none: one is not as

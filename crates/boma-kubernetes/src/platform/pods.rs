@@ -23,6 +23,14 @@ pub(crate) enum PodTrouble {
     /// Its volume is not there.
     #[error("the volume is not there: {0}")]
     NoVolume(String),
+    /// Its volume is being made, or never will be.
+    #[error("storage class `{class}` has no volume for it yet: {why}")]
+    VolumePending {
+        /// The class.
+        class: String,
+        /// What the scheduler says.
+        why: String,
+    },
     /// An image cannot be had.
     #[error("image `{image}` cannot be pulled: {why}")]
     NoImage {
@@ -68,6 +76,10 @@ impl PodTrouble {
             Self::NoVolume(_) => of(Class::Config, "volume-missing").hint(
                 "Mark a StorageClass as the cluster's default (`kubectl get storageclass`), or \
                  make a volume that fits.",
+            ),
+            Self::VolumePending { .. } => of(Class::Transient, "volume-pending").hint(
+                "`kubectl get storageclass` names the classes that there are, and `kubectl \
+                 describe pvc` shows what keeps the volume.",
             ),
             Self::NoImage { .. } => of(Class::Config, "image-not-pulled").hint(
                 "Name an image that the nodes can pull under `[kubernetes]` in `config.toml`, and \
@@ -129,6 +141,12 @@ pub(super) fn trouble(pod: Option<&DynamicObject>, claim: Option<&DynamicObject>
 fn volume(claim: &DynamicObject, why: String) -> PodTrouble {
     match claim.data["spec"]["storageClassName"].as_str() {
         None => PodTrouble::NoVolume("the cluster has no default StorageClass".to_owned()),
+        // "unbound immediate PersistentVolumeClaims", "didn't find available persistent volumes". A
+        // class may also wait for a node that takes the pod, and the scheduler has other reasons.
+        Some(class) if why.to_lowercase().contains("persistent") => PodTrouble::VolumePending {
+            class: class.to_owned(),
+            why,
+        },
         Some(_) => PodTrouble::Unschedulable(why),
     }
 }

@@ -84,6 +84,7 @@ impl LocalPlatform {
             held: row.held,
             spec: row.spec,
             renew_at,
+            storage_class: None,
             agent,
         }
     }

@@ -84,6 +84,7 @@ fn spec(id: InstanceId, generation: u64) -> InstanceSpec {
         backup: None,
         origin: None,
         drift: boma_instance::Drift::default(),
+        storage_class: None,
     }
 }
 

@@ -149,6 +149,7 @@ impl World {
             backup: None,
             origin: None,
             drift: boma_instance::Drift::default(),
+            storage_class: None,
         };
         let placement = Placement {
             listen: Listen {

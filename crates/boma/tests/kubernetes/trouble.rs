@@ -96,6 +96,29 @@ async fn what_a_quota_does_not_allow_is_said_with_what_to_do() -> Result<()> {
     cluster.apply_again()
 }
 
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_volume_is_of_the_class_that_is_asked_for_and_stays_in_it() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let database = |class: &str| {
+        let storage = format!("{{size: 1Gi{class}}}");
+        let spec = format!("{{cpuCount: 0.1, memory: 192Mi, storage: {storage}}}");
+        cluster.write("Database", "accounts", &spec)
+    };
+    database(", class: nobody-has-it")?;
+    let parts = ["storage class `nobody-has-it`", "kubectl describe pvc"];
+    apply_says(&cluster, parts).await?;
+    let claim = cluster.object("pvc", "accounts-1")?;
+    assert_eq!(claim["spec"]["storageClassName"], "nobody-has-it");
+    database(", class: other")?;
+    let said = cluster.boma(&["apply", "."])?.code(1)?;
+    ensure!(
+        said.contains("a volume's class cannot be changed to \"other\""),
+        "{said}"
+    );
+    Ok(())
+}
+
 /// Applies until all of these are said.
 async fn apply_says(cluster: &Cluster, parts: [&str; 2]) -> Result<()> {
     eventually(PATIENCE, async || {

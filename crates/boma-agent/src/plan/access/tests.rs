@@ -37,6 +37,7 @@ fn want() -> InstanceSpec {
         backup: None,
         origin: None,
         drift: boma_instance::Drift::default(),
+        storage_class: None,
     }
 }
 

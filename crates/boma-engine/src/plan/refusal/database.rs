@@ -54,6 +54,16 @@ pub enum DatabaseRefusal {
         /// Bytes that the manifest says.
         to: u64,
     },
+    /// Another class than its volume is of.
+    #[error(
+        "the volume is of storage class {from:?}, and a volume's class cannot be changed to {to:?}"
+    )]
+    StorageClassChanged {
+        /// What it is of.
+        from: String,
+        /// What the manifest says.
+        to: String,
+    },
     /// An extension that the server does not have.
     #[error("PostgreSQL {version} {platform} has no extension {name:?}")]
     UnknownExtension {
@@ -133,6 +143,12 @@ impl IntoProblem for DatabaseRefusal {
             Self::StorageShrunk { from, .. } => {
                 user("storage-shrunk").hint(format!("Write `size: {}` or more.", Bytes(*from)))
             }
+            Self::StorageClassChanged { from, .. } => user("storage-class-changed")
+                .hint(format!("Write `class: {from}`, or leave it out."))
+                .hint(
+                    "To move to another class, make another database of that class out of this one's \
+                     backups: `boma restore DATABASE --as NEW`.",
+                ),
             Self::UnknownExtension {
                 nearest, version, ..
             } => {
@@ -211,6 +227,13 @@ pub(in crate::plan) fn of_database(
             );
         }
     }
+    if let Some((from, to)) = other_class(want, seen) {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        refuse(
+            DatabaseRefusal::StorageClassChanged { from, to },
+            want.place("spec.storage.class"),
+        );
+    }
     let fixed = current.map(|spec| spec.version);
     let inherited = || restored_version(want, world).filter(|_| want.version.is_none());
     match build(want, fixed.or_else(inherited), capabilities) {
@@ -237,6 +260,18 @@ pub(in crate::plan) fn of_database(
         problems.push(refusal.problem().at(want.place("spec.bootstrap.restore")));
     }
     problems
+}
+
+/// The class that the volume is of and the one that is asked for, where they differ.
+fn other_class<'a>(
+    want: &'a Database,
+    seen: Option<&'a ObservedDatabase>,
+) -> Option<(&'a str, &'a str)> {
+    let classes = (
+        seen?.storage_class.as_deref()?,
+        want.storage_class.as_deref()?,
+    );
+    (classes.0 != classes.1).then_some(classes)
 }
 
 /// What the server itself has said against values.

@@ -117,23 +117,33 @@ fn what_keeps_a_pod_is_said_with_what_to_do() {
 
 #[test]
 fn a_volume_without_a_class_is_told_from_a_full_cluster() {
-    let pod = json!({"status": {"conditions": [
-        {"type": "PodScheduled", "status": "False", "message": "unbound claims"},
-    ]}});
-    let pod = object(Kind::Pod, pod);
+    let pod = |why: &str| {
+        let condition = json!({"type": "PodScheduled", "status": "False", "message": why});
+        object(Kind::Pod, json!({"status": {"conditions": [condition]}}))
+    };
+    let unbound = pod("pod has unbound immediate PersistentVolumeClaims");
     let claim = |spec: Value| {
         let data = json!({"spec": spec, "status": {"phase": "Pending"}});
         object(Kind::VolumeClaim, data)
     };
     let none = claim(json!({}));
-    let problem = trouble(Some(&pod), Some(&none)).problem();
+    let problem = trouble(Some(&unbound), Some(&none)).problem();
     assert_eq!(problem.code, "volume-missing");
     assert_eq!(
         problem.message,
         "the volume is not there: the cluster has no default StorageClass"
     );
     let slow = claim(json!({"storageClassName": "slow"}));
-    let problem = trouble(Some(&pod), Some(&slow)).problem();
+    let problem = trouble(Some(&unbound), Some(&slow)).problem();
+    assert_eq!(problem.code, "volume-pending");
+    assert_eq!(
+        problem.message,
+        "storage class `slow` has no volume for it yet: pod has unbound immediate \
+         PersistentVolumeClaims"
+    );
+    assert!(problem.hints[0].contains("`kubectl describe pvc`"));
+    let full = pod("0/1 nodes are available: 1 Insufficient memory.");
+    let problem = trouble(Some(&full), Some(&slow)).problem();
     assert_eq!(problem.code, "pod-unschedulable");
 }
 

@@ -250,6 +250,7 @@ fn capabilities(platform: PlatformName) -> Capabilities {
                 Feature::Images,
                 Feature::Workloads,
                 Feature::Replicas,
+                Feature::StorageClasses,
                 Feature::Backups,
                 Feature::Restore,
             ],
