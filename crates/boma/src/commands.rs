@@ -35,6 +35,7 @@ pub(crate) mod wal;
 use boma_problem::{Class, Problem};
 
 use crate::cli::{Cli, Command, Global, PlatformName};
+use crate::commands::kubernetes::one::Held;
 use crate::remote::Remote;
 use crate::terminal::{Result, Terminal};
 use crate::traces::Traces;
@@ -130,6 +131,17 @@ async fn dispatch(command: Command, global: &Global, terminal: Terminal) -> Resu
         Command::Get(args) if there => kubernetes::get(&args, global, terminal).await,
         Command::Purge(args) if there => kubernetes::purge(&args, global, terminal).await,
         Command::Rotate(args) if there => kubernetes::rotate(&args, global, terminal).await,
+        Command::Describe(args) if there => {
+            kubernetes::one::describe(&args, global, terminal).await
+        }
+        Command::Logs(args) if there => kubernetes::one::logs(&args, global, terminal).await,
+        Command::Deploy(args) if there => kubernetes::one::deploy(&args, global, terminal).await,
+        Command::Stop(args) if there => {
+            kubernetes::one::hold(&args, Held::Stopped, global, terminal).await
+        }
+        Command::Start(args) if there => {
+            kubernetes::one::hold(&args, Held::Started, global, terminal).await
+        }
         Command::Dashboard(args) if there => {
             kubernetes::dashboard::run(&args, global, terminal).await
         }

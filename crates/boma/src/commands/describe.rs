@@ -8,6 +8,7 @@ use boma_engine::computed::{
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::Life;
 use boma_engine::plan::Stage;
+use boma_engine::platform::RecordedEvent;
 use boma_instance::{Access, Condition, Truth};
 use boma_problem::Problem;
 use jiff::Timestamp;
@@ -23,16 +24,25 @@ pub(crate) async fn run(args: &DescribeArgs, global: &Global, terminal: Terminal
     let session = Session::open(global, Need::Builds).await?;
     let inventory = Inventory::take(&session).await?.with_plan();
     let named = find(&inventory.seen, &args.name.join("/"))?;
-    let mut page = match &named {
+    let events = session.platform.events(Some(&named.subject()), 10).await?;
+    show((&inventory, &named), events, terminal).await
+}
+
+/// Shows everything about what was named, with its newest events.
+pub(crate) async fn show(
+    (inventory, named): (&Inventory, &Named),
+    events: Vec<RecordedEvent>,
+    terminal: Terminal,
+) -> Result {
+    let mut page = match named {
         Named::Database(key) => {
             let one = inventory.database(key);
-            let beside = Beside::of(key, &one, &inventory);
+            let beside = Beside::of(key, &one, inventory);
             Page::of_database(terminal, key, &one, &beside)
         }
         Named::Application(key) => Page::of_application(terminal, key, &inventory.application(key)),
     };
-    let written = inventory.written(&named).await;
-    let events = session.platform.events(Some(&named.subject()), 10).await?;
+    let written = inventory.written(named).await;
     let events = events.into_iter().map(|one| (one.last, one.event.message));
     page.end(written.as_deref(), &events.collect::<Vec<_>>());
     terminal.result(&page.text)?;

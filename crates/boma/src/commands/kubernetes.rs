@@ -2,6 +2,7 @@
 
 mod chart;
 pub(super) mod dashboard;
+pub(super) mod one;
 mod relay;
 
 use std::path::Path;
@@ -329,21 +330,23 @@ fn not_there(source: &str) -> Problem {
 /// Lists databases and applications.
 pub(super) async fn get(args: &GetArgs, global: &Global, terminal: Terminal) -> Result {
     let session = ClusterSession::open(global).await?;
+    commands::get::print(args, &inventory(&session).await?, terminal).await
+}
+
+/// What there is in a cluster, and the manifests that were last applied, where they can be read.
+async fn inventory(session: &ClusterSession) -> Result<Inventory> {
     let seen = session.platform.observe().await?;
-    let state = state_dir(global)?;
+    let state = session.state_dir();
     let remembered = seen.source.clone().filter(|source| has_resources(source));
-    let inventory = match remembered {
-        // What is in the cluster can be read from anywhere.
-        Some(source) => {
-            let resources = session.platform.custom_resources().await;
-            let resources = resources.map_err(|error| error.problem())?;
-            let roots = roots_of(&source, &state);
-            let loaded = load_cluster(&resources, roots, |roots| session.basis(roots));
-            Inventory::with(seen, Some(loaded))
-        }
-        None => Inventory::of(seen, &state, |root| session.basis(root)),
+    let Some(source) = remembered else {
+        return Ok(Inventory::of(seen, state, |root| session.basis(root)));
     };
-    commands::get::print(args, &inventory, terminal).await
+    // What is in the cluster can be read from anywhere.
+    let resources = session.platform.custom_resources().await;
+    let resources = resources.map_err(|error| error.problem())?;
+    let roots = roots_of(&source, state);
+    let loaded = load_cluster(&resources, roots, |roots| session.basis(roots));
+    Ok(Inventory::with(seen, Some(loaded)))
 }
 
 /// Asks for another password of an application; whoever applies the manifests exchanges it.

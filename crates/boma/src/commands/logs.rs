@@ -58,15 +58,19 @@ fn tail(log: &mut File, lines: usize) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     log.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<_> = text.lines().collect();
     // A cut first line is no line.
-    let cut = usize::from(from > 0 && all.len() > 1);
-    let first = all.len().saturating_sub(lines).max(cut);
-    Ok(all
-        .iter()
-        .skip(first)
-        .map(|line| printable(line) + "\n")
-        .collect())
+    let whole = match text.split_once('\n') {
+        Some((_cut, whole)) if from > 0 && !whole.is_empty() => whole,
+        Some(_) | None => &text,
+    };
+    Ok(last_lines(whole, lines))
+}
+
+/// The last lines of a text, as a terminal may be shown them.
+pub(crate) fn last_lines(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    let last = &all[all.len().saturating_sub(lines)..];
+    last.iter().map(|line| printable(line) + "\n").collect()
 }
 
 async fn follow(log: &mut File, terminal: Terminal) -> Result<()> {

@@ -59,7 +59,7 @@ pub(crate) async fn deploy(args: &NameArgs, global: &Global, terminal: Terminal)
 }
 
 /// Everything, or what was named. A retired database runs no more anyway.
-fn named(seen: &Observed, names: &[String]) -> Result<Vec<Named>> {
+pub(crate) fn named(seen: &Observed, names: &[String]) -> Result<Vec<Named>> {
     if !names.is_empty() {
         return names.iter().map(|name| find(seen, name)).collect();
     }
@@ -84,16 +84,17 @@ async fn again(session: &Session, asked: Asked, command: &str, terminal: Termina
 
 /// The manifests that were last applied, as they are now.
 pub(crate) async fn last_applied(session: &Session) -> Result<Loaded> {
-    let Some(source) = session.platform.observe().await?.source else {
-        return Err(
-            Problem::new(Class::User, "nothing-applied", "nothing was applied yet")
-                .hint("`boma apply DIRECTORY` makes what its manifests describe.")
-                .into(),
-        );
-    };
+    let source = session.platform.observe().await?.source;
+    let source = source.ok_or_else(nothing_applied)?;
     let roots = roots_of(&source, session.platform.layout().root());
     for root in roots.all() {
         canonical(&root.directory)?;
     }
     Ok(load_all(roots, |roots| session.basis(roots)))
+}
+
+/// Nobody has said yet what there should be.
+pub(crate) fn nothing_applied() -> Problem {
+    Problem::new(Class::User, "nothing-applied", "nothing was applied yet")
+        .hint("`boma apply DIRECTORY` makes what its manifests describe.")
 }
