@@ -68,6 +68,14 @@ impl Digests {
         }
     }
 
+    /// With the secrets that are named being those of these revisions. Without any, what it was.
+    pub(crate) fn revised<'r>(mut self, revisions: impl IntoIterator<Item = &'r str>) -> Self {
+        for revision in revisions {
+            self.variables.text(revision);
+        }
+        self
+    }
+
     /// The whole fingerprints, with the connection strings.
     pub(crate) fn with<'b>(
         &self,
@@ -230,5 +238,10 @@ mod tests {
         assert_eq!(base.environment, of(&[("A", "BC")], "walk").environment);
         assert_ne!(base.deployment, of(&[("A", "BC")], "walk").deployment);
         assert_eq!(base, of(&[("A", "BC")], "run"));
+        let digests = Digests::of(&Variables::default(), &Commands::default());
+        assert_eq!(digests.revised([]), digests);
+        let [one, other] = ["1", "2"].map(|revision| digests.revised([revision]).with([]));
+        assert_ne!(one.environment, other.environment);
+        assert_ne!(one.environment, digests.with([]).environment);
     }
 }

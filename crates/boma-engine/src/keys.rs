@@ -89,6 +89,11 @@ key_type! {
     ApplicationKey
 }
 
+key_type! {
+    /// Names a secret that people have stored for the applications of a project.
+    SecretKey
+}
+
 /// Names a grant: which application on which database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GrantKey {

@@ -13,7 +13,7 @@ use boma_problem::Problem;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use crate::keys::{ApplicationKey, DatabaseKey, GrantKey, SecretKey};
 
 /// Everything that a plan needs to know of the world.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,9 @@ pub struct Observed {
     pub applications: BTreeMap<ApplicationKey, ObservedApplication>,
     /// Databases that a person wants to be replaced by what they were.
     pub replacements: BTreeMap<DatabaseKey, Replacement>,
+    /// Secrets that people have stored for applications, and the revision of each: another text
+    /// whenever the secret is another one, which says nothing of it.
+    pub secrets: BTreeMap<SecretKey, String>,
 }
 
 /// A person's wish to have a database replaced. It is forgotten in the moment in which the two
@@ -130,8 +133,6 @@ pub enum Feature {
     Restore,
     /// Another server taking the place of a database's.
     Replace,
-    /// `env` values of the form `{secret: name}`.
-    NamedSecrets,
 }
 
 /// One PostgreSQL that servers can be made with.

@@ -66,8 +66,7 @@ pub struct Environment {
     pub fingerprint: String,
     /// Plain variables of the manifest.
     pub plain: BTreeMap<String, String>,
-    /// Variables that take the value of a secret which the platform holds, by the secret's name;
-    /// only where the platform has the feature.
+    /// Variables that take the value of a secret of the project, by the secret's name.
     pub secrets: BTreeMap<String, String>,
     /// Connection strings.
     pub bindings: Vec<Binding>,

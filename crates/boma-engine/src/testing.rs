@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use state::{Agent, SimulatedApplication, SimulatedDatabase, SimulatedRotation, State};
 
 use crate::act::{CredentialError, Credentials};
-use crate::keys::{ApplicationKey, DatabaseKey};
+use crate::keys::{ApplicationKey, DatabaseKey, SecretKey};
 use crate::observed::{Capabilities, Feature, Judgements, ServerBuild};
 use crate::platform::{Credential, PlatformError};
 
@@ -173,6 +173,11 @@ impl Credentials for ForeseenCredentials {
 /// The key of a database in a project that tests use.
 pub fn database_key(name: &str) -> DatabaseKey {
     DatabaseKey::new(PROJECT, name)
+}
+
+/// The key of a secret in a project that tests use.
+pub fn secret_key(name: &str) -> SecretKey {
+    SecretKey::new(PROJECT, name)
 }
 
 /// The key of an application in a project that tests use.

@@ -1,7 +1,7 @@
 //! What hinders, and what to do about it.
 
 use boma_engine::authority::CertificateError;
-use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey, SecretKey};
 use boma_engine::platform::PlatformError;
 use boma_instance::InstanceId;
 use boma_problem::{Class, IntoProblem, Problem};
@@ -108,6 +108,20 @@ pub enum KubernetesError {
     NotRetired {
         /// Which.
         key: DatabaseKey,
+    },
+    /// A Secret of that name is not one for applications.
+    #[error("Secret {namespace}/{name} is there, and is not one that was stored for applications")]
+    SecretTaken {
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+    },
+    /// A secret that an application is to be given was deleted a moment ago.
+    #[error("there is no secret {secret}")]
+    NoSecret {
+        /// Its full name.
+        secret: SecretKey,
     },
     /// A password that somebody may be using.
     #[error("the password of {grant} is in use and not replaced")]
@@ -265,6 +279,15 @@ impl IntoProblem for KubernetesError {
                 "Deploy it: it is given its environment then. Or let Boma run the application, \
                  with `source.image` in place of `target.workload`.",
             ),
+            Self::SecretTaken { .. } => of(Class::User, "secret-taken")
+                .hint("Give the secret another name.")
+                .hint(
+                    "To hand a Secret that exists to applications, label it: `kubectl label secret \
+                     NAME lowops.manifests/installation=NAMESPACE lowops.manifests/part=secret`, \
+                     with the namespace of Boma.",
+                ),
+            Self::NoSecret { secret } => of(Class::User, "secret-missing")
+                .hint(format!("Store it: `boma secret set {secret} < FILE`.")),
             Self::WorkloadTaken { .. } => of(Class::User, "workload-taken")
                 .hint("Give the application another name, or attach it to another workload.")
                 .hint("To attach to a workload that exists: `target.workload: Deployment/NAME`."),

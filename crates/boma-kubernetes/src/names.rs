@@ -53,6 +53,8 @@ pub(crate) enum Part {
     Application,
     /// What an application is given of one grant.
     Binding,
+    /// What people have stored for applications.
+    Secret,
     /// An application that Boma runs, and its pods.
     Workload,
     /// A command that runs before an application is rolled out.
@@ -77,6 +79,7 @@ impl Part {
             Self::Grant => "grant",
             Self::Application => "application",
             Self::Binding => "binding",
+            Self::Secret => "secret",
             Self::Workload => "workload",
             Self::PreDeploy => "pre-deploy",
             Self::Repository => "repository",

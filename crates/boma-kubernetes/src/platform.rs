@@ -16,6 +16,7 @@ mod pods;
 mod pre_deploy;
 mod put;
 mod repositories;
+mod secrets;
 mod workloads;
 
 use std::collections::{BTreeSet, HashSet};

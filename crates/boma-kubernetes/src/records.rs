@@ -185,6 +185,9 @@ pub(crate) struct ApplicationRow {
     /// Databases whose Secrets it was given, and the digest of each of these.
     #[serde(default)]
     pub(crate) bindings: BTreeMap<DatabaseKey, String>,
+    /// Secrets that people have stored and that it was given, and the digest of each of these.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) secrets: BTreeMap<String, String>,
     /// The variables of what runs.
     #[serde(default)]
     pub(crate) variables: BTreeMap<String, Variable>,
@@ -236,6 +239,7 @@ impl ApplicationRow {
             delivered: None,
             pre_deploy: None,
             bindings: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             variables: BTreeMap::new(),
             aliases: BTreeMap::new(),
             run: None,

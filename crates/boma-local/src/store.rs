@@ -119,6 +119,12 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A secret that an application is to be given was forgotten a moment ago.
+    #[error("there is no secret {secret}")]
+    NoSecret {
+        /// Its full name.
+        secret: String,
+    },
     /// The writer has ended.
     #[error("the state is closed")]
     Closed,
@@ -157,6 +163,8 @@ impl IntoProblem for StoreError {
                 .hint("Bring back `key` and `boma.sqlite` from the same copy of the state directory. Nothing was changed."),
             Self::Seal(error) => error.problem(),
             Self::Form { .. } => problem(Class::Internal, "state-form"),
+            Self::NoSecret { secret } => problem(Class::User, "secret-missing")
+                .hint(format!("Store it: `boma secret set {secret} < FILE`.")),
             Self::Closed => problem(Class::Internal, "state-closed"),
         }
     }

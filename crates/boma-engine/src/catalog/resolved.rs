@@ -10,7 +10,7 @@ use boma_instance::{Access, Drift, InstanceId, MajorVersion, Resources};
 use boma_problem::Place;
 
 use crate::fingerprint::Digests;
-use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use crate::keys::{ApplicationKey, DatabaseKey, GrantKey, SecretKey};
 use crate::plan::RestartedBy;
 use crate::platform::{Program, Workload};
 use boma_manifest::Origin;
@@ -172,6 +172,11 @@ impl Application {
         } else {
             RestartedBy::Owner
         }
+    }
+
+    /// Names a secret that its manifest names: one of its own project.
+    pub fn secret(&self, name: &str) -> SecretKey {
+        SecretKey::new(self.key.project.clone(), name)
     }
 
     /// Names one of its grants.

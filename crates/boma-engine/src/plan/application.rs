@@ -16,9 +16,9 @@ use super::draft::{Draft, LoginDraft, role};
 use super::refusal;
 use super::waiting::{Stopped, WaitingOn};
 use crate::catalog::{Application, Database, Grant};
-use crate::fingerprint::{Connection, Fingerprints};
+use crate::fingerprint::{Connection, Digests, Fingerprints};
 use crate::keys::DatabaseKey;
-use crate::observed::{ObservedApplication, PreDeployRun, ProcessState};
+use crate::observed::{Observed, ObservedApplication, PreDeployRun, ProcessState};
 use crate::platform::Workload;
 use crate::retry;
 
@@ -36,10 +36,12 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize) {
     let Some(reached) = reached(draft, place) else {
         return;
     };
+    let digests = digests(want, draft.seen);
     let app = App {
         want,
         seen: draft.join.applications[place],
-        fingerprints: reached.fingerprints(want),
+        digests,
+        fingerprints: reached.fingerprints(want, digests),
         asked: draft.asked.deploy.get(&want.key).copied(),
         deployment: OnceCell::new(),
         bindings: reached.bindings,
@@ -56,6 +58,8 @@ pub(super) fn plan(draft: &mut Draft<'_>, place: usize) {
 struct App<'a> {
     want: &'a Application,
     seen: Option<&'a ObservedApplication>,
+    /// With the secrets that it names as they are now.
+    digests: Digests,
     /// None while a database has no place yet.
     fingerprints: Option<Fingerprints>,
     /// Since when a person asks for it to be deployed.
@@ -87,7 +91,7 @@ impl App<'_> {
                     .iter()
                     .map(|bound| bound.planned(self.want))
                     .collect(),
-                digests: self.want.digests,
+                digests: self.digests,
             })
         };
         self.deployment.get_or_init(make).clone()
@@ -123,6 +127,13 @@ impl Bound<'_> {
     }
 }
 
+/// What follows from the manifest and from the secrets that it names, in the order of its variables.
+fn digests(want: &Application, seen: &Observed) -> Digests {
+    let secrets = want.variables.secrets.values();
+    let revisions = secrets.filter_map(|name| seen.secrets.get(&want.secret(name)));
+    want.digests.revised(revisions.map(String::as_str))
+}
+
 /// How an application reaches its databases.
 struct Reached<'a> {
     bindings: Vec<Bound<'a>>,
@@ -133,7 +144,7 @@ struct Reached<'a> {
 }
 
 impl Reached<'_> {
-    fn fingerprints(&self, want: &Application) -> Option<Fingerprints> {
+    fn fingerprints(&self, want: &Application, digests: Digests) -> Option<Fingerprints> {
         let known = self.bindings.iter().map(|bound| {
             let listen = bound.listen?;
             let host = match listen.names.first() {
@@ -144,15 +155,14 @@ impl Reached<'_> {
         });
         let known: Vec<_> = known.collect::<Option<_>>()?;
         Some(
-            want.digests
-                .with(known.iter().map(|(bound, role, host, port)| Connection {
-                    env_var: &bound.grant.env_var,
-                    role,
-                    serial: bound.login.serial,
-                    host,
-                    port: *port,
-                    database: &bound.database.name,
-                })),
+            digests.with(known.iter().map(|(bound, role, host, port)| Connection {
+                env_var: &bound.grant.env_var,
+                role,
+                serial: bound.login.serial,
+                host,
+                port: *port,
+                database: &bound.database.name,
+            })),
         )
     }
 }

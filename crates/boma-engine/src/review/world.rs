@@ -1,6 +1,6 @@
 //! The world as the base's manifests say it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use boma_instance::{InstanceId, InstanceSpec, MajorVersion, Power};
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::catalog::{Catalog, Database};
+use crate::keys::SecretKey;
 use crate::observed::{AgentState, Capabilities, DatabaseRecord, Life, Observed, ObservedDatabase};
 use crate::plan::{Asked, Blocked, Plan, outcome, plan};
 
@@ -16,7 +17,7 @@ use crate::plan::{Asked, Blocked, Plan, outcome, plan};
 /// those of `head` are applied.
 ///
 /// `capabilities` says what the platform is taken to be able to do. Repositories and extensions that
-/// it does not name are taken to be there: only the platform knows.
+/// it does not name, and secrets, are taken to be there: only the platform knows.
 pub fn compare(base: &Catalog, head: &Catalog, capabilities: Capabilities, now: Timestamp) -> Plan {
     let mut number = 0;
     let mut ids = || {
@@ -28,6 +29,7 @@ pub fn compare(base: &Catalog, head: &Catalog, capabilities: Capabilities, now: 
     let base = as_made(base, head);
     let empty = Observed {
         capabilities: with_named(capabilities, [&base, head]),
+        secrets: secrets([&base, head]),
         ..Observed::default()
     };
     let first = plan(&base, &empty, &asked, now, &mut ids);
@@ -68,6 +70,16 @@ fn with_named(mut capabilities: Capabilities, catalogs: [&Catalog; 2]) -> Capabi
             .extend(extensions.iter().copied().cloned());
     }
     capabilities
+}
+
+/// The secrets that manifests name.
+fn secrets(catalogs: [&Catalog; 2]) -> BTreeMap<SecretKey, String> {
+    let applications = catalogs.iter().flat_map(|one| one.applications());
+    let named = applications.flat_map(|one| {
+        let names = one.variables.secrets.values();
+        names.map(|name| (one.secret(name), String::new()))
+    });
+    named.collect()
 }
 
 /// Databases that the head restores from and that have no manifest are taken to be put away, with

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::state::{Agent, SimulatedApplication, SimulatedDatabase, State};
 use super::{SimulatedPlatform, died, refused};
-use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use crate::keys::{ApplicationKey, DatabaseKey, GrantKey, SecretKey};
 use crate::observed::{DatabaseRecord, Life, Observed, PreDeployRun, ProcessState, SettingValue};
 use crate::platform::{
     ActiveLogin, AuditEntry, Credential, Environment, Event, Platform, PlatformError, Program,
@@ -309,6 +309,12 @@ impl Platform for SimulatedPlatform {
         self.write(|state| {
             for binding in &environment.bindings {
                 is_login(state, &binding.grant, &binding.credential)?;
+            }
+            for name in environment.secrets.values() {
+                let secret = SecretKey::new(application.project.clone(), name.as_str());
+                if !state.secrets.contains_key(&secret) {
+                    return Err(refused(format!("{secret} is not there")));
+                }
             }
             let known = state.applications.entry(application.clone()).or_default();
             known.environment = Some(environment.clone());

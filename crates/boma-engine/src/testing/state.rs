@@ -11,7 +11,7 @@ use boma_instance::{
 use boma_problem::Problem;
 use jiff::Timestamp;
 
-use crate::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use crate::keys::{ApplicationKey, DatabaseKey, GrantKey, SecretKey};
 use crate::observed::{
     AgentState, Capabilities, DatabaseRecord, DeliveredEnvironment, Judgement, Life, Observed,
     ObservedApplication, ObservedDatabase, ObservedGrant, ObservedLogin, PreDeployRun,
@@ -42,6 +42,8 @@ pub struct State {
     pub applications: BTreeMap<ApplicationKey, SimulatedApplication>,
     /// Databases that are to be replaced.
     pub replacements: BTreeMap<DatabaseKey, Replacement>,
+    /// Secrets that people have stored, and the revision of each.
+    pub secrets: BTreeMap<SecretKey, String>,
     /// Events.
     pub events: Vec<Event>,
     /// The audit trail.
@@ -149,6 +151,7 @@ impl State {
             connections: BTreeMap::new(),
             applications: BTreeMap::new(),
             replacements: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             events: Vec::new(),
             audit: Vec::new(),
             effects: 0,
@@ -210,6 +213,7 @@ impl State {
             grants: grants.collect(),
             applications: applications.collect(),
             replacements: self.replacements.clone(),
+            secrets: self.secrets.clone(),
         }
     }
 

@@ -27,7 +27,7 @@ use crate::observed::{Feature, Life, ProcessState, ReplacedBy, Replacement};
 use crate::plan::{Asked, OtherSource, PlanView};
 use crate::platform::Platform as _;
 use crate::review::markdown;
-use crate::testing::{Agent, State, application_key, database_key};
+use crate::testing::{Agent, State, application_key, database_key, secret_key};
 
 /// A command of a script with what it reads.
 struct Command {
@@ -315,6 +315,16 @@ async fn happen(world: &World, words: &[&str]) -> String {
         ["has", "storage-classes"] => {
             let mut state = platform.state();
             state.capabilities.features.insert(Feature::StorageClasses);
+        }
+        ["stores", "secret", name, revision] => {
+            let secret = secret_key(name);
+            platform
+                .state()
+                .secrets
+                .insert(secret, (*revision).to_owned());
+        }
+        ["forgets", "secret", name] => {
+            platform.state().secrets.remove(&secret_key(name));
         }
         ["has", "cpu", millis] => {
             platform.state().capabilities.cpu_millis = Some(millis.parse().unwrap());

@@ -53,7 +53,8 @@ impl Running<'_> {
 
     /// Changes when what is in its Secrets does, and when a person asks for a restart.
     fn annotations(&self, run: &RunRow) -> Value {
-        let digests: Vec<&str> = self.row.bindings.values().map(String::as_str).collect();
+        let digests = self.row.bindings.values().chain(self.row.secrets.values());
+        let digests: Vec<&str> = digests.map(String::as_str).collect();
         let mut annotations = Map::new();
         let secrets = names::digest_of(digests.join(" ").as_bytes());
         annotations.insert(names::SECRETS.to_owned(), json!(secrets));

@@ -64,6 +64,7 @@ impl Inner {
             applications,
             // Nobody can wish for one here.
             replacements: BTreeMap::new(),
+            secrets: self.named_secrets(),
         })
     }
 

@@ -30,9 +30,10 @@ impl LocalPlatform {
                 state.processes(Role::Main)?,
                 state.replacements()?,
                 state.renewals()?,
+                state.secret_revisions()?,
             ))
         });
-        let (source, databases, grants, applications, processes, replacements, renewals) =
+        let (source, databases, grants, applications, processes, replacements, renewals, secrets) =
             read.await.map_err(boxed)?;
         let mut agents = self.ask_agents(&databases).await;
         let databases = databases
@@ -50,6 +51,7 @@ impl LocalPlatform {
             grants,
             applications: self.applications(applications, &processes).await?,
             replacements,
+            secrets,
         })
     }
 

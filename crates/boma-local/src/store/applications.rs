@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use boma_engine::keys::ApplicationKey;
+use boma_engine::keys::{ApplicationKey, SecretKey};
 use boma_engine::observed::{DeliveredEnvironment, PreDeployRun};
 use boma_engine::platform::Environment;
 use boma_engine::printed::ApplicationSecrets;
+use boma_instance::Secret;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -88,11 +89,14 @@ impl Access<'_> {
     ) -> Result<(), StoreError> {
         let doing = "store an environment";
         self.register_application(key)?;
+        let named = self.named_secrets_of(key, environment)?;
         let mut variables: BTreeMap<&str, &str> = environment
             .plain
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
+        let secrets = named.iter();
+        variables.extend(secrets.map(|(name, value)| (*name, value.expose().as_str())));
         variables.extend(
             environment
                 .bindings
@@ -108,6 +112,21 @@ impl Access<'_> {
              WHERE key = ?1",
             params![key.to_string(), environment.fingerprint, sealed],
         )
+    }
+
+    /// The values of the variables that name a secret of the project.
+    fn named_secrets_of<'e>(
+        &self,
+        key: &ApplicationKey,
+        environment: &'e Environment,
+    ) -> Result<Vec<(&'e str, Secret<String>)>, StoreError> {
+        let secrets = environment.secrets.iter().map(|(variable, name)| {
+            let secret = SecretKey::new(key.project.clone(), name.as_str()).to_string();
+            let value = self.named_secret(&secret)?;
+            let value = value.ok_or(StoreError::NoSecret { secret })?;
+            Ok((variable.as_str(), value))
+        });
+        secrets.collect()
     }
 
     /// The delivered environment; none: nothing was delivered.

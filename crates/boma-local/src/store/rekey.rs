@@ -175,7 +175,8 @@ const PLACES: &[Place] = &[
     Place {
         // The plain ones are named: a row that nobody thought of fails the change of the key, which
         // then changes nothing; left out, nobody could ever open it again.
-        list: "SELECT value, rowid, name FROM meta WHERE name NOT IN ('source', 'wishes')",
+        list: "SELECT value, rowid, name FROM meta WHERE name NOT IN ('source', 'wishes') \
+               AND name NOT GLOB 'secret-revision/*'",
         write: "UPDATE meta SET value = ?2 WHERE rowid = ?1",
         row: |words| words.concat(),
     },

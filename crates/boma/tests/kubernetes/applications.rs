@@ -125,6 +125,96 @@ async fn an_image_runs_with_its_environment_and_rolls_when_its_secret_changes() 
     gone(&cluster, "shop").await
 }
 
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn an_application_is_described_stopped_started_and_deployed_again() -> Result<()> {
+    let cluster = Cluster::new()?;
+    let image = postgres_image()?;
+    let shop = format!("{{source: {{image: {image:?}}}}}");
+    cluster.write("Application", "shop", &shop)?;
+    cluster.apply()?;
+    said_in(&cluster, "shop", "true").await?;
+    let described = cluster.boma(&["describe", "shop"])?.code(0)?;
+    for part in ["Application shop", "Application-shop.yaml:3", "start"] {
+        ensure!(described.contains(part), "{part}: {described}");
+    }
+    // The image is that of a server, which says at once what it lacks.
+    eventually(PATIENCE, async || {
+        let printed = cluster.boma(&["logs", "shop", "--lines", "50"]);
+        let printed = printed.and_then(|ran| ran.code(0));
+        let printed = printed.map_err(|error| error.to_string())?;
+        if printed.is_empty() {
+            Err(printed)
+        } else {
+            Ok(())
+        }
+    })
+    .await?;
+    let followed = cluster.boma(&["logs", "shop", "--follow"])?.code(1)?;
+    ensure!(followed.contains("kubectl --namespace"), "{followed}");
+
+    cluster.boma(&["stop", "shop"])?.code(0)?;
+    gone(&cluster, "shop").await?;
+    let listed = cluster.boma(&["get"])?.code(0)?;
+    ensure!(listed.contains("Stopped"), "{listed}");
+    cluster.boma(&["start", "shop"])?.code(0)?;
+    let before = template(&cluster, "shop")?;
+    cluster.boma(&["deploy", "shop"])?.code(0)?;
+    ensure!(template(&cluster, "shop")? != before, "{before}");
+    cluster.apply_again()
+}
+
+/// A Secret that others make; labelled for applications, or not.
+fn their_secret(cluster: &Cluster, name: &str, (value, labels): (&str, Value)) -> Result<()> {
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": labels},
+        "stringData": {"password": value},
+    });
+    let file = cluster.path("secret.json");
+    fs::write(&file, secret.to_string())?;
+    let file = file.to_str().context("a path is text")?;
+    cluster.kubectl(&["apply", "-f", file])?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_secret_of_the_project_is_given_and_another_value_is_another_rollout() -> Result<()> {
+    let cluster = Cluster::new()?;
+    cluster.make_namespace()?;
+    let image = postgres_image()?;
+    let shop = |secret: &str| {
+        let env = format!("{{SMTP_PASSWORD: {{secret: {secret}}}}}");
+        let spec = format!("{{source: {{image: {image:?}}}, env: {env}}}");
+        cluster.write("Application", "shop", &spec)
+    };
+    // What is not meant for applications is out of reach, though it is there.
+    their_secret(&cluster, "payroll", ("nobody's business", json!({})))?;
+    shop("payroll")?;
+    let said = cluster.boma(&["apply", "."])?.code(1)?;
+    ensure!(said.contains("there is no secret"), "{said}");
+
+    let labels = json!({
+        "lowops.manifests/installation": cluster.home,
+        "lowops.manifests/part": "secret",
+    });
+    shop("smtp")?;
+    for value in ["first", "second"] {
+        their_secret(&cluster, "smtp", (value, labels.clone()))?;
+        cluster.apply()?;
+        let read = async || {
+            let read = said_in(&cluster, "shop", "echo \"$SMTP_PASSWORD\"").await;
+            let read = read.map_err(|error| error.to_string())?;
+            // A pod of the former kind may still be ending.
+            if read == value { Ok(()) } else { Err(read) }
+        };
+        eventually(PATIENCE, read).await?;
+    }
+    cluster.apply_again()
+}
+
 /// Waits until nothing of an application is left.
 async fn gone(cluster: &Cluster, application: &str) -> Result<()> {
     let selector = format!("lowops.manifests/application={application}");

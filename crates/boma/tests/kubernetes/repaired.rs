@@ -53,10 +53,12 @@ async fn what_is_changed_by_hand_comes_back_and_no_row_is_lost() -> Result<()> {
         .with_context(|| format!("{edit:?} was not noticed"))?;
     }
     assert_eq!(cluster.object("networkpolicy", "accounts")?["spec"], policy);
-    let described = cluster.kubectl(&["describe", "statefulset", "accounts-1"])?;
+    // The StatefulSet that they are about was deleted: `describe` would not show all of them.
+    let corrected = ["get", "events", "--field-selector=reason=DriftCorrected"];
+    let told = cluster.kubectl(&corrected)?;
     ensure!(
-        described.contains("changed by hand, and put right: NetworkPolicy"),
-        "{described}"
+        told.contains("changed by hand, and put right: NetworkPolicy"),
+        "{told}"
     );
     let rows = cluster.answered("api", "select count(*) from t").await?;
     assert_eq!(rows, edits.len().to_string());

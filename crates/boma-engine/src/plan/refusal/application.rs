@@ -3,6 +3,7 @@
 use boma_problem::{Class, IntoProblem, Problem};
 
 use crate::catalog::{Application, RunsAs};
+use crate::keys::SecretKey;
 use crate::observed::{Feature, Observed};
 
 /// Why an application cannot run as asked.
@@ -15,6 +16,12 @@ pub enum ApplicationRefusal {
         platform: String,
         /// Which part.
         what: &'static str,
+    },
+    /// A variable takes the value of a secret that is not there.
+    #[error("there is no secret {secret}")]
+    SecretMissing {
+        /// Its full name.
+        secret: SecretKey,
     },
     /// `preDeploy` failed for this very environment and these commands.
     #[error("preDeploy failed{}", if *.is_running { "; the version before keeps running" } else { "" })]
@@ -34,6 +41,11 @@ impl IntoProblem for ApplicationRefusal {
             Self::NotSupported { .. } => {
                 Problem::new(Class::User, "not-supported", self.to_string())
                     .hint("Take it out of the manifest until it is.")
+            }
+            Self::SecretMissing { secret } => {
+                Problem::new(Class::User, "secret-missing", self.to_string())
+                    .hint(format!("Store it: `boma secret set {secret} < FILE`."))
+                    .hint("An application is given the secrets of its own project only.")
             }
             Self::PreDeployFailed {
                 application,
@@ -84,23 +96,31 @@ pub(in crate::plan) fn of_application(want: &Application, world: &Observed) -> V
             "another number of replicas than one",
             "spec.target.replicas",
         ),
-        (
-            !want.variables.secrets.is_empty(),
-            Feature::NamedSecrets,
-            "variables out of named secrets",
-            "spec.env",
-        ),
     ];
     let refused = asked
         .into_iter()
         .filter(|(is_asked, feature, ..)| *is_asked && !capabilities.features.contains(feature));
-    let problems = refused.map(|(_, _, what, field)| {
+    let missing = want
+        .variables
+        .secrets
+        .iter()
+        .filter_map(|(variable, name)| {
+            let secret = want.secret(name);
+            let is_missing = !world.secrets.contains_key(&secret);
+            let place = || want.place(&format!("spec.env.{variable}"));
+            is_missing.then(|| {
+                ApplicationRefusal::SecretMissing { secret }
+                    .problem()
+                    .at(place())
+            })
+        });
+    let unsupported = refused.map(|(_, _, what, field)| {
         let platform = capabilities.platform.clone();
         ApplicationRefusal::NotSupported { platform, what }
             .problem()
             .at(want.place(field))
     });
-    problems.collect()
+    unsupported.chain(missing).collect()
 }
 
 /// `preDeploy` failed and is not run again by itself.
