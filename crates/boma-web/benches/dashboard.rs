@@ -25,7 +25,7 @@ use boma_problem::{Class, Problem};
 use boma_web::{
     BackupOperations, EndOperations, Holding, Insight, Keys, LogOf, Moment, OneBackup, Operations,
     Parts, People, PeopleChange, Permit, Purgeable, Register, ReplacementStanding, Rights, Said,
-    SecretName, SecretOperations, SigningKey, Site, Target, Undone, Verification, Writing,
+    SecretName, SecretOperations, SigningKey, Site, Target, Undone, Verification, Writer, Writing,
 };
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -168,7 +168,7 @@ async fn serve(
         source_name: "/srv/manifests".into(),
         targets: vec![Target {
             label: String::new(),
-            writing: Writing::Directory("/nowhere".into()),
+            writing: Writing::Into(Writer::Directory("/nowhere".into())),
         }],
         operations: Arc::new(Nobody),
         insight: Arc::new(Nobody),

@@ -56,4 +56,4 @@ pub use secrets::{
     LARGEST_SECRET, NotASecretName, SecretName, SecretOperations, UnfitSecret, secret_of,
 };
 pub use site::{NotASiteUrl, Parts, Site, SiteUrl};
-pub use writing::{Repository, ResourceWriter, Target, Writing};
+pub use writing::{Repository, ResourceWriter, Target, Writer, Writing};

@@ -29,7 +29,7 @@ use crate::operations::Operations;
 use crate::people::{People, PeopleChange, Register, Role};
 use crate::provider::{Provider, ProviderError, ProviderSettings, RETURN};
 use crate::traced::traced;
-use crate::writing::{ReadOnly, ResourceWriter, Target, Writing};
+use crate::writing::{ReadOnly, ResourceWriter, Target, Writer, Writing};
 use crate::{api, assets, metrics, pages};
 
 /// How long a source may take to be read again: a repository is fetched for it.
@@ -256,11 +256,10 @@ impl Site {
         self.targets.iter().find_map(|target| {
             let below = file.strip_prefix(&target.label)?;
             match &target.writing {
-                Writing::Resources(writer) if below.starts_with('/') => Some((target, &**writer)),
-                Writing::Resources(_)
-                | Writing::Directory(_)
-                | Writing::Repository(_)
-                | Writing::Nowhere => None,
+                Writing::Into(Writer::Resources(writer)) if below.starts_with('/') => {
+                    Some((target, &**writer))
+                }
+                Writing::Into(_) | Writing::Nowhere => None,
             }
         })
     }
