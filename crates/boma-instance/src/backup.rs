@@ -213,7 +213,7 @@ pub struct ArchiveStatus {
 }
 
 /// A restore that was made to prove a backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Drill {
     /// Which backup.

@@ -17,13 +17,15 @@ use boma_engine::observed::Feature;
 use boma_engine::platform::{AuditEntry, RecordedEvent};
 use boma_engine::source::{File, Snapshot};
 use boma_engine::testing::{ForeseenCredentials, SimulatedPlatform, machine};
+use boma_instance::backup::Drill;
 use boma_instance::statements::Statements;
 use boma_instance::{Activity, History, InstanceId, Sample, Secret};
 use boma_manifest::{SourceFile, parse_file};
 use boma_problem::{Class, Problem};
 use boma_web::{
-    Insight, Keys, LogOf, Operations, Parts, People, PeopleChange, Permit, Register, Rights,
-    SigningKey, Site, Target, Writing,
+    BackupOperations, EndOperations, Holding, Insight, Keys, LogOf, Moment, OneBackup, Operations,
+    Parts, People, PeopleChange, Permit, Purgeable, Register, ReplacementStanding, Rights, Said,
+    SecretName, SecretOperations, SigningKey, Site, Target, Undone, Verification, Writer, Writing,
 };
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -166,7 +168,7 @@ async fn serve(
         source_name: "/srv/manifests".into(),
         targets: vec![Target {
             label: String::new(),
-            writing: Writing::Directory("/nowhere".into()),
+            writing: Writing::Into(Writer::Directory("/nowhere".into())),
         }],
         operations: Arc::new(Nobody),
         insight: Arc::new(Nobody),
@@ -434,6 +436,104 @@ impl Operations for Nobody {
     }
 
     async fn wrote(&self, _: &Permit, _: &str) -> Result<(), Box<Problem>> {
+        Err(refused())
+    }
+}
+
+#[async_trait]
+impl BackupOperations for Nobody {
+    async fn backup(&self, _: &DatabaseKey, _: &str) -> Result<OneBackup, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn delete_backup(
+        &self,
+        _: &Permit,
+        _: &DatabaseKey,
+        _: &str,
+    ) -> Result<(), Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn verify(&self, _: &DatabaseKey) -> Result<Verification, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn drill(&self, _: &Permit, _: &DatabaseKey) -> Result<Drill, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn holdings(&self, _: &str) -> Result<Vec<Holding>, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn forgettable(&self, _: &str, _: InstanceId) -> Result<Holding, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn forget(
+        &self,
+        _: &Permit,
+        _: (&str, InstanceId),
+        _: &str,
+    ) -> Result<u64, Box<Problem>> {
+        Err(refused())
+    }
+}
+
+#[async_trait]
+impl EndOperations for Nobody {
+    async fn purgeable(&self, _: &DatabaseKey) -> Result<Purgeable, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn purge(&self, _: &Permit, _: &DatabaseKey, _: &Said) -> Result<(), Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn replacement(&self, _: &DatabaseKey) -> Result<ReplacementStanding, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn replace(
+        &self,
+        _: &Permit,
+        _: &DatabaseKey,
+        _: &Moment,
+    ) -> Result<String, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn undo_replacement(&self, _: &Permit, _: &DatabaseKey) -> Result<Undone, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn forget_replaced(
+        &self,
+        _: &Permit,
+        _: &DatabaseKey,
+        _: &Said,
+    ) -> Result<Vec<String>, Box<Problem>> {
+        Err(refused())
+    }
+}
+
+#[async_trait]
+impl SecretOperations for Nobody {
+    async fn named_secrets(&self) -> Result<Vec<String>, Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn set_named_secret(
+        &self,
+        _: &Permit,
+        _: &SecretName,
+        _: Secret<String>,
+    ) -> Result<(), Box<Problem>> {
+        Err(refused())
+    }
+
+    async fn forget_named_secret(&self, _: &Permit, _: &SecretName) -> Result<(), Box<Problem>> {
         Err(refused())
     }
 }

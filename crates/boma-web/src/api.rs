@@ -8,7 +8,9 @@
 //! prints of manifests.
 
 mod asked;
+mod backups;
 mod body;
+mod endings;
 mod failure;
 mod insight;
 mod logs;
@@ -17,6 +19,7 @@ mod people;
 mod reader;
 mod reads;
 mod resources;
+mod secrets;
 mod stream;
 mod writes;
 
@@ -35,6 +38,9 @@ use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::backups::OneBackup;
+use crate::checks::Check;
+use crate::endings::{Purgeable, ReplacementStanding, Undone};
 use crate::site::Site;
 pub(crate) use body::Answers;
 pub(crate) use failure::ApiFailure;
@@ -83,6 +89,16 @@ fn described() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(insight::statements))
         .routes(routes!(writes::restore))
         .routes(routes!(reads::backups, writes::back_up))
+        .routes(routes!(backups::backup, backups::delete_backup))
+        .routes(routes!(backups::begin_check))
+        .routes(routes!(backups::check))
+        .routes(routes!(endings::purgeable, endings::purge))
+        .routes(routes!(
+            endings::replacement,
+            endings::replace,
+            endings::undo
+        ))
+        .routes(routes!(endings::purge_replaced))
         .routes(routes!(writes::hold_database))
         .routes(routes!(reads::applications, writes::create_application))
         .routes(routes!(
@@ -106,6 +122,11 @@ fn described() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(people::invite_again))
         .routes(routes!(people::tokens, people::create_token))
         .routes(routes!(people::remove_token))
+        .routes(routes!(backups::repositories))
+        .routes(routes!(backups::repository))
+        .routes(routes!(backups::forget))
+        .routes(routes!(secrets::secrets))
+        .routes(routes!(secrets::set_secret, secrets::remove_secret))
 }
 
 /// The description as it is served.
@@ -152,6 +173,23 @@ fn schemas() -> Map<String, Value> {
     generator.subschema_for::<people::Roles>();
     generator.subschema_for::<people::Invitation>();
     generator.subschema_for::<people::MadeToken>();
+    generator.subschema_for::<OneBackup>();
+    generator.subschema_for::<backups::NewCheck>();
+    generator.subschema_for::<Check>();
+    generator.subschema_for::<Purgeable>();
+    generator.subschema_for::<endings::Purging>();
+    generator.subschema_for::<ReplacementStanding>();
+    generator.subschema_for::<endings::Replacing>();
+    generator.subschema_for::<endings::Replaced>();
+    generator.subschema_for::<Undone>();
+    generator.subschema_for::<endings::PurgingReplaced>();
+    generator.subschema_for::<endings::PurgedList>();
+    generator.subschema_for::<backups::RepositoryList>();
+    generator.subschema_for::<backups::HoldingList>();
+    generator.subschema_for::<backups::Forgetting>();
+    generator.subschema_for::<backups::Forgotten>();
+    generator.subschema_for::<secrets::SecretList>();
+    generator.subschema_for::<secrets::SecretValue>();
     generator.take_definitions(true)
 }
 
@@ -216,7 +254,7 @@ mod tests {
             let is_change = matches!(method.as_str(), "patch" | "put");
             assert!(!is_change || operation["requestBody"].is_object(), "{path}");
         }
-        assert_eq!(names.len(), 35);
+        assert_eq!(names.len(), 51);
         let limit = &DESCRIPTION["paths"]["/api/v1/databases"]["get"]["parameters"][1];
         assert_eq!(limit["schema"]["maximum"], 500, "{limit}");
         assert_eq!(limit["required"], false, "{limit}");

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::people::Role;
 use crate::sight::{Sight, projects_of};
 use crate::site::Site;
-use crate::writing::{ReadOnly, Writing};
+use crate::writing::{ReadOnly, Writer};
 
 /// What a change comes to.
 pub(crate) struct Judged {
@@ -114,14 +114,11 @@ pub(crate) async fn write(
     let Some((target, own_name)) = site.target(&name) else {
         return Err(Failure::of(&WriteError::Outside(name)));
     };
-    if let Some(read_only) = target.read_only(&name, own_name) {
-        return Err(refused(&read_only, proposal));
-    }
+    let writer = target.writer(&name, own_name);
+    let writer = writer.map_err(|read_only| refused(&read_only, proposal))?;
     let own = proposal.clone().called(own_name);
-    let committed = match &target.writing {
-        // It was refused just now.
-        Writing::Nowhere => None,
-        Writing::Directory(root) => {
+    let committed = match writer {
+        Writer::Directory(root) => {
             if told.for_review {
                 return Err(Failure::Broken(StatusCode::BAD_REQUEST));
             }
@@ -133,7 +130,7 @@ pub(crate) async fn write(
             site.operations.wrote(&permit, &name).await?;
             None
         }
-        Writing::Repository(repository) => {
+        Writer::Repository(repository) => {
             let onto = if told.for_review {
                 Onto::Review(branch_of(told.about, Timestamp::now()))
             } else {
@@ -152,10 +149,10 @@ pub(crate) async fn write(
             site.operations.wrote(&permit, &what).await?;
             Some(written)
         }
-        Writing::Resources(_) if told.for_review => {
+        Writer::Resources(_) if told.for_review => {
             return Err(Failure::Broken(StatusCode::BAD_REQUEST));
         }
-        Writing::Resources(resources) => {
+        Writer::Resources(resources) => {
             resources.write(proposal, permit.actor()).await?;
             site.operations.wrote(&permit, &name).await?;
             None

@@ -61,11 +61,28 @@ impl Failure {
             Self::Broken(status) => *status,
             Self::Problem(problem) => match (problem.code.as_str(), problem.class) {
                 (
-                    "manifest-changed" | "manifest-exists" | "person-exists" | "token-exists"
-                    | "link-spent",
+                    "manifest-changed"
+                    | "manifest-exists"
+                    | "person-exists"
+                    | "token-exists"
+                    | "link-spent"
+                    | "not-retired"
+                    | "instance-not-shown"
+                    | "instance-other-id"
+                    | "backups-in-use"
+                    | "restore-in-place-goes-on",
                     _,
                 ) => StatusCode::CONFLICT,
-                ("person-missing" | "token-missing", _) => StatusCode::NOT_FOUND,
+                (
+                    "person-missing"
+                    | "token-missing"
+                    | "secret-missing"
+                    | "restore-backup-unknown"
+                    | "database-unknown"
+                    | "backups-not-there"
+                    | "repository-unknown",
+                    _,
+                ) => StatusCode::NOT_FOUND,
                 // What an API server does not let Boma write, nobody who asks again would have written.
                 (
                     "role-not-yours"

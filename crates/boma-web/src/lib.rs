@@ -14,7 +14,10 @@
 mod access;
 mod api;
 mod assets;
+mod backups;
 mod change;
+mod checks;
+mod endings;
 mod failure;
 mod fields;
 mod insight;
@@ -25,6 +28,7 @@ mod pages;
 mod people;
 mod plans;
 mod provider;
+mod secrets;
 mod serve;
 mod sight;
 mod site;
@@ -33,6 +37,13 @@ mod world;
 mod writing;
 
 pub use access::{Keys, LinkKey, Permit, SigningKey};
+pub use backups::{
+    BackupOperations, Finding, Gap, Holding, OneBackup, Verification, VerifiedCluster,
+};
+pub use checks::{Check, CheckKind};
+pub use endings::{
+    EndOperations, GoingOn, KeptDatabase, Moment, Purgeable, ReplacementStanding, Said, Undone,
+};
 pub use insight::{Insight, LogOf};
 pub use operations::Operations;
 pub use people::{
@@ -41,5 +52,8 @@ pub use people::{
     Token, UnfitPassword,
 };
 pub use provider::{ProviderError, ProviderSettings};
+pub use secrets::{
+    LARGEST_SECRET, NotASecretName, SecretName, SecretOperations, UnfitSecret, secret_of,
+};
 pub use site::{NotASiteUrl, Parts, Site, SiteUrl};
-pub use writing::{Repository, ResourceWriter, Target, Writing};
+pub use writing::{Repository, ResourceWriter, Target, Writer, Writing};

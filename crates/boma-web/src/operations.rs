@@ -8,11 +8,14 @@ use boma_instance::Secret;
 use boma_problem::Problem;
 
 use crate::access::Permit;
+use crate::backups::BackupOperations;
+use crate::endings::EndOperations;
+use crate::secrets::SecretOperations;
 
 /// What a person asks a platform for, apart from manifests. What changes something is recorded in the
 /// audit trail, by the platform or by whoever implements this, with whoever was permitted to.
 #[async_trait]
-pub trait Operations: Send + Sync {
+pub trait Operations: BackupOperations + EndOperations + SecretOperations {
     /// The newest events, newest first; of one resource, or of all.
     async fn events(
         &self,

@@ -22,13 +22,14 @@ use tower_http::compression::CompressionLayer;
 
 use crate::access::{Access, Keys, Session, Who, guard};
 use crate::api::Answers;
+use crate::checks::Checks;
 use crate::failure::Failure;
 use crate::insight::Insight;
 use crate::operations::Operations;
 use crate::people::{People, PeopleChange, Register, Role};
 use crate::provider::{Provider, ProviderError, ProviderSettings, RETURN};
 use crate::traced::traced;
-use crate::writing::{ReadOnly, ResourceWriter, Target, Writing};
+use crate::writing::{ReadOnly, ResourceWriter, Target, Writer, Writing};
 use crate::{api, assets, metrics, pages};
 
 /// How long a source may take to be read again: a repository is fetched for it.
@@ -53,7 +54,7 @@ pub struct Parts {
     pub operations: Arc<dyn Operations>,
     /// What is asked when somebody looks.
     pub insight: Arc<dyn Insight>,
-    /// Where new instances get their ids from, for plans that are only shown.
+    /// Where ids come from: those of new instances, in plans that are only shown, and those of checks.
     pub ids: fn() -> InstanceId,
     /// What is let in by, and as whom.
     pub keys: Keys,
@@ -119,6 +120,7 @@ pub struct Site {
     pub(crate) ids: fn() -> InstanceId,
     pub(crate) access: Access,
     pub(crate) answers: Answers,
+    pub(crate) checks: Checks,
     pub(crate) provider: Option<Provider>,
     pub(crate) url: Option<SiteUrl>,
     at: SocketAddr,
@@ -142,6 +144,7 @@ impl Site {
             ids: parts.ids,
             access: Access::new(parts.keys, parts.register),
             answers: Answers::default(),
+            checks: Checks::default(),
             provider,
             url: parts.url,
             at,
@@ -253,11 +256,10 @@ impl Site {
         self.targets.iter().find_map(|target| {
             let below = file.strip_prefix(&target.label)?;
             match &target.writing {
-                Writing::Resources(writer) if below.starts_with('/') => Some((target, &**writer)),
-                Writing::Resources(_)
-                | Writing::Directory(_)
-                | Writing::Repository(_)
-                | Writing::Nowhere => None,
+                Writing::Into(Writer::Resources(writer)) if below.starts_with('/') => {
+                    Some((target, &**writer))
+                }
+                Writing::Into(_) | Writing::Nowhere => None,
             }
         })
     }

@@ -15,10 +15,16 @@ use crate::access::Who;
 pub enum Writing {
     /// Nowhere: whoever runs Boma has said that the source is only read.
     Nowhere,
+    /// There, if it may be written when there is something to write.
+    Into(Writer),
+}
+
+/// What changes of manifests are written by.
+pub enum Writer {
     /// Into the files of this directory.
     Directory(PathBuf),
     /// Into this repository.
-    Repository(Repository),
+    Repository(Box<Repository>),
     /// Into the resources of an API server.
     Resources(Arc<dyn ResourceWriter>),
 }
@@ -77,16 +83,29 @@ impl IntoProblem for ReadOnly {
 }
 
 impl Target {
+    /// What writes a file of it, by its name among all sources and its own; or why that may not be
+    /// written.
+    pub(crate) fn writer(&self, file: &str, own_name: &str) -> Result<&Writer, ReadOnly> {
+        let read_only = |why| ReadOnly {
+            file: file.to_owned(),
+            why,
+        };
+        match &self.writing {
+            Writing::Nowhere => Err(read_only(Why::Told)),
+            Writing::Into(writer) => {
+                // Whether others take a change is known when they are asked to.
+                if let Writer::Directory(root) = writer {
+                    let writable = check_writable(root, own_name);
+                    writable.map_err(|error| read_only(Why::Refused(error)))?;
+                }
+                Ok(writer)
+            }
+        }
+    }
+
     /// Why a file of it may not be written, by its name among all sources and its own; none: it may be.
     pub(crate) fn read_only(&self, file: &str, own_name: &str) -> Option<ReadOnly> {
-        let why = match &self.writing {
-            Writing::Nowhere => Why::Told,
-            Writing::Directory(root) => Why::Refused(check_writable(root, own_name).err()?),
-            // Whether they take a change is known when they are asked to.
-            Writing::Repository(_) | Writing::Resources(_) => return None,
-        };
-        let file = file.to_owned();
-        Some(ReadOnly { file, why })
+        self.writer(file, own_name).err()
     }
 }
 

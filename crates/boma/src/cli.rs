@@ -395,18 +395,7 @@ pub(crate) enum SecretCommand {
 #[derive(Debug, Args)]
 pub(crate) struct SecretArgs {
     /// Its name: letters, digits, `-`, `_` and `.`
-    #[arg(value_parser = secret_name)]
-    pub(crate) name: String,
-}
-
-/// A name that is no path and needs no quotes.
-fn secret_name(text: &str) -> Result<String, String> {
-    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    let is_name = !text.is_empty() && text.len() <= 64 && text.chars().all(is_letter);
-    let wrong = "1 to 64 letters, digits, `-`, `_` and `.`";
-    is_name
-        .then(|| text.to_owned())
-        .ok_or_else(|| wrong.to_owned())
+    pub(crate) name: boma_web::SecretName,
 }
 
 /// Arguments of `dashboard`.

@@ -184,7 +184,11 @@ impl Remote {
     async fn read_answer<T: DeserializeOwned>(&self, answer: Response) -> Result<T> {
         let body = answer.bytes().await;
         let body = body.map_err(|source| self.silent(source))?;
-        let read = serde_json::from_slice(&body);
+        self.read_json(&body)
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T> {
+        let read = serde_json::from_slice(body);
         Ok(read.map_err(|error| self.not_boma(error.to_string()))?)
     }
 
@@ -230,13 +234,12 @@ impl Remote {
         }
         let request = request.header(CONTENT_TYPE, "application/json");
         let answer = self.answer(request.body(body.to_string())).await?;
-        if matches!(
-            answer.status(),
-            StatusCode::NO_CONTENT | StatusCode::ACCEPTED
-        ) {
+        let body = answer.bytes().await;
+        let body = body.map_err(|source| self.silent(source))?;
+        if body.is_empty() {
             return Ok(Value::Null);
         }
-        self.read_answer(answer).await
+        self.read_json(&body)
     }
 
     /// All resources of a kind: `databases` or `applications`.

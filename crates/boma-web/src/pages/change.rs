@@ -24,7 +24,7 @@ use crate::change::{self, Judged, Told, mark, permit};
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::site::Site;
-use crate::writing::{ReadOnly, Repository, Target, Writing};
+use crate::writing::{ReadOnly, Repository, Target, Writer, Writing};
 
 /// What a person is asked to agree to.
 pub(crate) struct Question<'q> {
@@ -93,7 +93,7 @@ fn decision(
             input type="hidden" name="former" value=(mark(proposal.former()));
             input type="hidden" name="text" value=(proposal.text());
             input type="hidden" name="back" value=(question.back);
-            @if let Some((Target { writing: Writing::Repository(repository), .. }, _)) = site.target(proposal.name()) {
+            @if let Some((Target { writing: Writing::Into(Writer::Repository(repository)), .. }, _)) = site.target(proposal.name()) {
                 (commit(repository, session, question))
             }
             p class="actions" { button class="primary" { (question.yes) } (back) }

@@ -73,8 +73,8 @@ fn own(session: &Session, people: &People) -> Markup {
                 summary { "What the roles are" }
                 ul {
                     li { strong { "viewer" } " sees resources, plans and events; no password." }
-                    li { strong { "developer" } " changes manifests as well, rotates, backs up, stops and starts, restores into new databases, and may have a password shown." }
-                    li { strong { "admin" } " sees the audit trail as well, and says who may do what." }
+                    li { strong { "developer" } " changes manifests as well, rotates, backs up, stops and starts, restores, and may have a password shown." }
+                    li { strong { "admin" } " sees the audit trail as well, destroys what is retired, and says who may do what." }
                 }
                 p { "A role is given on everything, an organization, a unit, an environment or a project: " code { "developer:organization/unit" } "." }
             }

@@ -15,10 +15,9 @@ const NAMES: usize = 4;
 pub enum Role {
     /// Sees resources, plans and events; no secret.
     Viewer,
-    /// Changes manifests, rotates, backs up, stops and starts, restores into new databases, and may have
-    /// a password shown.
+    /// Changes manifests, rotates, backs up, stops and starts, restores, and may have a password shown.
     Developer,
-    /// Sees the audit trail, and says who may do what.
+    /// Sees the audit trail, destroys what is retired, and says who may do what.
     Admin,
 }
 

@@ -1,9 +1,9 @@
 //! `boma backup`: base backups of a database, and the keys that they are read with.
 
 mod key;
-mod one;
-mod repository;
-mod verify;
+pub(crate) mod one;
+pub(crate) mod repository;
+pub(crate) mod verify;
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use boma_engine::backups::BackupPlatform;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Observed};
 use boma_engine::platform::PlatformError;
-use boma_instance::backup::{BackupKind, BackupStatus, BackupSummary};
+use boma_instance::backup::{BackupKind, BackupStatus, BackupSummary, Drill};
 use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,8 +21,6 @@ use crate::session::{ClusterSession, Need, Opened, Session, find_database};
 use crate::table::Table;
 use crate::terminal::{Exit, Result, Terminal};
 use boma_engine::words::{bytes, progress, second, window};
-
-pub(crate) use self::repository::open;
 
 /// How long to leave an agent alone that does not say how far it is.
 const ASKED: Duration = Duration::from_secs(1);
@@ -86,6 +84,11 @@ async fn drill(session: &Opened<impl BackupPlatform>, name: &str, terminal: Term
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, name)?;
     let drill = followed(session, &key, session.platform.drill(&key), terminal).await?;
+    show_drill(drill, &key, terminal)
+}
+
+/// Prints what came of a drill; that something was wrong is a problem.
+pub(crate) fn show_drill(drill: Drill, key: &DatabaseKey, terminal: Terminal) -> Result {
     if let Some(problem) = drill.problem {
         return Err(problem.into());
     }

@@ -26,7 +26,10 @@ use crate::commands::get::Inventory;
 use crate::commands::plan::asked;
 use crate::commands::serve::{Served, Sources, asked_to_end, nothing_to_admit, serve_on};
 use crate::configuration::Configuration;
-use crate::session::{ClusterSession, find_application, load_cluster, reads_resources, state_dir};
+use crate::session::{
+    ClusterSession, actor, find_application, find_database, load_cluster, reads_resources,
+    state_dir,
+};
 use crate::sources::{has_resources, roots_of};
 use crate::terminal::{Exit, Result, Terminal};
 
@@ -378,8 +381,14 @@ pub(super) async fn rotate(args: &RotateArgs, global: &Global, terminal: Termina
 pub(super) async fn purge(args: &PurgeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = ClusterSession::open(global).await?;
     let seen = session.platform.observe().await?;
-    let (key, id) = commands::purge::chosen(args, &seen, terminal)?;
-    commands::purge::purge_on(&*session.platform, &key, id, terminal).await
+    let key = find_database(&seen, &args.database)?;
+    // What stays is in a repository that may be reached from within the cluster only.
+    let found = commands::purge::retired(&*session.platform, &seen, &key)?;
+    commands::purge::confirmed((&key, &found), args, terminal)?;
+    let wanted = (&key, found.instance);
+    commands::purge::purge_for(&*session.platform, wanted, actor("purge")).await?;
+    commands::purge::say_purged((&key, &found), terminal);
+    Ok(Exit::Ok)
 }
 
 #[cfg(test)]

@@ -1,81 +1,93 @@
 //! `boma purge`: the only command that destroys data.
 
 use std::io::{BufRead, IsTerminal};
-use std::time::Duration;
 
 use boma_backup::holdings::holding;
-use boma_backup::wal::backlog;
+use boma_engine::backups::BackupPlatform;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{Life, Observed};
-use boma_engine::platform::{AuditEntry, Platform};
-use boma_instance::InstanceId;
+use boma_engine::platform::{AuditEntry, Platform as _};
+use boma_instance::{InstanceId, InstanceSpec};
 use boma_problem::{Class, IntoProblem as _, Problem};
+use boma_web::Purgeable;
 use jiff::Timestamp;
 
 use crate::cli::{Global, PurgeArgs};
-use crate::commands::backup::open;
+use crate::commands::repository::open;
+use crate::commands::serve::Desk;
 use crate::session::{Need, Session, actor, find_database};
-use crate::terminal::{Exit, Failure, Result, Terminal, Tone};
+use crate::terminal::{Exit, Result, Terminal, Tone};
 use boma_engine::words::{bytes, second};
-
-/// How long another process may be at work before this gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Destroys a retired database, once its name was typed back.
 pub(crate) async fn run(args: &PurgeArgs, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::NoBuilds).await?;
-    let seen = session.platform.observe().await?;
-    tell_what_is_not_archived(&session, &seen, args, terminal);
-    let (key, id) = chosen(args, &seen, terminal)?;
-    let stays = stays(&session, &seen, &key).await;
-    let pass = session.platform.begin_pass(PATIENCE).await?;
-    let exit = purge_on(&*session.platform, &key, id, terminal).await?;
-    drop(pass);
-    for line in stays {
-        terminal.status(&line);
-    }
-    Ok(exit)
+    let platform = &*session.platform;
+    let seen = platform.observe().await?;
+    let key = find_database(&seen, &args.database)?;
+    let found = look(platform, &seen, &key).await?;
+    confirmed((&key, &found), args, terminal)?;
+    purge_for(platform, (&key, found.instance), actor("purge")).await?;
+    say_purged((&key, &found), terminal);
+    Ok(Exit::Ok)
 }
 
-/// What was written last may be nowhere but here.
-fn tell_what_is_not_archived(
-    session: &Session,
+/// A retired database: what would be lost with it. What would stay is not looked for.
+pub(crate) fn retired(
+    platform: &impl Desk,
     seen: &Observed,
-    args: &PurgeArgs,
-    terminal: Terminal,
-) {
-    let Ok(key) = find_database(seen, &args.database) else {
-        return;
+    key: &DatabaseKey,
+) -> std::result::Result<Purgeable, Box<Problem>> {
+    let Some(database) = seen.databases.get(key) else {
+        return Err(unknown(key).into());
     };
-    let database = seen.databases.get(&key);
-    let Some(one) =
-        database.filter(|one| one.spec.as_ref().is_some_and(|spec| spec.backup.is_some()))
-    else {
-        return;
+    let Life::Retired { since, until } = database.life else {
+        return Err(not_retired(key).into());
     };
-    let data = session.platform.layout().instance(one.id).join("data");
-    let waiting = backlog::ready(&data.join("pg_wal")).map_or(0, |ready| ready.len());
-    if waiting > 0 {
-        terminal.status(&format!(
-            "{waiting} files of its write-ahead log are not in its repository: what was written last \
-             will be gone for good. Put the manifest back and apply it to have them archived."
-        ));
-    }
+    let is_backed_up = database
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.backup.is_some());
+    let not_archived = is_backed_up.then(|| platform.not_archived(database.id));
+    Ok(Purgeable {
+        instance: database.id,
+        retired_since: since,
+        kept_until: until,
+        not_archived: not_archived.flatten(),
+        stays: Vec::new(),
+    })
+}
+
+/// The same, and what would stay of it in its repository.
+pub(crate) async fn look(
+    platform: &impl Desk,
+    seen: &Observed,
+    key: &DatabaseKey,
+) -> std::result::Result<Purgeable, Box<Problem>> {
+    let found = retired(platform, seen, key)?;
+    let spec = seen.databases.get(key).and_then(|one| one.spec.as_ref());
+    let stays = match spec {
+        Some(spec) => stays(platform, key, spec).await,
+        None => Vec::new(),
+    };
+    Ok(Purgeable { stays, ..found })
 }
 
 /// What stays of a database in its repository, in words; nothing, where it was not backed up.
-async fn stays(session: &Session, seen: &Observed, key: &DatabaseKey) -> Vec<String> {
-    let spec = seen.databases.get(key).and_then(|one| one.spec.as_ref());
-    let Some((spec, backup)) = spec.and_then(|spec| Some((spec, spec.backup.as_ref()?))) else {
+async fn stays(
+    platform: &impl BackupPlatform,
+    key: &DatabaseKey,
+    spec: &InstanceSpec,
+) -> Vec<String> {
+    let Some(backup) = &spec.backup else {
         return Vec::new();
     };
     let (name, id) = (&backup.repository, spec.id);
-    let found = match open(session, name).await {
+    let found = match open(platform, name).await {
         Ok(repository) => holding(&repository, id)
             .await
             .map_err(|error| error.problem().message),
-        Err(Failure::Problem(problem)) => Err(problem.message),
-        Err(_) => Err("it cannot be opened".to_owned()),
+        Err(problem) => Err(problem.message),
     };
     match found {
         Ok(Some(holding)) => vec![
@@ -102,61 +114,68 @@ async fn stays(session: &Session, seen: &Observed, key: &DatabaseKey) -> Vec<Str
     }
 }
 
-/// Finds the retired database, and has its name typed back.
-pub(crate) fn chosen(
+/// Says what would be lost, and has the database's name typed back.
+pub(crate) fn confirmed(
+    (key, found): (&DatabaseKey, &Purgeable),
     args: &PurgeArgs,
-    seen: &Observed,
     terminal: Terminal,
-) -> std::result::Result<(DatabaseKey, InstanceId), Failure> {
-    let key = find_database(seen, &args.database)?;
-    let Some(database) = seen.databases.get(&key) else {
-        return Err(Failure::Shown(Exit::Ok));
-    };
-    let Life::Retired { since, until } = database.life else {
-        return Err(Problem::new(
-            Class::User,
-            "not-retired",
-            format!("database {} is not retired", key.name),
-        )
-        .hint(
-            "Purging destroys data, so it takes two steps: set `deletionProtection: false`, take \
-             the manifest away and apply; then purge.",
-        )
-        .into());
-    };
+) -> Result<()> {
+    // What was written last may be nowhere but here.
+    if let Some(waiting @ 1..) = found.not_archived {
+        terminal.status(&format!(
+            "{waiting} files of its write-ahead log are not in its repository: what was written last \
+             will be gone for good. Put the manifest back and apply it to have them archived."
+        ));
+    }
     terminal.status(&format!(
         "{} {key}: retired since {}, kept until {}. Its data directory will be gone for good.",
         terminal.paint_err(Tone::Failed, "Purge"),
-        since.strftime("%Y-%m-%d %H:%M"),
-        until.strftime("%Y-%m-%d %H:%M"),
+        found.retired_since.strftime("%Y-%m-%d %H:%M"),
+        found.kept_until.strftime("%Y-%m-%d %H:%M"),
     ));
     let hint = "Give it with `--confirm NAME`.";
     match &args.confirm {
-        Some(typed) => is_name(typed, &key.name)?,
-        None => confirm(&key.name, hint, terminal)?,
+        Some(typed) => Ok(is_name(typed, &key.name)?),
+        None => confirm(&key.name, hint, terminal),
     }
-    Ok((key, database.id))
 }
 
-/// Destroys a database that was confirmed.
-pub(crate) async fn purge_on(
-    platform: &impl Platform,
-    key: &DatabaseKey,
-    id: InstanceId,
-    terminal: Terminal,
-) -> Result {
-    platform.purge(key, id).await?;
-    platform
-        .audit(&AuditEntry {
-            at: Timestamp::now(),
-            actor: actor("purge"),
-            action: "purge".into(),
-            subject: format!("Database {key}"),
-            outcome: "done".into(),
-        })
-        .await?;
+/// Destroys a database for somebody who has said its name.
+pub(crate) async fn purge_for(
+    platform: &impl Desk,
+    (key, id): (&DatabaseKey, InstanceId),
+    actor: String,
+) -> std::result::Result<(), Box<Problem>> {
+    platform.destroy(key, id).await?;
+    let entry = AuditEntry {
+        at: Timestamp::now(),
+        actor,
+        action: "purge".into(),
+        subject: format!("Database {key}"),
+        outcome: "done".into(),
+    };
+    platform.audit(&entry).await
+}
+
+/// Says that it is gone, and what stays.
+pub(crate) fn say_purged((key, found): (&DatabaseKey, &Purgeable), terminal: Terminal) {
     terminal.status(&format!("Purged {}.", key.name));
-    Ok(Exit::Ok)
+    for line in &found.stays {
+        terminal.status(line);
+    }
+}
+
+fn unknown(key: &DatabaseKey) -> Problem {
+    let message = format!("no database {key} is registered");
+    Problem::new(Class::User, "database-unknown", message).hint("`boma get` lists what there is.")
+}
+
+fn not_retired(key: &DatabaseKey) -> Problem {
+    let message = format!("database {} is not retired", key.name);
+    Problem::new(Class::User, "not-retired", message).hint(
+        "Purging destroys data, so it takes two steps: set `deletionProtection: false`, take \
+         the manifest away and apply; then purge.",
+    )
 }
 
 /// Asks for a name to be typed back; the hint says what to do where nobody can.
@@ -173,11 +192,11 @@ pub(crate) fn confirm(name: &str, hint: &str, terminal: Terminal) -> Result<()> 
     terminal.error_text("Type its name to go on: ");
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line)?;
-    is_name(line.trim(), name)
+    Ok(is_name(line.trim(), name)?)
 }
 
 /// Whether what was typed is the name.
-pub(crate) fn is_name(typed: &str, name: &str) -> Result<()> {
+pub(crate) fn is_name(typed: &str, name: &str) -> std::result::Result<(), Box<Problem>> {
     if typed == name {
         return Ok(());
     }
@@ -188,4 +207,21 @@ pub(crate) fn is_name(typed: &str, name: &str) -> Result<()> {
     )
     .hint("Nothing was changed.")
     .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_use_is_not_purged_and_another_name_is_not_taken_for_it() {
+        let key = DatabaseKey::new("o/u/e/p", "orders");
+        let text = not_retired(&key).to_string();
+        assert_eq!(text, "database orders is not retired");
+        let text = unknown(&key).to_string();
+        assert_eq!(text, "no database o/u/e/p/orders is registered");
+        assert!(is_name("orders", "orders").is_ok());
+        let problem = is_name("order", "orders").unwrap_err();
+        assert_eq!(problem.to_string(), "\"order\" is not the name orders");
+    }
 }

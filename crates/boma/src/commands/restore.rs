@@ -4,7 +4,7 @@
 //! comes from, and applied. Where that directory cannot be written, the manifest is printed, to be
 //! put among the others by whoever may.
 
-mod in_place;
+pub(crate) mod in_place;
 mod put_away;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use boma_backup::find::{FindError, find};
 use boma_backup::retention::choose::Refusal;
+use boma_engine::backups::BackupPlatform;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Observed};
 use boma_engine::platform::Platform as _;
@@ -58,6 +59,14 @@ impl Moment {
                 .or(backup),
             timeline: args.timeline,
         })
+    }
+
+    /// As it is asked for.
+    fn wanted(&self) -> boma_web::Moment {
+        boma_web::Moment {
+            target: self.as_recovery(),
+            timeline: self.timeline.map(Timeline),
+        }
     }
 
     fn as_recovery(&self) -> RecoveryTarget {
@@ -150,7 +159,13 @@ async fn beside(
         return put_away::restore(session, &from, (new, &moment), terminal).await;
     }
     let wanted = Wanted { key, new, moment };
-    check(session, &seen, &wanted.key, &wanted.moment).await?;
+    check(
+        &*session.platform,
+        &seen,
+        &wanted.key,
+        &wanted.moment.wanted(),
+    )
+    .await?;
     make(session, New::Like(wanted), "restore", terminal).await
 }
 
@@ -170,7 +185,7 @@ async fn in_place(session: &Session, args: &RestoreArgs, terminal: Terminal) -> 
     } else if args.forget_old {
         place.forget(args.confirm.as_deref()).await
     } else {
-        place.restore(&moment).await
+        place.restore(&moment.wanted()).await
     }
 }
 
@@ -214,7 +229,13 @@ async fn fork_on(session: &Opened<impl Applied>, args: &ForkArgs, terminal: Term
     if wanted.moment.target.is_none() {
         session.platform.archive_now(&wanted.key).await?;
     }
-    check(session, &seen, &wanted.key, &wanted.moment).await?;
+    check(
+        &*session.platform,
+        &seen,
+        &wanted.key,
+        &wanted.moment.wanted(),
+    )
+    .await?;
     make(session, New::Like(wanted), "fork", terminal).await
 }
 
@@ -230,14 +251,14 @@ fn moment(text: &str) -> Result<Timestamp> {
 /// Refuses a moment that cannot be reached, before anything is written or made. What a running
 /// server has written last may not be archived yet, so it is asked to do that before.
 async fn check(
-    session: &Opened<impl Applied>,
+    platform: &impl BackupPlatform,
     seen: &Observed,
     key: &DatabaseKey,
-    moment: &Moment,
-) -> Result<()> {
-    let backups = Backups::of(session, seen, key).await?;
-    let (target, timeline) = (moment.as_recovery(), moment.timeline.map(Timeline));
-    let look = || find(&backups.repository, backups.instance, &target, timeline);
+    moment: &boma_web::Moment,
+) -> std::result::Result<(), Box<Problem>> {
+    let backups = Backups::of(platform, seen, key).await?;
+    let (target, timeline) = (&moment.target, moment.timeline);
+    let look = || find(&backups.repository, backups.instance, target, timeline);
     let is_answering = seen
         .databases
         .get(key)
@@ -245,7 +266,7 @@ async fn check(
     let found = match look().await {
         Err(FindError::Refused(Refusal::Outside { .. })) if is_answering => {
             // A server that does not answer has archived what it could: the second look says so.
-            if let Err(problem) = session.platform.archive_now(key).await {
+            if let Err(problem) = platform.archive_now(key).await {
                 tracing::debug!(%problem, "nothing more is archived now");
             }
             look().await

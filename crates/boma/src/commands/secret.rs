@@ -3,14 +3,12 @@
 use std::io::{IsTerminal as _, Read as _};
 
 use boma_instance::Secret;
-use boma_problem::{Class, Problem};
+use boma_problem::{Class, IntoProblem as _, Problem};
+use boma_web::{LARGEST_SECRET, SecretName, UnfitSecret, secret_of};
 
 use crate::cli::{Global, SecretCommand};
 use crate::session::{Need, Session, actor};
 use crate::terminal::{Exit, Result, Terminal};
-
-/// Largest secret, in bytes: a key of 16,384 bits has about 13,000.
-const LARGEST: u64 = 64 << 10;
 
 pub(crate) async fn run(command: SecretCommand, global: &Global, terminal: Terminal) -> Result {
     let session = Session::open(global, Need::NoBuilds).await?;
@@ -19,20 +17,20 @@ pub(crate) async fn run(command: SecretCommand, global: &Global, terminal: Termi
         SecretCommand::Set(args) => {
             let value = read()?;
             let actor = actor("secret set");
-            platform.set_named_secret(&args.name, value, &actor).await?;
-            terminal.status(&format!("Secret {} is stored.", args.name));
+            let name = args.name.as_str();
+            platform.set_named_secret(name, value, &actor).await?;
+            say_stored(&args.name, terminal);
         }
         SecretCommand::List => {
-            for name in platform.named_secrets().await? {
-                terminal.result(&format!("{name}\n"))?;
-            }
+            list(&platform.named_secrets().await?, terminal)?;
         }
         SecretCommand::Remove(args) => {
             let actor = actor("secret remove");
-            if !platform.forget_named_secret(&args.name, &actor).await? {
-                return Err(missing(&args.name).into());
+            let name = args.name.as_str();
+            if !platform.forget_named_secret(name, &actor).await? {
+                return Err(missing(name).into());
             }
-            terminal.status(&format!("Secret {} is forgotten.", args.name));
+            say_forgotten(&args.name, terminal);
         }
     }
     Ok(Exit::Ok)
@@ -45,25 +43,34 @@ pub(crate) fn missing(name: &str) -> Problem {
         .hint("`boma secret list` names those that there are; `boma secret set` stores one.")
 }
 
+/// Says that a secret is stored.
+pub(crate) fn say_stored(name: &SecretName, terminal: Terminal) {
+    terminal.status(&format!("Secret {name} is stored."));
+}
+
+/// Says that a secret is gone.
+pub(crate) fn say_forgotten(name: &SecretName, terminal: Terminal) {
+    terminal.status(&format!("Secret {name} is forgotten."));
+}
+
+/// Prints the names of secrets.
+pub(crate) fn list(names: &[String], terminal: Terminal) -> Result<()> {
+    let lines = names.iter().map(|name| format!("{name}\n"));
+    terminal.result(&lines.collect::<String>())
+}
+
 /// What standard input holds, without the line end after it. Nothing is asked at a terminal, where
 /// whoever stands by could read along.
-fn read() -> Result<Secret<String>> {
-    let unusable = |message: &str| {
-        Problem::new(Class::User, "secret-unusable", message)
-            .hint("Hand it over by a pipe or a file: `boma secret set NAME < FILE`.")
-    };
+pub(crate) fn read() -> Result<Secret<String>> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        return Err(unusable("a secret is not typed").into());
+        let problem = Problem::new(Class::User, "secret-unusable", "a secret is not typed")
+            .hint("Hand it over by a pipe or a file: `boma secret set NAME < FILE`.");
+        return Err(problem.into());
     }
     let mut bytes = Vec::new();
-    input.lock().take(LARGEST + 1).read_to_end(&mut bytes)?;
-    let is_small = u64::try_from(bytes.len()).is_ok_and(|length| length <= LARGEST);
-    let text = String::from_utf8(bytes).ok().filter(|_| is_small);
-    let text = text.ok_or_else(|| unusable("a secret is text of at most 64 KiB"))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    if text.is_empty() {
-        return Err(unusable("an empty secret is none").into());
-    }
-    Ok(Secret::new(text.to_owned()))
+    let most = LARGEST_SECRET as u64 + 1;
+    input.lock().take(most).read_to_end(&mut bytes)?;
+    let text = String::from_utf8(bytes).map_err(|_not_text| UnfitSecret::TooLong.problem())?;
+    Ok(secret_of(&text).map_err(|error| error.problem())?)
 }

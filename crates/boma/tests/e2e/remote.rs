@@ -1,13 +1,18 @@
 //! The command line beside an installation that is somewhere else: all it has is an address and a token.
 
+mod backups;
+mod ends;
+mod secrets;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use boma_instance::MajorVersion;
-use boma_testkit::Ran;
+use boma_testkit::{Answer, Browser, Ran};
 
+use crate::backups::shop;
 use crate::dashboard::{PROJECT, is_ready, signed_in};
 use crate::installation::{Installation, wait};
 use crate::manifests::{application, database, writes};
@@ -28,9 +33,20 @@ impl Elsewhere {
         let orders = database("orders", "").replace("enabled: false", "enabled: true");
         boma.write("orders.yaml", &orders)?;
         boma.write("web.yaml", &application("web", &[writes("orders")], ""))?;
+        Self::beside(boma, role)
+    }
+
+    /// Beside an installation with a table in its database `orders`, which may be retired.
+    fn shop(role: &str) -> Result<Self> {
+        Self::beside(shop(MajorVersion::V17)?, role)
+    }
+
+    fn beside(boma: Installation, role: &str) -> Result<Self> {
         let serving = serve_with(&boma, &["m", "--dashboard", "127.0.0.1:0"])?;
         let mut browser = signed_in(&boma)?;
-        is_ready(&mut browser, &format!("/databases/{PROJECT}/orders"))?;
+        if boma.manifests().join("web.yaml").exists() {
+            is_ready(&mut browser, &format!("/databases/{PROJECT}/orders"))?;
+        }
         let token = boma
             .boma(["token", "create", "cli", "--role", role])?
             .ok()?;
@@ -59,6 +75,38 @@ impl Elsewhere {
         ran(&mut self.command(arguments))
     }
 
+    /// A program that has nothing but another token.
+    fn with_token<'s>(
+        &'s self,
+        name: &str,
+        role: &str,
+    ) -> Result<impl Fn(&[&str]) -> Result<Ran> + use<'s>> {
+        let made = ["token", "create", name, "--role", role];
+        let token = self.boma.boma(made)?.ok()?.trim().to_owned();
+        let run = move |arguments: &[&str]| ran(self.command(arguments).env("BOMA_TOKEN", &token));
+        wait(|| run(&["get"])?.ok())?;
+        Ok(run)
+    }
+
+    /// What a server answers with that is asked without the command line.
+    fn ask(&self, method: &str, path: &str, body: &serde_json::Value) -> Result<Answer> {
+        let link = self.boma.boma(["dashboard"])?.ok()?;
+        let bearer = format!("Bearer {}", self.token);
+        let mut program = Browser::at(&link)?.with("authorization", &bearer);
+        program.send(method, path, body)
+    }
+
+    /// That the audit trail says who has done these things.
+    fn has_recorded(&self, parts: &[&str]) -> Result<()> {
+        let audit = self.ok(&["audit", "-n", "1000"])?;
+        for part in parts {
+            let mut lines = audit.lines();
+            let has_it = lines.any(|line| line.contains(part) && line.contains("token cli"));
+            ensure!(has_it, "{part}: {audit}");
+        }
+        Ok(())
+    }
+
     fn ok(&self, arguments: &[&str]) -> Result<String> {
         self.run(arguments)?.ok()
     }
@@ -70,6 +118,13 @@ impl Elsewhere {
         ensure!(!self.home.path().join("none").exists(), "a state was made");
         Ok(said.stderr)
     }
+}
+
+/// That somebody has too small a role.
+fn is_for(role: &str, said: &Ran) -> Result<()> {
+    let who = format!("Only somebody who is {role}");
+    ensure!(said.code == 1 && said.stderr.contains(&who), "{said:?}");
+    Ok(())
 }
 
 fn ran(command: &mut Command) -> Result<Ran> {
@@ -297,10 +352,10 @@ fn what_happens_is_followed_until_one_may_not_any_more() -> Result<()> {
 fn what_no_server_is_asked_for_is_refused_before_anything_is_sent() -> Result<()> {
     let there = Elsewhere::of("viewer")?;
     for (arguments, says) in [
-        (
-            &["purge", "orders"][..],
-            "a server cannot be asked for this command",
-        ),
+        (&["doctor"][..], "a server cannot be asked for this command"),
+        (&["psql", "orders"], "boma run APPLICATION"),
+        (&["backup", "key"], "reads every backup there"),
+        (&["purge", "orders"], "nobody is signed in"),
         (&["rotate", "--tls"], "certificates and keys"),
         (&["fork", "orders", "--as", "other"], "nobody is signed in"),
         (&["stop"], "name what is meant"),

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use boma_engine::catalog::Subject;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use boma_engine::platform::{AuditEntry, PlatformError, RecordedEvent};
+use boma_engine::observed::Replacement;
+use boma_engine::platform::{AuditEntry, Platform as _, PlatformError, RecordedEvent};
 use boma_engine::printed::ApplicationSecrets;
-use boma_instance::History;
 use boma_instance::statements::Statements;
-use boma_kubernetes::{InstalledDashboard, KubernetesPlatform, Printed};
+use boma_instance::{History, InstanceId, Secret};
+use boma_kubernetes::{InstalledDashboard, KubernetesError, KubernetesPlatform, Printed};
 use boma_problem::{IntoProblem as _, Problem};
 use boma_web::{Insight, LogOf, SigningKey};
 use jiff::Timestamp;
@@ -107,6 +108,62 @@ impl Desk for KubernetesPlatform {
     ) -> std::result::Result<ApplicationSecrets, PlatformError> {
         self.environment(application)
     }
+
+    /// It is in a volume that nobody mounts any more.
+    fn not_archived(&self, _id: InstanceId) -> Option<u64> {
+        None
+    }
+
+    async fn destroy(
+        &self,
+        key: &DatabaseKey,
+        id: InstanceId,
+    ) -> std::result::Result<(), PlatformError> {
+        self.purge(key, id).await
+    }
+
+    async fn ask_replacement(
+        &self,
+        _key: &DatabaseKey,
+        _wish: &Replacement,
+    ) -> std::result::Result<bool, PlatformError> {
+        Err(not_here("restoring in place"))
+    }
+
+    async fn give_up_replacement(
+        &self,
+        _key: &DatabaseKey,
+    ) -> std::result::Result<bool, PlatformError> {
+        Err(not_here("restoring in place"))
+    }
+
+    async fn secret_names(&self) -> std::result::Result<Vec<String>, PlatformError> {
+        Err(not_here(SECRETS))
+    }
+
+    async fn store_secret(
+        &self,
+        _name: &str,
+        _value: Secret<String>,
+        _actor: &str,
+    ) -> std::result::Result<(), PlatformError> {
+        Err(not_here(SECRETS))
+    }
+
+    async fn forget_secret(
+        &self,
+        _name: &str,
+        _actor: &str,
+    ) -> std::result::Result<bool, PlatformError> {
+        Err(not_here(SECRETS))
+    }
+}
+
+/// What `boma secret` does: a cluster has Secrets of its own.
+const SECRETS: &str = "keeping secrets under names";
+
+fn not_here(what: &'static str) -> Box<Problem> {
+    Box::new(KubernetesError::NotHere { what }.problem())
 }
 
 /// Asks the agents in pods, and reads logs by way of the API server.

@@ -13,7 +13,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{not_by_server, path};
+use super::{Without, not_by_server, path};
 use crate::cli::{EnvArgs, RotateArgs, RunArgs};
 use crate::commands::env::{not_run, print_environment};
 use crate::remote::Remote;
@@ -43,7 +43,10 @@ pub(super) async fn hold(
     terminal: Terminal,
 ) -> Result {
     if names.is_empty() {
-        return Err(not_by_server("everything at once: name what is meant").into());
+        return Err(not_by_server(&Without::Installation(
+            "everything at once: name what is meant",
+        ))
+        .into());
     }
     let known = server.names().await?;
     for name in names {
@@ -80,7 +83,7 @@ async fn measured(key: &ApplicationKey, server: &Remote) -> Result<ApplicationCo
 pub(super) async fn rotate(args: &RotateArgs, server: &Remote, terminal: Terminal) -> Result {
     let (Some(name), false, None) = (&args.application, args.tls || args.key, args.authority)
     else {
-        return Err(not_by_server("certificates and keys").into());
+        return Err(not_by_server(&Without::Installation("certificates and keys")).into());
     };
     let names = server.names().await?;
     let key = find_application_among(&names, name)?;

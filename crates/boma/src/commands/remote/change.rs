@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{not_by_server, path};
+use super::{Without, not_by_server, path};
 use crate::cli::{
     AttachArgs, CreateArgs, DetachArgs, EditArgs, FieldChange, ForkArgs, NewKind, RestoreArgs,
     SetArgs, TargetArgs,
@@ -81,7 +81,7 @@ fn patch(fields: &[FieldChange]) -> Result<Map<String, Value>> {
         let path: Vec<&str> = path.iter().filter_map(Step::field).collect();
         match &*path {
             ["spec", path @ ..] => put(&mut whole, path, value),
-            _ => return Err(not_by_server("changes of `metadata`").into()),
+            _ => return Err(not_by_server(&Without::Installation("changes of `metadata`")).into()),
         }
     }
     Ok(whole)
@@ -175,7 +175,8 @@ pub(super) async fn detach(args: &DetachArgs, server: &Remote, terminal: Termina
 /// A new database as another one was.
 pub(super) async fn restore(args: &RestoreArgs, server: &Remote, terminal: Terminal) -> Result {
     let (Some(new), None) = (&args.new, args.instance) else {
-        return Err(not_by_server("a restore in place, or of a database that is gone").into());
+        let what = "a restore of a database that is gone";
+        return Err(not_by_server(&Without::Installation(what)).into());
     };
     let key = find_database_among(&server.names().await?, &args.database)?;
     restored(&key, (new, &args.target), server, terminal).await
@@ -187,24 +188,34 @@ pub(super) async fn fork(args: &ForkArgs, server: &Remote, terminal: Terminal) -
     restored(&key, (&args.new, &args.target), server, terminal).await
 }
 
+/// A moment, as a server is told it.
+pub(super) fn target(target: &TargetArgs) -> Map<String, Value> {
+    let position = target.to_lsn.map(|position| position.to_string());
+    [
+        ("targetTime", json!(target.to_time)),
+        ("targetLsn", json!(position)),
+        ("targetName", json!(target.to_name)),
+        ("targetBackup", json!(target.to_backup)),
+        ("timeline", json!(target.timeline)),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
 async fn restored(
     key: &DatabaseKey,
     (new, target): (&str, &TargetArgs),
     server: &Remote,
     terminal: Terminal,
 ) -> Result {
+    let mut wish = self::target(target);
+    wish.insert("name".to_owned(), json!(new));
     let request = Request {
         method: Method::POST,
         path: format!("databases/{key}/restores"),
         version: None,
-        body: json!({
-            "name": new,
-            "targetTime": target.to_time,
-            "targetLsn": target.to_lsn.map(|position| position.to_string()),
-            "targetName": target.to_name,
-            "targetBackup": target.to_backup,
-            "timeline": target.timeline,
-        }),
+        body: Value::Object(wish),
     };
     request.ask("", server, terminal).await
 }
@@ -221,7 +232,10 @@ impl Request {
     async fn send(&self, args: &EditArgs, server: &Remote, terminal: Terminal) -> Result {
         let is_elsewhere = args.source.as_os_str() != "." || args.path.is_some();
         if is_elsewhere || args.credential.is_some() {
-            return Err(not_by_server("`--source`, `--path` and `--credential`").into());
+            return Err(not_by_server(&Without::Installation(
+                "`--source`, `--path` and `--credential`",
+            ))
+            .into());
         }
         let mut query = Vec::new();
         if args.dry_run {

@@ -2,23 +2,17 @@
 
 use boma_engine::words::second;
 use reqwest::Method;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::Items;
 use crate::cli::people::{InviteArgs, PeopleCommand, TokenCommand};
 use crate::commands::people::{assigned, list, list_tokens, show_link, show_token};
 use crate::remote::Remote;
 use crate::terminal::{Exit, Result, Terminal};
 
-/// All that there are.
-#[derive(Debug, Deserialize)]
-struct All<T> {
-    items: Vec<T>,
-}
-
 async fn all<T: DeserializeOwned>(server: &Remote, kind: &str) -> Result<Vec<T>> {
-    let all: All<T> = server.read(kind).await?;
+    let all: Items<T> = server.read(kind).await?;
     Ok(all.items)
 }
 

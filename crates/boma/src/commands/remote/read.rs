@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{not_by_server, path};
+use super::{Items, Without, not_by_server, path};
 use crate::cli::{
     AuditArgs, BackupListArgs, DescribeArgs, EventsArgs, GetArgs, ListFormat, LogsArgs, PlanArgs,
     PlanFormat,
@@ -38,12 +38,6 @@ struct Resource<C> {
 struct WrittenAt {
     file: String,
     line: u32,
-}
-
-/// A list.
-#[derive(Debug, Deserialize)]
-struct Items<T> {
-    items: Vec<T>,
 }
 
 /// What a plan comes to.
@@ -225,14 +219,16 @@ pub(super) async fn audit(args: &AuditArgs, server: &Remote, terminal: Terminal)
 /// Shows what is left to do.
 pub(super) async fn plan(args: &PlanArgs, server: &Remote, terminal: Terminal) -> Result {
     if args.base.is_some() || args.change_source || args.source.source.as_os_str() != "." {
-        return Err(not_by_server("a plan of manifests here").into());
+        return Err(not_by_server(&Without::Installation("a plan of manifests here")).into());
     }
     let plan: Value = server.read("plan").await?;
     let planned = Planned::deserialize(&plan).map_err(std::io::Error::other)?;
     match args.output {
         PlanFormat::Text => terminal.result(&painted(&server.text("plan").await?, terminal))?,
         PlanFormat::Json => terminal.json(&plan)?,
-        PlanFormat::Markdown => return Err(not_by_server("`-o markdown`").into()),
+        PlanFormat::Markdown => {
+            return Err(not_by_server(&Without::Installation("`-o markdown`")).into());
+        }
     }
     Ok(if !planned.blocked.is_empty() {
         Exit::Problem
@@ -246,7 +242,7 @@ pub(super) async fn plan(args: &PlanArgs, server: &Remote, terminal: Terminal) -
 /// Shows the end of a log.
 pub(super) async fn logs(args: &LogsArgs, server: &Remote, terminal: Terminal) -> Result {
     if args.follow || args.agent {
-        return Err(not_by_server("`--follow` and `--agent`").into());
+        return Err(not_by_server(&Without::Installation("`--follow` and `--agent`")).into());
     }
     let named = find_among(&server.names().await?, &args.name)?;
     let lines = args.lines.clamp(1, 10_000);

@@ -12,7 +12,7 @@ use boma_problem::{Class, IntoProblem as _, Problem};
 
 use super::{Moment, New, make};
 use crate::commands::applied::Applied;
-use crate::commands::backup::open;
+use crate::commands::repository::open;
 use crate::session::Opened;
 use crate::terminal::{Result, Terminal};
 
@@ -34,7 +34,7 @@ pub(super) async fn restore(
     (new, moment): (&str, &Moment),
     terminal: Terminal,
 ) -> Result {
-    let repository = open(session, from.repository).await?;
+    let repository = open(&*session.platform, from.repository).await?;
     let (target, timeline) = (moment.as_recovery(), moment.timeline.map(Timeline));
     let found = find(&repository, from.instance, &target, timeline).await;
     let (prefix, choice) = found.map_err(|error| error.problem())?;

@@ -1,20 +1,26 @@
 //! What the dashboard asks of this machine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use boma_backup::wal::backlog;
 use boma_engine::catalog::Subject;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
-use boma_engine::platform::{AuditEntry, PlatformError, RecordedEvent};
+use boma_engine::observed::Replacement;
+use boma_engine::platform::{AuditEntry, Platform as _, PlatformError, RecordedEvent};
 use boma_engine::printed::ApplicationSecrets;
-use boma_instance::History;
 use boma_instance::statements::Statements;
+use boma_instance::{History, InstanceId, Secret};
 use boma_local::{LocalPlatform, Printed, end_of};
 use boma_problem::Problem;
 use boma_web::{Insight, LogOf};
 use jiff::Timestamp;
 
 use super::operations::Desk;
+
+/// How long another process may be at work before this gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Desk for LocalPlatform {
     async fn recorded_events(
@@ -49,6 +55,45 @@ impl Desk for LocalPlatform {
         application: &ApplicationKey,
     ) -> Result<ApplicationSecrets, PlatformError> {
         self.environment(application).await
+    }
+
+    fn not_archived(&self, id: InstanceId) -> Option<u64> {
+        let log = self.layout().instance(id).join("data/pg_wal");
+        Some(backlog::ready(&log).map_or(0, |ready| ready.len() as u64))
+    }
+
+    async fn destroy(&self, key: &DatabaseKey, id: InstanceId) -> Result<(), PlatformError> {
+        let _pass = self.begin_pass(PATIENCE).await?;
+        self.purge(key, id).await
+    }
+
+    async fn ask_replacement(
+        &self,
+        key: &DatabaseKey,
+        wish: &Replacement,
+    ) -> Result<bool, PlatformError> {
+        Self::ask_replacement(self, key, wish).await
+    }
+
+    async fn give_up_replacement(&self, key: &DatabaseKey) -> Result<bool, PlatformError> {
+        Self::give_up_replacement(self, key).await
+    }
+
+    async fn secret_names(&self) -> Result<Vec<String>, PlatformError> {
+        self.named_secrets().await
+    }
+
+    async fn store_secret(
+        &self,
+        name: &str,
+        value: Secret<String>,
+        actor: &str,
+    ) -> Result<(), PlatformError> {
+        self.set_named_secret(name, value, actor).await
+    }
+
+    async fn forget_secret(&self, name: &str, actor: &str) -> Result<bool, PlatformError> {
+        self.forget_named_secret(name, actor).await
     }
 }
 

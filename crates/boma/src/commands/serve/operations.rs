@@ -1,14 +1,19 @@
 //! What people ask a platform for in the dashboard.
 
+mod backups;
+mod endings;
+mod secrets;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use boma_engine::backups::BackupPlatform;
 use boma_engine::catalog::Subject;
 use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use boma_engine::observed::Replacement;
 use boma_engine::platform::{AuditEntry, Event, PlatformError, RecordedEvent};
 use boma_engine::printed::ApplicationSecrets;
-use boma_instance::Secret;
+use boma_instance::{InstanceId, Secret};
 use boma_problem::{Class, IntoProblem, Problem};
 use boma_web::{Operations, Permit};
 use jiff::Timestamp;
@@ -43,6 +48,47 @@ pub(crate) trait Desk: BackupPlatform {
         &self,
         application: &ApplicationKey,
     ) -> impl Future<Output = Result<ApplicationSecrets, PlatformError>> + Send;
+
+    /// Files of an instance's write-ahead log that are not in its repository; none: not known.
+    fn not_archived(&self, id: InstanceId) -> Option<u64>;
+
+    /// Destroys a retired database as soon as nobody else is at work.
+    fn destroy(
+        &self,
+        key: &DatabaseKey,
+        id: InstanceId,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+
+    /// Remembers that a database is to be replaced; tells whether it was not to be already.
+    fn ask_replacement(
+        &self,
+        key: &DatabaseKey,
+        wish: &Replacement,
+    ) -> impl Future<Output = Result<bool, PlatformError>> + Send;
+
+    /// Gives a replacement up that has not come to its end; tells whether there was one.
+    fn give_up_replacement(
+        &self,
+        key: &DatabaseKey,
+    ) -> impl Future<Output = Result<bool, PlatformError>> + Send;
+
+    /// The names of secrets that people have stored, sorted.
+    fn secret_names(&self) -> impl Future<Output = Result<Vec<String>, PlatformError>> + Send;
+
+    /// Stores a secret for somebody, in the place of what has the name, and records that.
+    fn store_secret(
+        &self,
+        name: &str,
+        value: Secret<String>,
+        actor: &str,
+    ) -> impl Future<Output = Result<(), PlatformError>> + Send;
+
+    /// Forgets a secret for somebody, and records that; tells whether there was one.
+    fn forget_secret(
+        &self,
+        name: &str,
+        actor: &str,
+    ) -> impl Future<Output = Result<bool, PlatformError>> + Send;
 }
 
 /// Asks a platform, and records who did.

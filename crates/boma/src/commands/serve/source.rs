@@ -14,7 +14,7 @@ use boma_engine::source::{
 use boma_kubernetes::CustomResources;
 use boma_local::LocalPlatform;
 use boma_problem::{Class, IntoProblem, Problem};
-use boma_web::{Repository, Target, Writing};
+use boma_web::{Repository, Target, Writer, Writing};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
@@ -417,10 +417,10 @@ impl Source {
     async fn writing(&self, state: &Path) -> Writing {
         match &self.kind {
             _ if self.is_read_only => Writing::Nowhere,
-            Kind::Directory(root) => Writing::Directory(root.clone()),
+            Kind::Directory(root) => Writing::Into(Writer::Directory(root.clone())),
             Kind::Resources(held) => {
                 let writer = ResourceFiles::new(held.clone(), &self.label);
-                Writing::Resources(Arc::new(writer))
+                Writing::Into(Writer::Resources(Arc::new(writer)))
             }
             Kind::Repository { source, told, .. } => {
                 let credential = source.credential().clone();
@@ -428,13 +428,14 @@ impl Source {
                 let place = sources(state).join(format!("{}.write", location.directory_name()));
                 let branch = location.branch.clone();
                 let Note { name, email, .. } = committer(String::new()).await;
-                Writing::Repository(Repository {
+                let repository = Repository {
                     writer: Mutex::new(GitWriter::new(location, place, credential)),
                     branch,
                     told: told.clone(),
                     name,
                     email,
-                })
+                };
+                Writing::Into(Writer::Repository(Box::new(repository)))
             }
         }
     }
