@@ -520,7 +520,7 @@ impl EndOperations for Nobody {
 
 #[async_trait]
 impl SecretOperations for Nobody {
-    async fn named_secrets(&self) -> Result<Vec<String>, Box<Problem>> {
+    async fn named_secrets(&self) -> Result<Vec<SecretName>, Box<Problem>> {
         Err(refused())
     }
 

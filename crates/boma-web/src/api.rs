@@ -127,6 +127,10 @@ fn described() -> OpenApiRouter<Arc<Site>> {
         .routes(routes!(backups::forget))
         .routes(routes!(secrets::secrets))
         .routes(routes!(secrets::set_secret, secrets::remove_secret))
+        .routes(routes!(
+            secrets::set_project_secret,
+            secrets::remove_project_secret
+        ))
 }
 
 /// The description as it is served.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use async_trait::async_trait;
+use boma_engine::keys::SecretKey;
 use boma_instance::Secret;
+use boma_manifest::ProjectIdentity;
 use boma_problem::{Class, IntoProblem, Problem};
 
 use crate::access::Permit;
@@ -12,28 +14,43 @@ use crate::access::Permit;
 /// Largest secret, in bytes: a key of 16,384 bits has about 13,000.
 pub const LARGEST_SECRET: usize = 64 << 10;
 
-/// Longest name.
+/// Longest name of one of the installation's.
 const LONGEST: usize = 64;
 
-/// The name of a secret: no path, and without need for quotes.
+/// The name of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretName(String);
+pub enum SecretName {
+    /// One of the installation's own, such as what lets into a repository: letters, digits, `-`, `_`
+    /// and `.`.
+    Installation(String),
+    /// One for the applications of a project, whose manifests name it.
+    Project(SecretKey),
+}
 
 /// A text is no name of a secret.
 #[derive(Debug, thiserror::Error)]
-#[error("1 to 64 letters, digits, `-`, `_` and `.`")]
+#[error(
+    "1 to 64 letters, digits, `-`, `_` and `.`; or PROJECT/NAME with the whole identity of a \
+     project, and a name as manifests have it"
+)]
 pub struct NotASecretName;
 
 impl SecretName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The identity of the project whose secret it is; empty: the installation's own.
+    pub fn project(&self) -> &str {
+        match self {
+            Self::Installation(_) => "",
+            Self::Project(key) => &key.project,
+        }
     }
 }
 
 impl fmt::Display for SecretName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Installation(name) => f.write_str(name),
+            Self::Project(key) => key.fmt(f),
+        }
     }
 }
 
@@ -41,9 +58,19 @@ impl FromStr for SecretName {
     type Err = NotASecretName;
 
     fn from_str(text: &str) -> Result<Self, NotASecretName> {
+        if let Some((project, name)) = text.rsplit_once('/') {
+            let is_project = project.parse::<ProjectIdentity>().is_ok();
+            let is_name = name.parse::<boma_manifest::SecretName>().is_ok();
+            let key = SecretKey::new(project, name);
+            return (is_project && is_name)
+                .then_some(Self::Project(key))
+                .ok_or(NotASecretName);
+        }
         let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
         let is_name = (1..=LONGEST).contains(&text.len()) && text.chars().all(is_letter);
-        is_name.then(|| Self(text.to_owned())).ok_or(NotASecretName)
+        is_name
+            .then(|| Self::Installation(text.to_owned()))
+            .ok_or(NotASecretName)
     }
 }
 
@@ -85,7 +112,7 @@ pub fn secret_of(text: &str) -> Result<Secret<String>, UnfitSecret> {
 #[async_trait]
 pub trait SecretOperations: Send + Sync {
     /// The names, sorted.
-    async fn named_secrets(&self) -> Result<Vec<String>, Box<Problem>>;
+    async fn named_secrets(&self) -> Result<Vec<SecretName>, Box<Problem>>;
 
     /// Stores a secret, in the place of what has the name.
     async fn set_named_secret(
@@ -108,11 +135,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_no_path_and_needs_no_quotes() {
-        for name in ["git", "deploy-key_2.pem"] {
-            assert_eq!(name.parse::<SecretName>().unwrap().as_str(), name);
+    fn a_name_is_the_installations_or_one_of_a_project() {
+        for (name, project) in [
+            ("git", ""),
+            ("deploy-key_2.pem", ""),
+            ("o/u/e/p/smtp-password", "o/u/e/p"),
+        ] {
+            let read = name.parse::<SecretName>().unwrap();
+            assert_eq!((&*read.to_string(), read.project()), (name, project));
         }
-        for not in ["", "a/b", "a b", "ä", &"a".repeat(65)] {
+        let paths = ["a/b", "o/u/e/p/", "o/u/e/p/A_B", "/u/e/p/a", "o/u/e/p/q/a"];
+        let others = ["", "a b", "ä", &*"a".repeat(65)];
+        for not in paths.into_iter().chain(others) {
             let refused = not.parse::<SecretName>().unwrap_err();
             assert!(refused.to_string().contains("64 letters"), "{not:?}");
         }

@@ -394,7 +394,9 @@ pub(crate) enum SecretCommand {
 /// Which secret.
 #[derive(Debug, Args)]
 pub(crate) struct SecretArgs {
-    /// Its name: letters, digits, `-`, `_` and `.`
+    /// Its name, for what Boma itself needs; or PROJECT/NAME, for applications of a project: its whole
+    /// identity, and a name that manifests can say
+    #[arg(value_name = "NAME")]
     pub(crate) name: boma_web::SecretName,
 }
 

@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use boma_engine::keys::{ApplicationKey, DatabaseKey};
+use boma_engine::keys::{ApplicationKey, DatabaseKey, SecretKey};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
@@ -137,6 +137,11 @@ impl Identity {
     /// The database of that identity, if there is one.
     pub(super) fn database(self) -> DatabaseKey {
         DatabaseKey::new(self.project(), self.name)
+    }
+
+    /// The secret of that identity, if there is one.
+    pub(super) fn secret(self) -> SecretKey {
+        SecretKey::new(self.project(), self.name)
     }
 
     /// The application of that identity, if there is one.

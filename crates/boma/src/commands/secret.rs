@@ -1,34 +1,45 @@
 //! `boma secret`: secrets under names, in the store that seals all others.
 
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Read as _};
 
 use boma_instance::Secret;
 use boma_problem::{Class, IntoProblem as _, Problem};
 use boma_web::{LARGEST_SECRET, SecretName, UnfitSecret, secret_of};
 
-use crate::cli::{Global, SecretCommand};
-use crate::session::{Need, Session, actor};
+use crate::cli::{Global, PlatformName, SecretCommand};
+use crate::commands::serve::Desk;
+use crate::session::{ClusterSession, Need, Session, actor};
 use crate::terminal::{Exit, Result, Terminal};
 
 pub(crate) async fn run(command: SecretCommand, global: &Global, terminal: Terminal) -> Result {
-    let session = Session::open(global, Need::NoBuilds).await?;
-    let platform = &session.platform;
+    match global.platform {
+        PlatformName::Local => {
+            let session = Session::open(global, Need::NoBuilds).await?;
+            on(&*session.platform, command, terminal).await
+        }
+        PlatformName::Kubernetes => {
+            let session = ClusterSession::open(global).await?;
+            on(&*session.platform, command, terminal).await
+        }
+    }
+}
+
+async fn on(platform: &impl Desk, command: SecretCommand, terminal: Terminal) -> Result {
     match command {
         SecretCommand::Set(args) => {
             let value = read()?;
             let actor = actor("secret set");
-            let name = args.name.as_str();
-            platform.set_named_secret(name, value, &actor).await?;
+            platform.store_secret(&args.name, value, &actor).await?;
             say_stored(&args.name, terminal);
         }
         SecretCommand::List => {
-            list(&platform.named_secrets().await?, terminal)?;
+            list(&platform.secret_names().await?, terminal)?;
         }
         SecretCommand::Remove(args) => {
             let actor = actor("secret remove");
-            let name = args.name.as_str();
-            if !platform.forget_named_secret(name, &actor).await? {
-                return Err(missing(name).into());
+            if !platform.forget_secret(&args.name, &actor).await? {
+                return Err(missing(&args.name).into());
             }
             say_forgotten(&args.name, terminal);
         }
@@ -37,7 +48,7 @@ pub(crate) async fn run(command: SecretCommand, global: &Global, terminal: Termi
 }
 
 /// There is no secret of this name.
-pub(crate) fn missing(name: &str) -> Problem {
+pub(crate) fn missing(name: &impl Display) -> Problem {
     let message = format!("there is no secret `{name}`");
     Problem::new(Class::User, "secret-missing", message)
         .hint("`boma secret list` names those that there are; `boma secret set` stores one.")

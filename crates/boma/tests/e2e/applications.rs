@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use boma_testkit::Ran;
 
+use crate::dashboard::PROJECT;
 use crate::installation::{Installation, kill_9, wait};
 use crate::manifests::{application, database, reads, writes};
 
@@ -51,6 +53,59 @@ fn an_application_is_restarted_when_its_environment_changes_and_only_then() -> R
         ensure!(starts(&boma)? == 2, "{}", log(&boma)?);
         Ok(())
     })
+}
+
+#[test]
+fn a_secret_of_the_project_is_given_and_another_value_restarts() -> Result<()> {
+    let boma = Installation::new()?;
+    let value = boma.path("value");
+    let script = "echo \"given $SMTP_PASSWORD\"; while :; do sleep 1; done";
+    let source = format!("source: {{command: [sh, -c, '{script}']}}");
+    let env = "env: {SMTP_PASSWORD: {secret: smtp-password}}";
+    let web = application("web", &[], &format!("{source}\n{env}"));
+    boma.write("web.yaml", &web)?;
+    let key = format!("{PROJECT}/smtp-password");
+    let refused = boma.boma(["apply", "m"])?;
+    let store = format!("Store it: `boma secret set {key} < FILE`.");
+    ensure!(
+        refused.code == 1 && refused.stderr.contains(&store),
+        "{refused:?}"
+    );
+
+    let set = |text: &str| {
+        fs::write(&value, text)?;
+        let mut command = boma.command();
+        command.args(["secret", "set", &key]);
+        let output = command.stdin(fs::File::open(&value)?).output();
+        Ran::from(&output.context("start boma")?).ok()
+    };
+    let is_given = |text: &str| {
+        wait(|| {
+            let printed = log(&boma)?;
+            ensure!(printed.ends_with(&format!("given {text}\n")), "{printed}");
+            Ok(())
+        })
+    };
+    set("first")?;
+    boma.apply()?;
+    is_given("first")?;
+    set("first")?;
+    assert_eq!(boma.boma(["plan", "m"])?.code, 0, "it is the same secret");
+    set("second")?;
+    assert_eq!(boma.boma(["plan", "m"])?.code, 4);
+    boma.apply()?;
+    is_given("second")?;
+    // Another key of the store is none of the application's business.
+    boma.boma(["rotate", "--key"])?.ok()?;
+    assert_eq!(boma.boma(["plan", "m"])?.code, 0);
+    // What it was given it keeps.
+    boma.boma(["secret", "remove", &key])?.ok()?;
+    assert_eq!(boma.boma(["apply", "m"])?.code, 1);
+    let listed = boma.boma(["get", "web"])?.ok()?;
+    ensure!(listed.contains("Running"), "{listed}");
+    set("second")?;
+    boma.apply()?;
+    Ok(())
 }
 
 #[test]

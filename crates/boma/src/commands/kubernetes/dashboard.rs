@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use boma_engine::catalog::Subject;
-use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
+use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey, SecretKey};
 use boma_engine::observed::Replacement;
 use boma_engine::platform::{AuditEntry, Platform as _, PlatformError, RecordedEvent};
 use boma_engine::printed::ApplicationSecrets;
@@ -14,7 +14,7 @@ use boma_instance::statements::Statements;
 use boma_instance::{History, InstanceId, Secret};
 use boma_kubernetes::{InstalledDashboard, KubernetesError, KubernetesPlatform, Printed};
 use boma_problem::{IntoProblem as _, Problem};
-use boma_web::{Insight, LogOf, SigningKey};
+use boma_web::{Insight, LogOf, SecretName, SigningKey};
 use jiff::Timestamp;
 
 use crate::cli::{DashboardArgs, Global};
@@ -138,29 +138,35 @@ impl Desk for KubernetesPlatform {
     }
 
     async fn secret_names(&self) -> std::result::Result<Vec<String>, PlatformError> {
-        Err(not_here(SECRETS))
+        Ok(self.named_secrets())
     }
 
     async fn store_secret(
         &self,
-        _name: &str,
-        _value: Secret<String>,
-        _actor: &str,
+        name: &SecretName,
+        value: Secret<String>,
+        actor: &str,
     ) -> std::result::Result<(), PlatformError> {
-        Err(not_here(SECRETS))
+        self.set_named_secret(of_project(name)?, &value, actor)
+            .await
     }
 
     async fn forget_secret(
         &self,
-        _name: &str,
-        _actor: &str,
+        name: &SecretName,
+        actor: &str,
     ) -> std::result::Result<bool, PlatformError> {
-        Err(not_here(SECRETS))
+        self.forget_named_secret(of_project(name)?, actor).await
     }
 }
 
-/// What `boma secret` does: a cluster has Secrets of its own.
-const SECRETS: &str = "keeping secrets under names";
+/// What the installation itself needs, `config.toml` names as Secrets of a cluster.
+fn of_project(name: &SecretName) -> std::result::Result<&SecretKey, PlatformError> {
+    match name {
+        SecretName::Project(key) => Ok(key),
+        SecretName::Installation(_) => Err(not_here("keeping a secret of the installation itself")),
+    }
+}
 
 fn not_here(what: &'static str) -> Box<Problem> {
     Box::new(KubernetesError::NotHere { what }.problem())

@@ -14,7 +14,7 @@ use boma_instance::statements::Statements;
 use boma_instance::{History, InstanceId, Secret};
 use boma_local::{LocalPlatform, Printed, end_of};
 use boma_problem::Problem;
-use boma_web::{Insight, LogOf};
+use boma_web::{Insight, LogOf, SecretName};
 use jiff::Timestamp;
 
 use super::operations::Desk;
@@ -85,15 +85,16 @@ impl Desk for LocalPlatform {
 
     async fn store_secret(
         &self,
-        name: &str,
+        name: &SecretName,
         value: Secret<String>,
         actor: &str,
     ) -> Result<(), PlatformError> {
-        self.set_named_secret(name, value, actor).await
+        let name = name.to_string();
+        self.set_named_secret(&name, value, actor).await
     }
 
-    async fn forget_secret(&self, name: &str, actor: &str) -> Result<bool, PlatformError> {
-        self.forget_named_secret(name, actor).await
+    async fn forget_secret(&self, name: &SecretName, actor: &str) -> Result<bool, PlatformError> {
+        self.forget_named_secret(&name.to_string(), actor).await
     }
 }
 

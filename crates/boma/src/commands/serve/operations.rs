@@ -15,7 +15,7 @@ use boma_engine::platform::{AuditEntry, Event, PlatformError, RecordedEvent};
 use boma_engine::printed::ApplicationSecrets;
 use boma_instance::{InstanceId, Secret};
 use boma_problem::{Class, IntoProblem, Problem};
-use boma_web::{Operations, Permit};
+use boma_web::{Operations, Permit, SecretName};
 use jiff::Timestamp;
 
 /// What people ask a platform for that the engine does not.
@@ -78,7 +78,7 @@ pub(crate) trait Desk: BackupPlatform {
     /// Stores a secret for somebody, in the place of what has the name, and records that.
     fn store_secret(
         &self,
-        name: &str,
+        name: &SecretName,
         value: Secret<String>,
         actor: &str,
     ) -> impl Future<Output = Result<(), PlatformError>> + Send;
@@ -86,7 +86,7 @@ pub(crate) trait Desk: BackupPlatform {
     /// Forgets a secret for somebody, and records that; tells whether there was one.
     fn forget_secret(
         &self,
-        name: &str,
+        name: &SecretName,
         actor: &str,
     ) -> impl Future<Output = Result<bool, PlatformError>> + Send;
 }

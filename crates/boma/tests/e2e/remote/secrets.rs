@@ -46,13 +46,24 @@ fn secrets_are_stored_from_elsewhere_and_never_shown() -> Result<()> {
     );
     let answer = there.ask("PUT", "/api/v1/secrets/a%2Fb", &json!({"value": "x"}))?;
     ensure!(answer.status == 400, "{answer:?}");
-    // Secrets are the installation's: who is admin of a part of it has nothing to do with them.
+    // What is the installation's is none of those who administer a part of it.
     let part = there.with_token("part", "admin:fincorp")?;
-    let refused = part(&["secret", "list"])?;
+    assert_eq!(part(&["secret", "list"])?.ok()?, "");
+    let refused = part(&["secret", "remove", "git"])?;
     ensure!(
         refused.code == 1 && refused.stderr.contains("admin of everything"),
         "{refused:?}"
     );
+    // A project's are of those who write its manifests.
+    let own = "fincorp/retail/dev/shop/smtp";
+    set(own, "own")?.ok()?;
+    set("other/retail/dev/shop/smtp", "theirs")?.ok()?;
+    assert_eq!(part(&["secret", "list"])?.ok()?, format!("{own}\n"));
+    let refused = part(&["secret", "remove", "other/retail/dev/shop/smtp"])?;
+    ensure!(refused.code == 1, "{refused:?}");
+    for name in [own, "other/retail/dev/shop/smtp"] {
+        there.ok(&["secret", "remove", name])?;
+    }
     there.ok(&["secret", "remove", "git"])?;
     let gone = there.refused(&["secret", "remove", "git"])?;
     ensure!(gone.contains("there is no secret `git`"), "{gone}");

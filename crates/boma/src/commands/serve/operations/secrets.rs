@@ -10,8 +10,11 @@ use crate::commands::secret::missing;
 
 #[async_trait]
 impl<P: Desk> SecretOperations for OperationsOn<P> {
-    async fn named_secrets(&self) -> Result<Vec<String>, Box<Problem>> {
-        self.platform.secret_names().await
+    async fn named_secrets(&self) -> Result<Vec<SecretName>, Box<Problem>> {
+        let names = self.platform.secret_names().await?;
+        // Nothing else was ever stored.
+        let names = names.iter().filter_map(|name| name.parse().ok());
+        Ok(names.collect())
     }
 
     async fn set_named_secret(
@@ -20,7 +23,7 @@ impl<P: Desk> SecretOperations for OperationsOn<P> {
         name: &SecretName,
         value: Secret<String>,
     ) -> Result<(), Box<Problem>> {
-        let (name, actor) = (name.as_str(), permit.actor());
+        let actor = permit.actor();
         self.platform.store_secret(name, value, actor).await
     }
 
@@ -29,7 +32,7 @@ impl<P: Desk> SecretOperations for OperationsOn<P> {
         permit: &Permit,
         name: &SecretName,
     ) -> Result<(), Box<Problem>> {
-        let (name, actor) = (name.as_str(), permit.actor());
+        let actor = permit.actor();
         if self.platform.forget_secret(name, actor).await? {
             return Ok(());
         }
