@@ -1,7 +1,6 @@
 //! Links, invitations, sessions and tokens.
 
 use async_trait::async_trait;
-use boma_instance::Secret;
 
 use super::*;
 use crate::people::{PeopleChange, Role};
@@ -150,21 +149,15 @@ async fn a_person_is_in_until_their_count_goes_on() {
 #[tokio::test]
 async fn a_program_is_in_by_its_token_until_it_is_removed() {
     let here = access_of(7, "first");
-    let sent: Secret<String> = Token::generate().unwrap();
     let name: PersonName = "ci".parse().unwrap();
-    let token = Token {
-        name: name.clone(),
-        digest: Token::digest_of(sent.expose()),
-        roles: vec!["viewer:acme".parse().unwrap()],
-        until: Some(at(100)),
-        made_by: "owner".to_owned(),
-        made_at: at(0),
-    };
+    let asked = (vec!["viewer:acme".parse().unwrap()], 1);
+    let made = Token::generate(name.clone(), asked, "owner".to_owned(), at(0));
+    let (token, sent) = made.unwrap();
     change(&here, PeopleChange::AddToken(token)).await;
-    let opened = session(&here, sent.expose(), 99).await.unwrap();
+    let opened = session(&here, sent.expose(), 86399).await.unwrap();
     assert_eq!(opened.who.actor, "token ci");
     assert!(opened.who.permit(Role::Developer, "acme/u/e/p").is_err());
-    assert!(session(&here, sent.expose(), 100).await.is_none(), "over");
+    assert!(session(&here, sent.expose(), 86400).await.is_none(), "over");
     change(&here, PeopleChange::RemoveToken { name }).await;
     assert!(session(&here, sent.expose(), 1).await.is_none(), "removed");
 }

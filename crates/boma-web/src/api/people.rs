@@ -134,7 +134,7 @@ pub(super) struct MadeToken {
     /// What the program sends, as `Authorization: Bearer TOKEN`. It is not shown again.
     token: String,
     /// Until when it is good.
-    until: Timestamp,
+    until: Option<Timestamp>,
 }
 
 /// Which person or token.

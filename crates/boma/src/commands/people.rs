@@ -6,7 +6,7 @@ use std::sync::Arc;
 use boma_engine::words::second;
 use boma_problem::IntoProblem as _;
 use boma_web::{People, PeopleChange, PeopleError, Person, Register, Rights, SigningKey, Token};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -269,18 +269,11 @@ pub(crate) async fn token(command: TokenCommand, global: &Global, terminal: Term
 }
 
 async fn create(register: &dyn Register, args: TokenArgs, terminal: Terminal) -> Result<()> {
-    let sent = Token::generate().ok_or_else(no_random_bytes)?;
-    let now = Timestamp::now();
-    let until = now + SignedDuration::from_hours(24 * args.days);
-    let by = actor("token create");
-    let token = Token {
-        name: args.name,
-        digest: Token::digest_of(sent.expose()),
-        roles: args.roles,
-        until: Some(until),
-        made_by: by,
-        made_at: now,
-    };
+    let asked = (args.roles, args.days);
+    let made_by = actor("token create");
+    let made = Token::generate(args.name, asked, made_by, Timestamp::now());
+    let (token, sent) = made.ok_or_else(no_random_bytes)?;
+    let until = token.until.map_or_else(String::new, second);
     change(register, PeopleChange::AddToken(token), "token create").await?;
-    show_token(sent.expose(), &second(until), terminal)
+    show_token(sent.expose(), &until, terminal)
 }
