@@ -17,10 +17,10 @@ impl Site {
         name: &PersonName,
     ) -> Result<String, Failure> {
         let person = people.person(name);
-        let token = person.and_then(|person| self.access.invitation(person, Timestamp::now()));
-        let token = token.ok_or(Failure::SignedOut)?;
         let origin = self.origin_for_people();
-        Ok(format!("{origin}/invitation?token={token}"))
+        let link =
+            person.and_then(|person| self.access.invitation(person, &origin, Timestamp::now()));
+        link.ok_or(Failure::SignedOut)
     }
 
     /// Makes a token that is good for some days, for somebody; what a program sends, and until when.

@@ -10,6 +10,7 @@
 //! hash (argon2id), of a token the SHA-256 of its 256 random bits.
 
 mod change;
+mod listed;
 mod password;
 mod rights;
 
@@ -28,6 +29,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 pub use change::{PeopleChange, PeopleError, Somebody};
+pub use listed::{ListedPerson, ListedToken, SignsIn};
 pub use password::{PasswordHash, UnfitPassword};
 pub use rights::{Assignment, NotAScope, NotAnAssignment, Rights, Role, Scope};
 

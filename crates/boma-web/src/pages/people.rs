@@ -14,7 +14,7 @@ use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::letting_in::read;
-use crate::people::{Assignment, People, PeopleChange, Person, PersonName, Role, Token};
+use crate::people::{Assignment, People, PeopleChange, Person, PersonName, Role, SignsIn, Token};
 use crate::site::Site;
 use crate::world::Health;
 
@@ -123,16 +123,16 @@ fn list(session: &Session, people: &People) -> Markup {
 }
 
 fn row(session: &Session, one: &Person) -> Markup {
-    let (health, word) = match (&one.provider, &one.password) {
-        (Some(_), _) => (Health::Well, "with the provider"),
-        (None, Some(_)) => (Health::Well, "with a password"),
-        (None, None) => (Health::Busy, "is invited"),
+    let way = SignsIn::from(one);
+    let health = match way {
+        SignsIn::Provider | SignsIn::Password => Health::Well,
+        SignsIn::Invited => Health::Busy,
     };
     let list: Vec<String> = one.roles.iter().map(ToString::to_string).collect();
     html! {
         tr {
             th scope="row" { (one.name) @if !one.email.is_empty() { br; span class="muted" { (one.email) } } }
-            td { (badge(health, word)) }
+            td { (badge(health, way.words())) }
             td {
                 form method="post" action="/people" class="row" {
                     (secret(session))

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use boma_engine::words::second;
 use boma_problem::IntoProblem as _;
-use boma_web::{People, PeopleChange, PeopleError, Person, Register, Rights, SigningKey, Token};
+use boma_web::{
+    ListedPerson, ListedToken, People, PeopleChange, PeopleError, Person, Register, Rights,
+    SigningKey, Token,
+};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cli::people::{AssignArgs, InviteArgs, PeopleCommand, TokenArgs, TokenCommand};
@@ -150,70 +152,18 @@ async fn invite(office: &Office, args: InviteArgs) -> Result<String> {
     let person = people.person(&name);
     let person: &Person =
         person.ok_or_else(|| PeopleError::NoSuchPerson(name.clone()).problem())?;
-    let token = office.key().await?.invitation(person, Timestamp::now());
-    let token = token.ok_or_else(no_random_bytes)?;
-    Ok(format!("{}/invitation?token={token}", office.origin()?))
-}
-
-/// Somebody, as a list shows them; a server answers with the same.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ListedPerson {
-    name: String,
-    email: String,
-    signs_in: String,
-    roles: Vec<String>,
-}
-
-impl From<&Person> for ListedPerson {
-    fn from(one: &Person) -> Self {
-        let way = match (&one.provider, &one.password) {
-            (Some(_), _) => "provider",
-            (None, Some(_)) => "password",
-            (None, None) => "invited",
-        };
-        Self {
-            name: one.name.to_string(),
-            email: one.email.clone(),
-            signs_in: way.to_owned(),
-            roles: one.roles.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-/// A token, as a list shows it; a server answers with the same.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ListedToken {
-    name: String,
-    roles: Vec<String>,
-    until: Option<Timestamp>,
-    made_by: String,
-}
-
-impl From<&Token> for ListedToken {
-    fn from(one: &Token) -> Self {
-        Self {
-            name: one.name.to_string(),
-            roles: one.roles.iter().map(ToString::to_string).collect(),
-            until: one.until,
-            made_by: one.made_by.clone(),
-        }
-    }
+    let (key, origin) = (office.key().await?, office.origin()?);
+    let link = key.invitation(person, &origin, Timestamp::now());
+    Ok(link.ok_or_else(no_random_bytes)?)
 }
 
 /// Prints who may sign in.
 pub(super) fn list(all: &[ListedPerson], output: OneFormat, terminal: Terminal) -> Result<()> {
     let mut table = Table::new(&["NAME", "SIGNS IN", "IS", "MAIL"]);
     for one in all {
-        let way = match &*one.signs_in {
-            "invited" => "is invited".to_owned(),
-            "provider" => "with the provider".to_owned(),
-            way => format!("with a {way}"),
-        };
         table.row([
             one.name.clone(),
-            way,
+            one.signs_in.words().to_owned(),
             one.roles.join(", "),
             one.email.clone(),
         ]);
