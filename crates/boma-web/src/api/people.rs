@@ -146,8 +146,8 @@ pub(super) async fn people(
 ) -> Result<Answer<PersonList>, ApiFailure> {
     admin(&session)?;
     let people = site.access.people().await?;
-    let shown = people.people.iter();
-    let shown = shown.filter(|one| session.who.rights.administers(&one.roles));
+    let rights = &session.who.rights;
+    let shown = rights.administered(&people.people, |one| &one.roles);
     Ok(Answer(PersonList {
         items: shown.map(Into::into).collect(),
     }))
@@ -273,8 +273,8 @@ pub(super) async fn tokens(
 ) -> Result<Answer<TokenList>, ApiFailure> {
     admin(&session)?;
     let people = site.access.people().await?;
-    let shown = people.tokens.iter();
-    let shown = shown.filter(|one| session.who.rights.administers(&one.roles));
+    let rights = &session.who.rights;
+    let shown = rights.administered(&people.tokens, |one| &one.roles);
     Ok(Answer(TokenList {
         items: shown.map(Into::into).collect(),
     }))

@@ -105,8 +105,8 @@ fn button(session: &Session, act: &str, name: &PersonName, word: &str) -> Markup
 
 fn list(session: &Session, people: &People) -> Markup {
     let rights = &session.who.rights;
-    let shown = people.people.iter();
-    let shown: Vec<&Person> = shown.filter(|one| rights.administers(&one.roles)).collect();
+    let shown = rights.administered(&people.people, |one| &one.roles);
+    let shown: Vec<&Person> = shown.collect();
     html! {
         section class="card" aria-labelledby="everybody" {
             h2 id="everybody" { "People that you administer" }
@@ -189,8 +189,8 @@ fn invite_form(session: &Session) -> Markup {
 
 fn tokens(session: &Session, people: &People) -> Markup {
     let rights = &session.who.rights;
-    let shown = people.tokens.iter();
-    let shown: Vec<&Token> = shown.filter(|one| rights.administers(&one.roles)).collect();
+    let shown = rights.administered(&people.tokens, |one| &one.roles);
+    let shown: Vec<&Token> = shown.collect();
     html! {
         section class="card" aria-labelledby="tokens" {
             h2 id="tokens" { "Tokens of programs" }
