@@ -78,11 +78,13 @@ impl SigningKey {
         make(&self.0, now + SESSION, &[]).map(|(_, text)| text)
     }
 
-    /// What a person chooses a password with; none: the system has no random bytes.
-    pub fn invitation(&self, person: &Person, now: Timestamp) -> Option<String> {
+    /// The link by which a person chooses a password at a dashboard; none: the system has no random
+    /// bytes.
+    pub fn invitation(&self, person: &Person, origin: &str, now: Timestamp) -> Option<String> {
         let said = Bearer::of(person).bytes();
         let key = self.derived("invitations");
-        make(&key, now + INVITATION, &said).map(|(_, text)| text)
+        let (_, token) = make(&key, now + INVITATION, &said)?;
+        Some(format!("{origin}/invitation?token={token}"))
     }
 
     fn derived(&self, of: &str) -> hmac::Key {
@@ -305,9 +307,14 @@ impl Access {
         Ok(bearer.among(&people).is_some().then_some(bearer))
     }
 
-    /// What a person chooses a password with.
-    pub(crate) fn invitation(&self, person: &Person, now: Timestamp) -> Option<String> {
-        self.key.invitation(person, now)
+    /// The link by which a person chooses a password here.
+    pub(crate) fn invitation(
+        &self,
+        person: &Person,
+        origin: &str,
+        now: Timestamp,
+    ) -> Option<String> {
+        self.key.invitation(person, origin, now)
     }
 
     /// What a browser keeps while somebody is with a provider; none: the system has no random bytes.

@@ -177,3 +177,41 @@ impl IntoResponse for Failure {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: &str, class: Class) -> u16 {
+        let problem = Problem::new(class, code, "it is so");
+        Failure::from(problem).status().as_u16()
+    }
+
+    #[test]
+    fn what_an_api_server_does_not_take_is_refused_and_no_fault_of_this_server() {
+        // The codes are given by what it answers with: `answers_of_the_api_server_are_sorted`.
+        for (code, wanted) in [
+            ("kubernetes-forbidden", 403),
+            ("quota-exceeded", 403),
+            ("kubernetes-refused", 422),
+        ] {
+            assert_eq!(status(code, Class::Config), wanted, "{code}");
+        }
+        assert_eq!(status("kubernetes-unreachable", Class::Transient), 503);
+    }
+
+    #[test]
+    fn what_is_not_there_or_in_the_way_is_said_by_the_status() {
+        for (code, wanted) in [
+            ("secret-missing", 404),
+            ("restore-backup-unknown", 404),
+            ("not-retired", 409),
+            ("instance-not-shown", 409),
+            ("name-not-confirmed", 422),
+        ] {
+            assert_eq!(status(code, Class::User), wanted, "{code}");
+        }
+        assert_eq!(status("repository-unknown", Class::Config), 404);
+        assert_eq!(status("disk-full", Class::Config), 500);
+    }
+}

@@ -2,7 +2,7 @@
 
 use boma_instance::Secret;
 use boma_problem::{Class, Problem};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::access::Session;
 use crate::failure::Failure;
@@ -17,10 +17,10 @@ impl Site {
         name: &PersonName,
     ) -> Result<String, Failure> {
         let person = people.person(name);
-        let token = person.and_then(|person| self.access.invitation(person, Timestamp::now()));
-        let token = token.ok_or(Failure::SignedOut)?;
         let origin = self.origin_for_people();
-        Ok(format!("{origin}/invitation?token={token}"))
+        let link =
+            person.and_then(|person| self.access.invitation(person, &origin, Timestamp::now()));
+        link.ok_or(Failure::SignedOut)
     }
 
     /// Makes a token that is good for some days, for somebody; what a program sends, and until when.
@@ -28,19 +28,12 @@ impl Site {
         &self,
         session: &Session,
         name: PersonName,
-        (roles, days): (Vec<Assignment>, i64),
-    ) -> Result<(Secret<String>, Timestamp), Failure> {
-        let sent = Token::generate().ok_or(Failure::SignedOut)?;
-        let now = Timestamp::now();
-        let until = now + SignedDuration::from_hours(24 * days);
-        let token = Token {
-            name,
-            digest: Token::digest_of(sent.expose()),
-            roles,
-            until: Some(until),
-            made_by: session.who.actor.clone(),
-            made_at: now,
-        };
+        asked: (Vec<Assignment>, i64),
+    ) -> Result<(Secret<String>, Option<Timestamp>), Failure> {
+        let made_by = session.who.actor.clone();
+        let made = Token::generate(name, asked, made_by, Timestamp::now());
+        let (token, sent) = made.ok_or(Failure::SignedOut)?;
+        let until = token.until;
         let change = PeopleChange::AddToken(token);
         self.change_people(session, change).await?;
         Ok((sent, until))

@@ -47,9 +47,9 @@ pub use endings::{
 pub use insight::{Insight, LogOf};
 pub use operations::Operations;
 pub use people::{
-    Assignment, NotAName, NotAScope, NotAnAssignment, PasswordHash, People, PeopleChange,
-    PeopleError, Person, PersonName, ProviderIdentity, Register, Rights, Role, Scope, Somebody,
-    Token, UnfitPassword,
+    Assignment, ListedPerson, ListedToken, NotAName, NotAScope, NotAnAssignment, PasswordHash,
+    People, PeopleChange, PeopleError, Person, PersonName, ProviderIdentity, Register, Rights,
+    Role, Scope, SignsIn, Somebody, Token, UnfitPassword,
 };
 pub use provider::{ProviderError, ProviderSettings};
 pub use secrets::{

@@ -10,6 +10,7 @@
 //! hash (argon2id), of a token the SHA-256 of its 256 random bits.
 
 mod change;
+mod listed;
 mod password;
 mod rights;
 
@@ -22,12 +23,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use boma_instance::Secret;
 use boma_problem::Problem;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 pub use change::{PeopleChange, PeopleError, Somebody};
+pub use listed::{ListedPerson, ListedToken, SignsIn};
 pub use password::{PasswordHash, UnfitPassword};
 pub use rights::{Assignment, NotAScope, NotAnAssignment, Rights, Role, Scope};
 
@@ -137,16 +139,31 @@ pub struct Token {
 }
 
 impl Token {
-    /// What a program sends: 256 bits of the system's randomness; none: it has none.
-    pub fn generate() -> Option<Secret<String>> {
+    /// A new one that is good for some days, and what its program sends: 256 bits of the system's
+    /// randomness; none: it has none.
+    pub fn generate(
+        name: PersonName,
+        (roles, days): (Vec<Assignment>, i64),
+        made_by: String,
+        now: Timestamp,
+    ) -> Option<(Self, Secret<String>)> {
         let mut bytes = [0_u8; 32];
         SystemRandom::new().fill(&mut bytes).ok()?;
         let text = BASE64_URL_SAFE_NO_PAD.encode(bytes);
-        Some(Secret::new(format!("{TOKEN_PREFIX}{text}")))
+        let sent = format!("{TOKEN_PREFIX}{text}");
+        let token = Self {
+            name,
+            digest: Self::digest_of(&sent),
+            roles,
+            until: Some(now + SignedDuration::from_hours(24 * days)),
+            made_by,
+            made_at: now,
+        };
+        Some((token, Secret::new(sent)))
     }
 
     /// What is kept of it.
-    pub fn digest_of(sent: &str) -> String {
+    fn digest_of(sent: &str) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, sent.as_bytes()))
     }
 
@@ -211,22 +228,17 @@ mod tests {
 
     #[test]
     fn a_token_is_known_by_its_digest_until_it_is_over() {
-        let sent = Token::generate().unwrap();
-        assert!(Token::is_one(sent.expose()));
         let at: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-        let token = Token {
-            name: "ci".parse().unwrap(),
-            digest: Token::digest_of(sent.expose()),
-            roles: Vec::new(),
-            until: Some(at),
-            made_by: "owner".to_owned(),
-            made_at: Timestamp::UNIX_EPOCH,
-        };
+        let made_at = at - SignedDuration::from_hours(48);
+        let name = "ci".parse().unwrap();
+        let made = Token::generate(name, (Vec::new(), 2), "owner".to_owned(), made_at);
+        let (token, sent) = made.unwrap();
+        assert!(Token::is_one(sent.expose()));
         let people = People {
             tokens: vec![token],
             ..People::default()
         };
-        let before = at - jiff::SignedDuration::from_secs(1);
+        let before = at - SignedDuration::from_secs(1);
         assert!(people.token(sent.expose(), before).is_some());
         assert!(people.token(sent.expose(), at).is_none());
         assert!(people.token("boma_other", before).is_none());

@@ -235,6 +235,12 @@ impl Site {
         self.snapshots.borrow().clone().unwrap_or_default()
     }
 
+    /// The sources that may be written from here.
+    pub(crate) fn writable_targets(&self) -> impl Iterator<Item = &Target> {
+        let targets = self.targets.iter();
+        targets.filter(|target| target.read_only("", "").is_none())
+    }
+
     /// Where a file of the sources is written, and its name there.
     pub(crate) fn target<'n>(&self, file: &'n str) -> Option<(&Target, &'n str)> {
         if let Some((target, _)) = self.resources(file) {

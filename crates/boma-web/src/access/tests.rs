@@ -1,7 +1,6 @@
 //! Links, invitations, sessions and tokens.
 
 use async_trait::async_trait;
-use boma_instance::Secret;
 
 use super::*;
 use crate::people::{PeopleChange, Role};
@@ -59,6 +58,15 @@ fn ana() -> PeopleChange {
     }
 }
 
+/// What is in the link of an invitation.
+fn invitation(here: &Access, person: &Person) -> String {
+    let link = here
+        .invitation(person, "https://boma.example", at(0))
+        .unwrap();
+    let token = link.strip_prefix("https://boma.example/invitation?token=");
+    token.unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn a_link_opens_one_session_within_its_time() {
     let here = access_of(7, "first");
@@ -104,7 +112,7 @@ async fn a_token_that_was_changed_is_none() {
     }
     // A link is no session, a session no link, and neither is an invitation.
     let link = here.links.token(at(0)).unwrap();
-    let invitation = here.invitation(&people.people[0], at(0)).unwrap();
+    let invitation = invitation(&here, &people.people[0]);
     assert!(session(&here, &link, 1).await.is_none());
     assert!(session(&here, &invitation, 1).await.is_none());
     assert!(here.follow(&owner, at(1)).is_none());
@@ -124,7 +132,7 @@ async fn a_session_that_was_ended_is_none() {
 async fn a_person_is_in_until_their_count_goes_on() {
     let here = access_of(7, "first");
     let people = change(&here, ana()).await;
-    let invitation = here.invitation(&people.people[0], at(0)).unwrap();
+    let invitation = invitation(&here, &people.people[0]);
     let bearer = here.invited(&invitation, at(1)).await.unwrap().unwrap();
     assert_eq!((bearer.name.as_str(), bearer.serial), ("ana", 1));
     assert!(
@@ -150,21 +158,15 @@ async fn a_person_is_in_until_their_count_goes_on() {
 #[tokio::test]
 async fn a_program_is_in_by_its_token_until_it_is_removed() {
     let here = access_of(7, "first");
-    let sent: Secret<String> = Token::generate().unwrap();
     let name: PersonName = "ci".parse().unwrap();
-    let token = Token {
-        name: name.clone(),
-        digest: Token::digest_of(sent.expose()),
-        roles: vec!["viewer:acme".parse().unwrap()],
-        until: Some(at(100)),
-        made_by: "owner".to_owned(),
-        made_at: at(0),
-    };
+    let asked = (vec!["viewer:acme".parse().unwrap()], 1);
+    let made = Token::generate(name.clone(), asked, "owner".to_owned(), at(0));
+    let (token, sent) = made.unwrap();
     change(&here, PeopleChange::AddToken(token)).await;
-    let opened = session(&here, sent.expose(), 99).await.unwrap();
+    let opened = session(&here, sent.expose(), 86399).await.unwrap();
     assert_eq!(opened.who.actor, "token ci");
     assert!(opened.who.permit(Role::Developer, "acme/u/e/p").is_err());
-    assert!(session(&here, sent.expose(), 100).await.is_none(), "over");
+    assert!(session(&here, sent.expose(), 86400).await.is_none(), "over");
     change(&here, PeopleChange::RemoveToken { name }).await;
     assert!(session(&here, sent.expose(), 1).await.is_none(), "removed");
 }

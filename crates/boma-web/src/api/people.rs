@@ -19,66 +19,24 @@ use super::failure::Problems;
 use crate::access::Session;
 use crate::failure::Failure;
 use crate::letting_in::read;
-use crate::people::{Assignment, People, PeopleChange, Person, PersonName, Role, Token};
+use crate::people::{
+    Assignment, ListedPerson, ListedToken, People, PeopleChange, PersonName, Role,
+};
 use crate::site::Site;
 
 /// Days that a token is good for at most.
 const LONGEST: i64 = 3650;
 
-/// How somebody signs in.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-enum SignsIn {
-    /// With the provider of identities.
-    Provider,
-    /// With a password that is kept here.
-    Password,
-    /// Not yet: an invitation waits for them.
-    Invited,
-}
-
-/// Somebody who may sign in.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Person")]
-#[serde(rename_all = "camelCase")]
-struct PersonResource {
-    /// What they sign in with.
-    name: String,
-    /// Their address, for commits; may be empty.
-    email: String,
-    /// How.
-    signs_in: SignsIn,
-    /// What they may do: `ROLE:SCOPE`.
-    roles: Vec<String>,
-}
-
 /// People that whoever asks administers, in the order of their names.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PersonList {
-    items: Vec<PersonResource>,
-}
-
-/// What lets a program in, without what it sends.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Token")]
-#[serde(rename_all = "camelCase")]
-struct TokenResource {
-    /// What people call it.
-    name: String,
-    /// What the program may do: `ROLE:SCOPE`.
-    roles: Vec<String>,
-    /// Until when; none: until it is removed.
-    until: Option<Timestamp>,
-    /// Who made it.
-    made_by: String,
-    /// When.
-    made_at: Timestamp,
+    items: Vec<ListedPerson>,
 }
 
 /// Tokens that whoever asks administers, in the order of their names.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TokenList {
-    items: Vec<TokenResource>,
+    items: Vec<ListedToken>,
 }
 
 /// Somebody new.
@@ -134,7 +92,7 @@ pub(super) struct MadeToken {
     /// What the program sends, as `Authorization: Bearer TOKEN`. It is not shown again.
     token: String,
     /// Until when it is good.
-    until: Timestamp,
+    until: Option<Timestamp>,
 }
 
 /// Which person or token.
@@ -160,10 +118,6 @@ fn admin(session: &Session) -> Result<(), Failure> {
         role: Role::Admin,
         scope: String::new(),
     })
-}
-
-fn words(roles: &[Assignment]) -> Vec<String> {
-    roles.iter().map(ToString::to_string).collect()
 }
 
 fn assignments(roles: &[String]) -> Result<Vec<Assignment>, Failure> {
@@ -192,20 +146,10 @@ pub(super) async fn people(
 ) -> Result<Answer<PersonList>, ApiFailure> {
     admin(&session)?;
     let people = site.access.people().await?;
-    let shown = people.people.iter();
-    let shown = shown.filter(|one| session.who.rights.administers(&one.roles));
-    let shown = shown.map(|one: &Person| PersonResource {
-        name: one.name.to_string(),
-        email: one.email.clone(),
-        signs_in: match (&one.provider, &one.password) {
-            (Some(_), _) => SignsIn::Provider,
-            (None, Some(_)) => SignsIn::Password,
-            (None, None) => SignsIn::Invited,
-        },
-        roles: words(&one.roles),
-    });
+    let rights = &session.who.rights;
+    let shown = rights.administered(&people.people, |one| &one.roles);
     Ok(Answer(PersonList {
-        items: shown.collect(),
+        items: shown.map(Into::into).collect(),
     }))
 }
 
@@ -329,17 +273,10 @@ pub(super) async fn tokens(
 ) -> Result<Answer<TokenList>, ApiFailure> {
     admin(&session)?;
     let people = site.access.people().await?;
-    let shown = people.tokens.iter();
-    let shown = shown.filter(|one| session.who.rights.administers(&one.roles));
-    let shown = shown.map(|one: &Token| TokenResource {
-        name: one.name.to_string(),
-        roles: words(&one.roles),
-        until: one.until,
-        made_by: one.made_by.clone(),
-        made_at: one.made_at,
-    });
+    let rights = &session.who.rights;
+    let shown = rights.administered(&people.tokens, |one| &one.roles);
     Ok(Answer(TokenList {
-        items: shown.collect(),
+        items: shown.map(Into::into).collect(),
     }))
 }
 

@@ -42,7 +42,8 @@ pub(super) struct NewResource {
     /// What its manifest is to say, as manifests say it.
     #[serde(default)]
     spec: Map<String, Value>,
-    /// The label of the source that it goes to, where there are several and none has its project.
+    /// The label of the source that it goes to, where there are several and none has its project; left out:
+    /// the first that may be written.
     #[serde(default)]
     source: String,
 }
@@ -213,7 +214,10 @@ async fn create(
 ) -> Result<Response, ApiFailure> {
     let spec = merge::changes(&Step::fields(["spec"]), &new.spec, &Value::Null);
     let label = |one: &&crate::writing::Target| one.label == new.source;
-    let target = site.targets.iter().find(label).or(site.targets.first());
+    let named = site.targets.iter().find(label);
+    // Where none may be written, the first one says why.
+    let writable = || site.writable_targets().next();
+    let target = named.or_else(writable).or(site.targets.first());
     let manifest = NewManifest {
         kind,
         project: &new.project,

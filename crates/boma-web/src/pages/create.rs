@@ -128,8 +128,7 @@ fn identity(site: &Site, session: &Session, project: &str) -> Markup {
 
 /// Which source the first manifest of a project goes to, where there are several.
 fn sources(site: &Site) -> Markup {
-    let is_written = |target: &&Target| target.read_only("", "").is_none();
-    let written: Vec<&Target> = site.targets.iter().filter(is_written).collect();
+    let written: Vec<&Target> = site.writable_targets().collect();
     html! {
         @if written.is_empty() {
             p class="help" { "No source may be written from here. You will be shown the manifest to write yourself." }

@@ -14,7 +14,7 @@ use crate::access::Session;
 use crate::failure::Failure;
 use crate::fields::Fields;
 use crate::letting_in::read;
-use crate::people::{Assignment, People, PeopleChange, Person, PersonName, Role, Token};
+use crate::people::{Assignment, People, PeopleChange, Person, PersonName, Role, SignsIn, Token};
 use crate::site::Site;
 use crate::world::Health;
 
@@ -105,8 +105,8 @@ fn button(session: &Session, act: &str, name: &PersonName, word: &str) -> Markup
 
 fn list(session: &Session, people: &People) -> Markup {
     let rights = &session.who.rights;
-    let shown = people.people.iter();
-    let shown: Vec<&Person> = shown.filter(|one| rights.administers(&one.roles)).collect();
+    let shown = rights.administered(&people.people, |one| &one.roles);
+    let shown: Vec<&Person> = shown.collect();
     html! {
         section class="card" aria-labelledby="everybody" {
             h2 id="everybody" { "People that you administer" }
@@ -123,16 +123,16 @@ fn list(session: &Session, people: &People) -> Markup {
 }
 
 fn row(session: &Session, one: &Person) -> Markup {
-    let (health, word) = match (&one.provider, &one.password) {
-        (Some(_), _) => (Health::Well, "with the provider"),
-        (None, Some(_)) => (Health::Well, "with a password"),
-        (None, None) => (Health::Busy, "is invited"),
+    let way = SignsIn::from(one);
+    let health = match way {
+        SignsIn::Provider | SignsIn::Password => Health::Well,
+        SignsIn::Invited => Health::Busy,
     };
     let list: Vec<String> = one.roles.iter().map(ToString::to_string).collect();
     html! {
         tr {
             th scope="row" { (one.name) @if !one.email.is_empty() { br; span class="muted" { (one.email) } } }
-            td { (badge(health, word)) }
+            td { (badge(health, way.words())) }
             td {
                 form method="post" action="/people" class="row" {
                     (secret(session))
@@ -189,8 +189,8 @@ fn invite_form(session: &Session) -> Markup {
 
 fn tokens(session: &Session, people: &People) -> Markup {
     let rights = &session.who.rights;
-    let shown = people.tokens.iter();
-    let shown: Vec<&Token> = shown.filter(|one| rights.administers(&one.roles)).collect();
+    let shown = rights.administered(&people.tokens, |one| &one.roles);
+    let shown: Vec<&Token> = shown.collect();
     html! {
         section class="card" aria-labelledby="tokens" {
             h2 id="tokens" { "Tokens of programs" }

@@ -201,6 +201,15 @@ impl Rights {
         self.has_somewhere(Role::Admin) && roles.iter().all(is_own)
     }
 
+    /// Those of whom they say who has which roles.
+    pub(crate) fn administered<'a, T>(
+        &self,
+        all: &'a [T],
+        roles: impl Fn(&T) -> &[Assignment],
+    ) -> impl Iterator<Item = &'a T> {
+        all.iter().filter(move |one| self.administers(roles(one)))
+    }
+
     /// Whether they may know of a resource.
     pub fn sees(&self, subject: &Subject) -> bool {
         match subject {

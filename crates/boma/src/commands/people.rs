@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use boma_engine::words::second;
 use boma_problem::IntoProblem as _;
-use boma_web::{People, PeopleChange, PeopleError, Person, Register, Rights, SigningKey, Token};
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use boma_web::{
+    ListedPerson, ListedToken, People, PeopleChange, PeopleError, Person, Register, Rights,
+    SigningKey, Token,
+};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::people::{AssignArgs, InviteArgs, PeopleCommand, TokenArgs, TokenCommand};
@@ -150,70 +152,18 @@ async fn invite(office: &Office, args: InviteArgs) -> Result<String> {
     let person = people.person(&name);
     let person: &Person =
         person.ok_or_else(|| PeopleError::NoSuchPerson(name.clone()).problem())?;
-    let token = office.key().await?.invitation(person, Timestamp::now());
-    let token = token.ok_or_else(no_random_bytes)?;
-    Ok(format!("{}/invitation?token={token}", office.origin()?))
-}
-
-/// Somebody, as a list shows them; a server answers with the same.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ListedPerson {
-    name: String,
-    email: String,
-    signs_in: String,
-    roles: Vec<String>,
-}
-
-impl From<&Person> for ListedPerson {
-    fn from(one: &Person) -> Self {
-        let way = match (&one.provider, &one.password) {
-            (Some(_), _) => "provider",
-            (None, Some(_)) => "password",
-            (None, None) => "invited",
-        };
-        Self {
-            name: one.name.to_string(),
-            email: one.email.clone(),
-            signs_in: way.to_owned(),
-            roles: one.roles.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-/// A token, as a list shows it; a server answers with the same.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ListedToken {
-    name: String,
-    roles: Vec<String>,
-    until: Option<Timestamp>,
-    made_by: String,
-}
-
-impl From<&Token> for ListedToken {
-    fn from(one: &Token) -> Self {
-        Self {
-            name: one.name.to_string(),
-            roles: one.roles.iter().map(ToString::to_string).collect(),
-            until: one.until,
-            made_by: one.made_by.clone(),
-        }
-    }
+    let (key, origin) = (office.key().await?, office.origin()?);
+    let link = key.invitation(person, &origin, Timestamp::now());
+    Ok(link.ok_or_else(no_random_bytes)?)
 }
 
 /// Prints who may sign in.
 pub(super) fn list(all: &[ListedPerson], output: OneFormat, terminal: Terminal) -> Result<()> {
     let mut table = Table::new(&["NAME", "SIGNS IN", "IS", "MAIL"]);
     for one in all {
-        let way = match &*one.signs_in {
-            "invited" => "is invited".to_owned(),
-            "provider" => "with the provider".to_owned(),
-            way => format!("with a {way}"),
-        };
         table.row([
             one.name.clone(),
-            way,
+            one.signs_in.words().to_owned(),
             one.roles.join(", "),
             one.email.clone(),
         ]);
@@ -269,18 +219,11 @@ pub(crate) async fn token(command: TokenCommand, global: &Global, terminal: Term
 }
 
 async fn create(register: &dyn Register, args: TokenArgs, terminal: Terminal) -> Result<()> {
-    let sent = Token::generate().ok_or_else(no_random_bytes)?;
-    let now = Timestamp::now();
-    let until = now + SignedDuration::from_hours(24 * args.days);
-    let by = actor("token create");
-    let token = Token {
-        name: args.name,
-        digest: Token::digest_of(sent.expose()),
-        roles: args.roles,
-        until: Some(until),
-        made_by: by,
-        made_at: now,
-    };
+    let asked = (args.roles, args.days);
+    let made_by = actor("token create");
+    let made = Token::generate(args.name, asked, made_by, Timestamp::now());
+    let (token, sent) = made.ok_or_else(no_random_bytes)?;
+    let until = token.until.map_or_else(String::new, second);
     change(register, PeopleChange::AddToken(token), "token create").await?;
-    show_token(sent.expose(), &second(until), terminal)
+    show_token(sent.expose(), &until, terminal)
 }

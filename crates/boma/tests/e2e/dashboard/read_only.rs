@@ -110,6 +110,38 @@ fn a_source_that_is_only_read_is_shown_as_such_with_the_line_to_change() -> Resu
 }
 
 #[test]
+fn what_is_new_goes_to_the_first_source_that_may_be_written() -> Result<()> {
+    let boma = shop()?;
+    fs::create_dir(boma.path("other"))?;
+    let [source, option, at] = SERVED;
+    let served = [source, "other", option, at, "--read-only", source];
+    let _serving = serve_with(&boma, &served)?;
+    let browser = signed_in(&boma)?;
+    let mut program = program(&boma, "ci", "developer", browser.address())?;
+    let new = json!({
+        "project": "fincorp/retail-banking/development/stock",
+        "name": "stock",
+        "spec": {"plan": "starter"},
+    });
+    let made = is(
+        &program.send("POST", "/api/v1/databases?dryRun=true", &new)?,
+        200,
+    )?;
+    let file = made["file"].as_str().context("a file")?;
+    ensure!(file.starts_with("other/"), "{made}");
+    // One that is named is taken at its word.
+    let mut named = new;
+    named["source"] = json!("m");
+    let made = is(
+        &program.send("POST", "/api/v1/databases?dryRun=true", &named)?,
+        200,
+    )?;
+    let file = made["file"].as_str().context("a file")?;
+    ensure!(file.starts_with("m/"), "{made}");
+    Ok(())
+}
+
+#[test]
 fn a_directory_that_boma_may_not_write_is_seen_before_somebody_tries() -> Result<()> {
     let boma = shop()?.by_ordinary_user()?;
     let writable = fs::metadata(boma.manifests())?.permissions();
