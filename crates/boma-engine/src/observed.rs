@@ -132,6 +132,9 @@ pub enum Feature {
     Replace,
     /// `env` values of the form `{secret: name}`.
     NamedSecrets,
+    /// Agents that start by themselves with the spec that is stored for them: handing it over once
+    /// more brings none back that does not answer.
+    OwnAgents,
 }
 
 /// One PostgreSQL that servers can be made with.

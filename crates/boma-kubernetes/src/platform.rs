@@ -15,6 +15,7 @@ mod pods;
 mod pre_deploy;
 mod put;
 mod repositories;
+mod waiting;
 mod workloads;
 
 use std::collections::{BTreeSet, HashSet};
@@ -55,6 +56,7 @@ pub use insight::Printed;
 
 use attend::Attendance;
 use journal::Journal;
+use waiting::Waiting;
 
 /// The platform of a Kubernetes cluster. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -71,6 +73,7 @@ struct Inner {
     attendance: Attendance,
     capabilities: Capabilities,
     journal: Journal,
+    waiting: Waiting,
 }
 
 impl KubernetesPlatform {
@@ -106,6 +109,7 @@ impl KubernetesPlatform {
             agents,
             attendance: Attendance::default(),
             journal: Journal::default(),
+            waiting: Waiting::default(),
         });
         let attending = inner.clone();
         tasks.spawn(async move { attending.attend().await });
@@ -264,7 +268,12 @@ pub fn road() -> Road {
 
 fn capabilities(config: &KubernetesConfig) -> Capabilities {
     let has_image = |major| config.images.contains_key(major);
-    let mut features = BTreeSet::from([Feature::Images, Feature::Workloads, Feature::Replicas]);
+    let mut features = BTreeSet::from([
+        Feature::Images,
+        Feature::Workloads,
+        Feature::Replicas,
+        Feature::OwnAgents,
+    ]);
     if !config.repositories.is_empty() {
         features.extend([Feature::Backups, Feature::Restore]);
     }

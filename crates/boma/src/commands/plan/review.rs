@@ -252,6 +252,7 @@ fn capabilities(platform: PlatformName) -> Capabilities {
                 Feature::Replicas,
                 Feature::Backups,
                 Feature::Restore,
+                Feature::OwnAgents,
             ],
         ),
     };
