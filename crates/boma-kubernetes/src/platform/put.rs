@@ -312,7 +312,7 @@ impl Inner {
                 // All are cancel-safe: they only wait.
                 _ = cluster.changed() => {}
                 _ = agents.changed() => {}
-                () = tokio::time::sleep((left - pause).min(LOOK_AGAIN.max(pause))) => {}
+                () = tokio::time::sleep(left.saturating_sub(pause).min(LOOK_AGAIN.max(pause))) => {}
             }
             cluster.mark_unchanged();
             agents.mark_unchanged();

@@ -121,6 +121,11 @@ async fn killed_around_any_write_that_makes_a_database_the_next_start_finishes_i
             .collect();
         cluster.holds_exactly(&grants)?;
         cluster.apply_again()?;
+        // Those before are suspended: whoever was killed, their pods are gone.
+        for one in 0..turn {
+            let server = cluster.object("statefulset", &format!("db-{one}-1"))?;
+            ensure!(server["spec"]["replicas"] == 0, "db-{one} has its pod");
+        }
         // Room for the next one.
         cluster.database(&database, ", deletionProtection: false, suspended: true")
     };
