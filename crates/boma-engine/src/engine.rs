@@ -41,6 +41,10 @@ use backoff::Backoff;
 /// platform report most of what it reports; a pass for each report would be a pass too many.
 const UNDISTURBED: Duration = Duration::from_secs(1);
 
+/// How many times as long as looking took, steps go on before it is looked again: with thousands of
+/// resources a look takes long, and the time is for what there is to do.
+const LOOKS: u32 = 8;
+
 /// How long steps may go on after the engine was asked to stop. Well below the 90 seconds after which
 /// systemd kills (`TimeoutStopSec`).
 const GRACE: Duration = Duration::from_secs(20);
@@ -255,6 +259,7 @@ impl<P: Platform> Engine<P> {
     async fn round(&mut self, stop: &mut watch::Receiver<bool>) -> ControlFlow<Option<Wake>> {
         let catalog = self.state.borrow().catalog.clone();
         let (asked, ids) = (&self.asked, &mut self.ids);
+        let begun = Instant::now();
         let looked = look(&*self.platform, &*self.clock, |seen, now| match &catalog {
             Some(catalog) => plan::plan(catalog, seen, asked, now, &mut **ids),
             None => plan::keep(seen, now),
@@ -281,7 +286,7 @@ impl<P: Platform> Engine<P> {
         if plan.steps.is_empty() {
             return ControlFlow::Break(None);
         }
-        match self.act(&plan, stop).await {
+        match self.act(&plan, begun.elapsed() * LOOKS, stop).await {
             Ok(true) => ControlFlow::Continue(()),
             Ok(false) => ControlFlow::Break(None),
             Err(wake) => ControlFlow::Break(Some(wake)),
@@ -303,7 +308,12 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Carries a plan out; answers whether anything was done, or what disturbed it.
-    async fn act(&mut self, plan: &Plan, stop: &mut watch::Receiver<bool>) -> Result<bool, Wake> {
+    async fn act(
+        &mut self,
+        plan: &Plan,
+        undisturbed: Duration,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<bool, Wake> {
         let begun = Instant::now();
         let withheld = self.backoff.withheld(begun);
         let Self {
@@ -317,7 +327,7 @@ impl<P: Platform> Engine<P> {
         let disturbed = async {
             let woken = wait(source, *source_is_open, orders, wake, stop).await;
             if matches!(woken, Wake::Platform) {
-                tokio::time::sleep_until(begun + UNDISTURBED).await;
+                tokio::time::sleep_until(begun + undisturbed.max(UNDISTURBED)).await;
             }
             woken
         };

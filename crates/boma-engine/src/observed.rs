@@ -133,6 +133,9 @@ pub enum Feature {
     Restore,
     /// Another server taking the place of a database's.
     Replace,
+    /// Agents that start by themselves with the spec that is stored for them: handing it over once
+    /// more brings none back that does not answer.
+    OwnAgents,
 }
 
 /// One PostgreSQL that servers can be made with.

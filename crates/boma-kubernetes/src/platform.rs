@@ -17,6 +17,7 @@ mod pre_deploy;
 mod put;
 mod repositories;
 mod secrets;
+mod waiting;
 mod workloads;
 
 use std::collections::{BTreeSet, HashSet};
@@ -57,6 +58,7 @@ pub use insight::Printed;
 
 use attend::Attendance;
 use journal::Journal;
+use waiting::Waiting;
 
 /// The platform of a Kubernetes cluster. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -73,6 +75,7 @@ struct Inner {
     attendance: Attendance,
     capabilities: Capabilities,
     journal: Journal,
+    waiting: Waiting,
 }
 
 impl KubernetesPlatform {
@@ -108,6 +111,7 @@ impl KubernetesPlatform {
             agents,
             attendance: Attendance::default(),
             journal: Journal::default(),
+            waiting: Waiting::default(),
         });
         let attending = inner.clone();
         tasks.spawn(async move { attending.attend().await });
@@ -273,6 +277,7 @@ fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Feature::Workloads,
         Feature::Replicas,
         Feature::StorageClasses,
+        Feature::OwnAgents,
     ]);
     if !config.repositories.is_empty() {
         features.extend([Feature::Backups, Feature::Restore]);

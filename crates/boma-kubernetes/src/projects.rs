@@ -18,7 +18,9 @@ pub(crate) fn namespace_of<'n>(
     namespaces: &'n [Arc<DynamicObject>],
 ) -> Option<&'n Arc<DynamicObject>> {
     let mut namespaces = namespaces.iter();
-    let in_use = namespaces.clone().find(|one| is_in_use(project, one));
+    let digest = names::project_digest(project);
+    let is_in_use = |one: &&Arc<DynamicObject>| one.labels().get(names::PROJECT) == Some(&digest);
+    let in_use = namespaces.clone().find(is_in_use);
     in_use.or_else(|| {
         namespaces.find(|one| {
             one.annotations()

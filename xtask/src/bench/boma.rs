@@ -13,6 +13,19 @@ const SPARES: usize = 2;
 /// How long something may take until it counts as broken.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// The release binary of this repository.
+pub(super) fn binary(root: &Path) -> Result<PathBuf> {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let binary = target.join("release/boma");
+    ensure!(
+        binary.exists(),
+        "there is no {}: cargo build --release -p boma",
+        binary.display()
+    );
+    Ok(binary)
+}
+
 /// One installation of Boma for a benchmark.
 pub(super) struct Boma {
     binary: PathBuf,
@@ -27,16 +40,8 @@ pub(super) struct Serving(Child);
 impl Boma {
     /// Uses the release binary of this repository with directories below `scratch`.
     pub(super) fn install(root: &Path, scratch: &Path) -> Result<Self> {
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let binary = target.join("release/boma");
-        ensure!(
-            binary.exists(),
-            "there is no {}: cargo build --release -p boma",
-            binary.display()
-        );
         let boma = Self {
-            binary,
+            binary: binary(root)?,
             state: scratch.join("s"),
             source: scratch.join("manifests"),
             end_processes: root.join("scripts/end-processes.sh"),

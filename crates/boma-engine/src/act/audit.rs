@@ -42,7 +42,14 @@ impl<P: Platform> Audit<P> {
             message: problem.to_string(),
             warning: true,
         };
-        self.write(action, problem.to_string(), Some(event));
+        if action.is_passive() {
+            // Nobody did anything: it happened.
+            let platform = self.platform.clone();
+            self.writes
+                .spawn(async move { tell(&*platform, &event).await });
+        } else {
+            self.write(action, problem.to_string(), Some(event));
+        }
     }
 
     fn write(&mut self, action: &Action, outcome: String, event: Option<Event>) {
@@ -59,9 +66,8 @@ impl<P: Platform> Audit<P> {
             if let Err(error) = platform.audit(&entry).await {
                 tracing::error!(%error, subject = %entry.subject, "write to the audit trail");
             }
-            let Some(event) = event else { return };
-            if let Err(error) = platform.event(&event).await {
-                tracing::warn!(%error, subject = %event.subject, "write an event");
+            if let Some(event) = event {
+                tell(&*platform, &event).await;
             }
         });
     }
@@ -69,6 +75,12 @@ impl<P: Platform> Audit<P> {
     /// Waits until everything is written.
     pub(super) async fn written(&mut self) {
         while self.writes.join_next().await.is_some() {}
+    }
+}
+
+async fn tell<P: Platform>(platform: &P, event: &Event) {
+    if let Err(error) = platform.event(event).await {
+        tracing::warn!(%error, subject = %event.subject, "write an event");
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use boma_instance::backup::{BackupSpec, Origin};
 use boma_instance::settings::ParameterContext;
 use boma_instance::{Drift, InstanceId, InstanceSpec, MajorVersion, Power, Resources};
-use jiff::Timestamp;
 
 use super::action::{Action, PutInstance, StepId};
 use super::change::{self, AgainReason, Change, Effect};
@@ -458,7 +457,7 @@ fn changes(
     let mut changes = change::between(current, shape, effect);
     changes.extend(change::logins(current, logins));
     if changes.is_empty() {
-        changes.extend(again(seen, current, draft.now).map(Change::Again));
+        changes.extend(again(seen, current, draft).map(Change::Again));
     }
     changes
 }
@@ -472,19 +471,28 @@ pub(super) fn accepted(seen: Option<&ObservedDatabase>) -> u64 {
 }
 
 /// Why the same spec has to be handed over once more.
-fn again(seen: &ObservedDatabase, current: &InstanceSpec, now: Timestamp) -> Option<AgainReason> {
+fn again(
+    seen: &ObservedDatabase,
+    current: &InstanceSpec,
+    draft: &Draft<'_>,
+) -> Option<AgainReason> {
+    let features = &draft.seen.capabilities.features;
     match &seen.agent {
         AgentState::Absent => Some(AgainReason::AgentAbsent),
-        AgentState::Silent(_) => Some(AgainReason::AgentSilent),
+        AgentState::Silent(_) if !features.contains(&Feature::OwnAgents) => {
+            Some(AgainReason::AgentSilent)
+        }
         AgentState::Answering(status) if status.accepted_generation < current.generation => {
             Some(AgainReason::AgentBehind)
         }
         AgentState::Answering(status) if status.accepted_generation > current.generation => {
             Some(AgainReason::AgentAhead)
         }
-        AgentState::Answering(_) if seen.listen.is_none() => Some(AgainReason::NotPlaced),
-        AgentState::Answering(_) => {
-            let is_due = seen.renew_at.is_some_and(|at| at <= now);
+        AgentState::Answering(_) | AgentState::Silent(_) if seen.listen.is_none() => {
+            Some(AgainReason::NotPlaced)
+        }
+        AgentState::Answering(_) | AgentState::Silent(_) => {
+            let is_due = seen.renew_at.is_some_and(|at| at <= draft.now);
             is_due.then_some(AgainReason::CertificateDue)
         }
     }

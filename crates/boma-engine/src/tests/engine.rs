@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::act::Surroundings;
 use crate::catalog::Basis;
 use crate::engine::{Engine, EngineHandle, EngineState, Parts};
-use crate::observed::ProcessState;
+use crate::observed::{Feature, ProcessState};
 use crate::source::{File, Snapshot};
 use crate::testing::{
     Agent, ForeseenCredentials, SimulatedPlatform, application_key, database_key, machine,
@@ -111,6 +111,30 @@ impl Server {
 
 const API: &str = "{source: {command: [api]}, preDeploy: migrate, accessControl: {databases: \
                    [{name: accounts}]}}";
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_comes_by_itself_is_waited_for_and_nothing_is_done_meanwhile() {
+    let mut has = machine();
+    has.features.insert(Feature::OwnAgents);
+    let server = Server::start_on(Arc::new(SimulatedPlatform::new(has)));
+    server.write(&[("Database", "accounts", "{}")]);
+    server.converged().await;
+    let key = database_key("accounts");
+    let before = {
+        let mut state = server.platform.state();
+        state.databases.get_mut(&key).unwrap().agent = Agent::Silent;
+        state.audit.clone()
+    };
+    // Somebody tells of something all the time, as a cluster does.
+    for _ in 0..60 {
+        server.handle.wake();
+        tokio::time::sleep(Duration::from_mins(1)).await;
+    }
+    let state = server.handle.state().borrow().clone();
+    assert!(!state.is_converged(), "{}", state.plan);
+    assert_eq!(server.platform.state().audit, before);
+    server.end().await;
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_source_is_brought_about_and_followed() {

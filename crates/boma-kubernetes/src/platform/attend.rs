@@ -16,6 +16,7 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::Inner;
 use super::databases::assignment_of;
@@ -34,6 +35,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_s
 
 /// Changes that come together are one.
 const SETTLE: Duration = Duration::from_millis(10);
+
+/// How many times as long as looking through everything took, it is left alone: a twentieth of a CPU.
+const SELDOM: u32 = 20;
 
 /// How often everything is looked through without a reason.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
@@ -127,12 +131,14 @@ impl Inner {
         let mut parsed = Parsed::new();
         let mut tasks = JoinSet::new();
         loop {
+            let begun = Instant::now();
             let wanted = self.addresses(&mut parsed);
             self.attend_these(wanted, &mut tasks);
             while tasks.try_join_next().is_some() {}
+            let settle = SETTLE.max(begun.elapsed() * SELDOM);
             // Cancel-safe: a change that is not taken is there the next time.
             drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
-            tokio::time::sleep(SETTLE).await;
+            tokio::time::sleep(settle).await;
             news.mark_unchanged();
         }
     }

@@ -102,8 +102,11 @@ impl Inner {
             if self.cluster.create(&wanted).await?.is_some() {
                 return Ok(name.clone());
             }
-            // Another process of Boma may have made it just now.
+            // Another process of Boma may have made it just now; or it went away just now.
             let found = self.cluster.read(Kind::Namespace, "", name).await?;
+            if found.is_none() && self.cluster.create(&wanted).await?.is_some() {
+                return Ok(name.clone());
+            }
             let label = found.and_then(|found| found.labels().get(names::PROJECT).cloned());
             if label == Some(names::project_digest(project)) {
                 return Ok(name.clone());

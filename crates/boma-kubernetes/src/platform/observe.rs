@@ -6,7 +6,7 @@ use std::time::Duration;
 use boma_engine::authority::renewed_from;
 use boma_engine::observed::{AgentState, Life, Observed, ObservedDatabase};
 use boma_instance::{
-    Assignment, Condition, Drift, InstanceStatus, OBJECTS_AS_MANIFEST, Power, Truth,
+    Assignment, Condition, Drift, InstanceStatus, OBJECTS_AS_MANIFEST, Phase, Power, Truth,
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -94,6 +94,11 @@ impl Inner {
             .map(|assignment| assignment.placement.listen.clone());
         let agent = match agent {
             AgentState::Answering(mut status) => {
+                // Its pod is still to be taken away, and nobody may be about to.
+                let is_active = one.row.life == Life::Active;
+                if status.phase == Phase::Suspended && is_active && !self.is_rested(&one) {
+                    status.phase = Phase::Stopping;
+                }
                 status
                     .conditions
                     .extend(objects.as_deref().and_then(left_so));
@@ -206,18 +211,26 @@ impl Inner {
 
     /// A server that was shut down for its spec, and whose pod is gone for that.
     fn rested_status(&self, one: &Registered, assignment: &Assignment) -> Option<InstanceStatus> {
-        let spec = &assignment.spec;
-        let name = names::instance(&one.row.key);
-        let found = self.cluster.get(Kind::StatefulSet, &one.namespace, &name)?;
-        let generation = spec.generation.to_string();
-        let is_rested = spec.power == Power::Off
-            && found.annotations().get(RESTED) == Some(&generation)
-            && found.data["spec"]["replicas"] == 0;
+        let generation = assignment.spec.generation;
         let pod = self
             .cluster
             .get(Kind::Pod, &one.namespace, &names::pod(&one.row.key));
-        (is_rested && pod.is_none())
-            .then(|| pods::rested(one.row.id, spec.generation, Timestamp::now()))
+        (self.is_rested(one) && pod.is_none())
+            .then(|| pods::rested(one.row.id, generation, Timestamp::now()))
+    }
+
+    /// Whether the StatefulSet is scaled to nothing because the server was shut down for its spec.
+    fn is_rested(&self, one: &Registered) -> bool {
+        let Some(spec) = one.assignment.as_ref().map(|assignment| &assignment.spec) else {
+            return false;
+        };
+        let name = names::instance(&one.row.key);
+        let found = self.cluster.get(Kind::StatefulSet, &one.namespace, &name);
+        found.is_some_and(|found| {
+            spec.power == Power::Off
+                && found.annotations().get(RESTED) == Some(&spec.generation.to_string())
+                && found.data["spec"]["replicas"] == 0
+        })
     }
 
     pub(super) fn pod_trouble(&self, one: &Registered) -> PodTrouble {

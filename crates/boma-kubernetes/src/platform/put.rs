@@ -283,8 +283,13 @@ impl Inner {
         let until = Instant::now() + patience;
         let (mut cluster, mut agents) = (self.cluster.news(), self.attendance.news());
         let mut told = None;
+        let key = self.registered_with(id).map_err(boxed)?.row.key;
+        let waiting = self.waiting.one_more();
         loop {
-            let one = self.registered_with(id).map_err(boxed)?;
+            let one = self.registered_as(&key).map_err(boxed)?;
+            if one.row.id != id {
+                return Err(boxed(KubernetesError::UnknownInstance { id }));
+            }
             let status = self.status_of(&one);
             let is_there = boma_engine::is_settled(&status, generation);
             if is_there && status.phase == Phase::Suspended {
@@ -304,13 +309,18 @@ impl Inner {
             {
                 told = Some(address);
             }
+            // What comes meanwhile is heard of by all that wait, and looked at by each once.
             let left = until.saturating_duration_since(Instant::now());
+            let pause = waiting.pause().min(left);
+            tokio::time::sleep(pause).await;
             tokio::select! {
                 // All are cancel-safe: they only wait.
                 _ = cluster.changed() => {}
                 _ = agents.changed() => {}
-                () = tokio::time::sleep(left.min(LOOK_AGAIN)) => {}
+                () = tokio::time::sleep(left.saturating_sub(pause).min(LOOK_AGAIN.max(pause))) => {}
             }
+            cluster.mark_unchanged();
+            agents.mark_unchanged();
         }
     }
 

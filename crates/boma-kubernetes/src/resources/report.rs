@@ -7,6 +7,7 @@ use std::time::Duration;
 use boma_engine::engine::EngineState;
 use boma_manifest::Kind;
 use boma_problem::IntoProblem;
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
@@ -26,6 +27,9 @@ const SETTLE: Duration = Duration::from_millis(200);
 const RESTLESS: Duration = Duration::from_mins(5);
 /// After how long a write that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(15);
+
+/// Writes at one time: enough to keep an API server busy, and no flood.
+const SIDE_BY_SIDE: usize = 8;
 
 /// What was written of all.
 struct Writes {
@@ -79,6 +83,7 @@ impl Inner {
     async fn write_all(&self, state: &EngineState, written: &mut Writes) -> Option<Duration> {
         let mut again: Option<Duration> = None;
         let mut seen = HashSet::new();
+        let mut due_now = Vec::new();
         for kind in Kind::ALL {
             for object in self.caches[kind as usize].all() {
                 let name = name_of(kind, &object);
@@ -94,20 +99,28 @@ impl Inner {
                     again = Some(again.map_or(due, |again| again.min(due)));
                     continue;
                 }
-                match self.write(kind, &object, &wanted).await {
-                    Ok(kept) => {
-                        let at = Instant::now();
-                        written.last.insert(name, Written { at, wanted, kept });
-                    }
-                    // It went away, or was changed meanwhile: it is told of again.
-                    Err(error) if error.is_not_found() || error.is_conflict() => {}
-                    Err(error) => {
-                        tracing::warn!(error = %error.problem(), "a status is written later");
-                        again = Some(again.map_or(AGAIN, |again| again.min(AGAIN)));
-                    }
+                due_now.push(async move {
+                    let kept = self.write(kind, &object, &wanted).await;
+                    (name, wanted, kept)
+                });
+            }
+        }
+        let mut writes = futures_util::stream::iter(due_now).buffer_unordered(SIDE_BY_SIDE);
+        while let Some((name, wanted, kept)) = writes.next().await {
+            match kept {
+                Ok(kept) => {
+                    let at = Instant::now();
+                    written.last.insert(name, Written { at, wanted, kept });
+                }
+                // It went away, or was changed meanwhile: it is told of again.
+                Err(error) if error.is_not_found() || error.is_conflict() => {}
+                Err(error) => {
+                    tracing::warn!(error = %error.problem(), "a status is written later");
+                    again = Some(again.map_or(AGAIN, |again| again.min(AGAIN)));
                 }
             }
         }
+        drop(writes);
         written.last.retain(|name, _| seen.contains(name));
         again
     }

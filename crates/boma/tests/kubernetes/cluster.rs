@@ -12,6 +12,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::proxy::Proxy;
+
 /// How long a pod may take to come or go on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -153,6 +155,21 @@ impl Cluster {
     /// Boma, with arguments.
     pub(crate) fn boma(&self, arguments: &[&str]) -> Result<Ran> {
         self.boma_with(arguments, &[])
+    }
+
+    /// Boma, not started yet, whose API server is behind a proxy.
+    pub(crate) fn command_through(&self, proxy: &Proxy, arguments: &[&str]) -> Result<Command> {
+        let file = self.path("kubeconfig");
+        proxy.configure(&file)?;
+        let mut command = self.command(arguments);
+        command.env("KUBECONFIG", file);
+        Ok(command)
+    }
+
+    /// Boma, with arguments, through a proxy.
+    pub(crate) fn boma_through(&self, proxy: &Proxy, arguments: &[&str]) -> Result<Ran> {
+        let output = self.command_through(proxy, arguments)?.output();
+        Ok(Ran::from(&output.context("start boma")?))
     }
 
     /// Applies the manifests to the end.

@@ -8,11 +8,14 @@
 
 mod applications;
 mod backups;
+mod chaos;
 mod cluster;
 mod dashboard;
+mod faults;
 mod installed;
 mod killed;
 mod life;
+mod proxy;
 mod repaired;
 mod resources;
 mod rotated;

@@ -253,6 +253,7 @@ fn capabilities(platform: PlatformName) -> Capabilities {
                 Feature::StorageClasses,
                 Feature::Backups,
                 Feature::Restore,
+                Feature::OwnAgents,
             ],
         ),
     };

@@ -1,0 +1,53 @@
+//! How often those look that wait for instances.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Pause of one between two looks, for each that waits. A look takes some 50 µs, and whatever is
+/// heard of wakes all: so a thousand that wait take no more of a CPU than one does.
+const EACH: Duration = Duration::from_millis(1);
+
+/// How many wait.
+#[derive(Default)]
+pub(super) struct Waiting(Arc<AtomicU32>);
+
+/// One that waits.
+pub(super) struct OneWaits(Arc<AtomicU32>);
+
+impl Waiting {
+    /// Counts one that waits, until it is dropped.
+    pub(super) fn one_more(&self) -> OneWaits {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        OneWaits(self.0.clone())
+    }
+}
+
+impl OneWaits {
+    /// How long to leave out between two looks.
+    pub(super) fn pause(&self) -> Duration {
+        EACH * self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for OneWaits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_wait_the_seldomer_each_of_them_looks() {
+        let waiting = Waiting::default();
+        let first = waiting.one_more();
+        assert_eq!(first.pause(), EACH);
+        let second = waiting.one_more();
+        assert_eq!(first.pause(), EACH * 2);
+        drop(second);
+        assert_eq!(first.pause(), EACH);
+    }
+}

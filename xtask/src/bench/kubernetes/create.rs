@@ -1,0 +1,218 @@
+//! From `kubectl apply` to the first query, beside a StatefulSet that somebody wrote by hand, in the
+//! cluster that KUBECONFIG names.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::bench::Effort;
+use crate::bench::boma::binary;
+use crate::bench::samples::Samples;
+use crate::bench::scratch::Scratch;
+
+const HOME: &str = "boma-bench";
+const NAMESPACE: &str = "figures";
+
+/// What both servers may take.
+const CPU: &str = "1";
+const MEMORY: &str = "320Mi";
+
+/// Asks until it is answered.
+const ASK: &str = "until psql \"$0\" -Atqc 'select 1' 2>/dev/null; do sleep 0.05; done";
+
+pub(in crate::bench) fn run(root: &Path, effort: Effort) -> Result<String> {
+    let scratch = Scratch::make("kubernetes-create")?;
+    let cluster = Cluster {
+        binary: binary(root)?,
+        place: scratch.path().to_owned(),
+        image: variable("BOMA_TEST_KUBERNETES_POSTGRES")?,
+    };
+    cluster.install()?;
+    let [mut by_hand, mut delivered, mut by_boma] = [const { Samples::new() }; 3];
+    // The first round of both finds nothing in memory, and is not counted.
+    for round in 0..=effort.rounds {
+        let hand = cluster.by_hand(round)?;
+        let (secret, boma) = cluster.by_boma(round)?;
+        if round > 0 {
+            by_hand.push(hand);
+            delivered.push(secret);
+            by_boma.push(boma);
+        }
+    }
+    cluster.uninstall()?;
+    let ratio = |samples: &Samples| samples.median().as_secs_f64() / by_hand.median().as_secs_f64();
+    Ok(format!(
+        "### From `kubectl apply` to the first query\n\n| | s | of by hand |\n|---|---|---|\n\
+        | by hand: Service and StatefulSet, its password known | {by_hand} | 1 |\n\
+        | Database and Application: its Secret is there | {delivered} | {:.2} |\n\
+        | Database and Application: a query with what the Secret says | {by_boma} | {:.2} |\n",
+        ratio(&delivered),
+        ratio(&by_boma),
+    ))
+}
+
+fn variable(name: &str) -> Result<String> {
+    std::env::var(name).with_context(|| format!("{name} is not set: see `make bench-kubernetes`"))
+}
+
+struct Cluster {
+    binary: PathBuf,
+    place: PathBuf,
+    image: String,
+}
+
+impl Cluster {
+    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        run_to_end(Command::new("kubectl").args(arguments))
+    }
+
+    fn within(&self, arguments: &[&str]) -> Result<String> {
+        self.kubectl(&[&["-n", NAMESPACE], arguments].concat())
+    }
+
+    fn boma(&self, arguments: &[&str]) -> Result<String> {
+        run_to_end(
+            Command::new(&self.binary)
+                .args(arguments)
+                .env("BOMA_PLATFORM", "kubernetes")
+                .env("BOMA_STATE_DIR", &self.place),
+        )
+    }
+
+    fn write(&self, objects: &[Value]) -> Result<PathBuf> {
+        let file = self.place.join("objects.json");
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        fs::write(&file, list.to_string())?;
+        Ok(file)
+    }
+
+    fn apply(&self, objects: &[Value]) -> Result<()> {
+        let file = self.write(objects)?;
+        let file = file.to_str().context("a path should be UTF-8")?;
+        self.within(&["apply", "--validate=false", "-f", file])?;
+        Ok(())
+    }
+
+    /// Boma in the cluster, a project, and a pod that asks.
+    fn install(&self) -> Result<()> {
+        let config = format!(
+            "[kubernetes]\nnamespace = \"{HOME}\"\nimage = \"{}\"\n\n[kubernetes.images]\n15 = \"{}\"\n",
+            variable("BOMA_TEST_KUBERNETES_IMAGE")?,
+            self.image
+        );
+        fs::write(self.place.join("config.toml"), config)?;
+        self.boma(&["kubernetes", "install", "custom-resources"])?;
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": NAMESPACE,
+            "labels": {"lowops.manifests/installation": HOME},
+            "annotations": {"lowops.manifests/identity": "o/u/test/figures"},
+        }});
+        let file = self.write(&[namespace])?;
+        let file = file.to_str().context("a path should be UTF-8")?;
+        self.kubectl(&["apply", "-f", file])?;
+        let deployment = ["rollout", "status", "--timeout=120s", "deployment/boma"];
+        self.kubectl(&[&["-n", HOME], &deployment[..]].concat())?;
+        let image = format!("--image={}", self.image);
+        let pod = ["run", "client", &image, "--image-pull-policy=IfNotPresent"];
+        self.within(&[&pod[..], &["--command", "--", "sleep", "infinity"]].concat())?;
+        self.within(&[
+            "wait",
+            "--for=condition=Ready",
+            "--timeout=120s",
+            "pod/client",
+        ])?;
+        Ok(())
+    }
+
+    fn uninstall(&self) -> Result<()> {
+        self.boma(&["kubernetes", "uninstall"])?;
+        self.kubectl(&["delete", "namespace", NAMESPACE, HOME, "--wait=false"])?;
+        Ok(())
+    }
+
+    fn ask(&self, uri: &str) -> Result<()> {
+        self.within(&[
+            "exec", "client", "--", "timeout", "120", "sh", "-c", ASK, uri,
+        ])?;
+        Ok(())
+    }
+
+    fn by_hand(&self, round: usize) -> Result<Duration> {
+        let name = format!("hand-{round}");
+        let labels = json!({"app": name});
+        let limits = json!({"cpu": CPU, "memory": MEMORY});
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"selector": labels, "ports": [{"port": 5432}]}});
+        let server = json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": {"name": name},
+            "spec": {"serviceName": name, "replicas": 1, "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {
+                    "containers": [{"name": "postgres", "image": self.image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "env": [{"name": "POSTGRES_PASSWORD", "value": "known"}],
+                        "resources": {"limits": limits, "requests": limits},
+                        "volumeMounts": [{"name": "data", "mountPath": "/var/lib/postgresql/data"}],
+                    }]}},
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "resources": {"requests": {"storage": "1Gi"}}}}]}});
+        let begun = Instant::now();
+        self.apply(&[service, server])?;
+        let uri = format!("postgresql://postgres:known@{name}.{NAMESPACE}.svc/postgres");
+        self.ask(&uri)?;
+        let took = begun.elapsed();
+        let own = [format!("statefulset/{name}"), format!("service/{name}")];
+        self.within(&["delete", &own[0], &own[1], "--cascade=foreground"])?;
+        Ok(took)
+    }
+
+    /// Until the Secret is there, and until the query is answered.
+    fn by_boma(&self, round: usize) -> Result<(Duration, Duration)> {
+        let (database, application) = (format!("db-{round}"), format!("api-{round}"));
+        let kind = |kind: &str, name: &str, spec: Value| {
+            json!({"apiVersion": "lowops.manifests/v1", "kind": kind, "metadata": {"name": name},
+                "spec": spec})
+        };
+        // An eighth of the memory, and at least 96 MiB, is the agent's, and comes on top.
+        let size = json!({"cpuCount": 1, "memory": "224Mi", "storage": {"size": "1Gi"}});
+        let access = json!({"accessControl": {"databases": [{"name": database}]}});
+        let objects = [
+            kind("Database", &database, size),
+            kind("Application", &application, access),
+        ];
+        let begun = Instant::now();
+        self.apply(&objects)?;
+        let secret = format!("{application}.{database}");
+        let get = ["get", "secret", &secret, "-o"];
+        let get = [&get[..], &["go-template={{.data.uri | base64decode}}"]].concat();
+        let uri = loop {
+            if let Ok(uri) = self.within(&get) {
+                break uri;
+            }
+            ensure!(
+                begun.elapsed() < Duration::from_mins(2),
+                "there is no {secret}"
+            );
+        };
+        let delivered = begun.elapsed();
+        self.ask(&uri)?;
+        let took = begun.elapsed();
+        let patch = r#"{"spec": {"suspended": true}}"#;
+        self.within(&["patch", "database", &database, "--type=merge", "-p", patch])?;
+        let pod = format!("pod/{database}-1-0");
+        self.within(&["wait", "--for=delete", "--timeout=120s", &pod])?;
+        Ok((delivered, took))
+    }
+}
+
+fn run_to_end(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("start {}", command.get_program().display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{:?}: {said}", command.get_args());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
