@@ -1,12 +1,16 @@
 //! What hinders, and what to do about it.
 
 use boma_engine::authority::CertificateError;
-use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey, SecretKey};
+use boma_engine::keys::{ApplicationKey, DatabaseKey, GrantKey};
 use boma_engine::platform::PlatformError;
 use boma_instance::InstanceId;
 use boma_problem::{Class, IntoProblem, Problem};
 
 use crate::credentials::RepositoryError;
+use crate::platform::SecretError;
+
+/// What to do where a password is another one by now.
+const EXCHANGED: &str = "Another engine has exchanged it. Plan again.";
 
 /// Why something could not be carried out on Kubernetes.
 #[derive(Debug, thiserror::Error)]
@@ -109,20 +113,9 @@ pub enum KubernetesError {
         /// Which.
         key: DatabaseKey,
     },
-    /// A Secret of that name is not one for applications.
-    #[error("Secret {namespace}/{name} is there, and is not one that was stored for applications")]
-    SecretTaken {
-        /// Where.
-        namespace: String,
-        /// Which.
-        name: String,
-    },
-    /// A secret that an application is to be given was deleted a moment ago.
-    #[error("there is no secret {secret}")]
-    NoSecret {
-        /// Its full name.
-        secret: SecretKey,
-    },
+    /// A secret of a project.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A password that somebody may be using.
     #[error("the password of {grant} is in use and not replaced")]
     PasswordInUse {
@@ -262,13 +255,12 @@ impl IntoProblem for KubernetesError {
                 .hint("Once it is gone, another database of this name can be made."),
             Self::NotRetired { .. } => of(Class::User, "not-retired")
                 .hint("Take its manifest away first, with `deletionProtection: false`."),
-            Self::PasswordInUse { .. } => of(Class::Transient, "password-in-use")
-                .hint("Another engine has exchanged it. Plan again."),
-            Self::OtherPassword { .. } => of(Class::Transient, "password-other")
-                .hint("Another engine has exchanged it. Plan again."),
+            Self::PasswordInUse { .. } => of(Class::Transient, "password-in-use").hint(EXCHANGED),
+            Self::OtherPassword { .. } => of(Class::Transient, "password-other").hint(EXCHANGED),
             Self::NoCredential { .. } => of(Class::Transient, "credential-missing")
                 .hint("The next pass makes one, and delivers it to the application."),
             Self::Repository(error) => error.problem(),
+            Self::Secret(error) => error.problem(),
             Self::NoImage(_) => of(Class::Config, "image-missing")
                 .hint("Name one under `[kubernetes.images]` in `config.toml`."),
             Self::NoAddress { .. } => of(Class::Config, "service-without-address")
@@ -279,15 +271,6 @@ impl IntoProblem for KubernetesError {
                 "Deploy it: it is given its environment then. Or let Boma run the application, \
                  with `source.image` in place of `target.workload`.",
             ),
-            Self::SecretTaken { .. } => of(Class::User, "secret-taken")
-                .hint("Give the secret another name.")
-                .hint(
-                    "To hand a Secret that exists to applications, label it: `kubectl label secret \
-                     NAME lowops.manifests/installation=NAMESPACE lowops.manifests/part=secret`, \
-                     with the namespace of Boma.",
-                ),
-            Self::NoSecret { secret } => of(Class::User, "secret-missing")
-                .hint(format!("Store it: `boma secret set {secret} < FILE`.")),
             Self::WorkloadTaken { .. } => of(Class::User, "workload-taken")
                 .hint("Give the application another name, or attach it to another workload.")
                 .hint("To attach to a workload that exists: `target.workload: Deployment/NAME`."),

@@ -48,5 +48,5 @@ pub use install::{
     uninstall,
 };
 pub use lease::Leadership;
-pub use platform::{KubernetesPlatform, Leader, Printed, road};
+pub use platform::{KubernetesPlatform, Leader, Printed, SecretError, road};
 pub use resources::{CustomResources, Held, ResourceChange, WrittenResource};

@@ -55,6 +55,7 @@ use crate::names::Part;
 use crate::records::ApplicationRow;
 use crate::resources::CustomResources;
 pub use insight::Printed;
+pub use secrets::SecretError;
 
 use attend::Attendance;
 use journal::Journal;

@@ -198,21 +198,6 @@ fn what_keeps_an_application_from_running_is_named() {
             "Deployment ns/web is not Boma's",
         ),
         (
-            KubernetesError::SecretTaken {
-                namespace: "ns".into(),
-                name: "smtp".into(),
-            },
-            "secret-taken",
-            "Secret ns/smtp is there, and is not one that was stored for applications",
-        ),
-        (
-            KubernetesError::NoSecret {
-                secret: boma_engine::keys::SecretKey::new("o/u/e/p", "smtp"),
-            },
-            "secret-missing",
-            "there is no secret o/u/e/p/smtp",
-        ),
-        (
             KubernetesError::WorkloadHeld {
                 what: what(),
                 source: Box::new(kube::Error::Api(Box::new(refused))),

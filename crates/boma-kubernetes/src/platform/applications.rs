@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use boma_engine::keys::{ApplicationKey, DatabaseKey, SecretKey};
+use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::observed::{DeliveredEnvironment, ObservedApplication};
 use boma_engine::platform::{Binding, Environment};
 use kube::ResourceExt;
@@ -43,8 +43,8 @@ impl Inner {
         }
         self.remove_bindings(&namespace, key, &kept).await?;
         let mut variables = variables(environment);
-        let (named, digests) = self.named_variables(&namespace, key, environment)?;
-        variables.extend(named);
+        let given = self.given(&namespace, key, environment)?;
+        variables.extend(given.variables);
         let aliases = self.aliases(environment.bindings.iter().map(|one| &one.grant.database));
         let place = self.application_place(&namespace, key);
         let fingerprint = &environment.fingerprint;
@@ -60,36 +60,12 @@ impl Inner {
                     serial: serial + u64::from(is_other),
                 });
                 row.bindings.clone_from(&bindings);
-                row.secrets.clone_from(&digests);
+                row.secrets.clone_from(&given.digests);
                 row.variables.clone_from(&variables);
                 row.aliases.clone_from(&aliases);
                 Ok(Change::Write(row, ()))
             })
             .await
-    }
-
-    /// The variables that take the value of a secret of the project, and the digest of each secret.
-    fn named_variables(
-        &self,
-        namespace: &str,
-        key: &ApplicationKey,
-        environment: &Environment,
-    ) -> Result<(BTreeMap<String, Variable>, BTreeMap<String, String>), KubernetesError> {
-        let known = self.named_secrets();
-        let mut named = (BTreeMap::new(), BTreeMap::new());
-        for (variable, name) in &environment.secrets {
-            let secret = SecretKey::new(key.project.clone(), name.as_str());
-            let entry = self.entry_of(namespace, name).zip(known.get(&secret));
-            let Some((entry, digest)) = entry else {
-                return Err(KubernetesError::NoSecret { secret });
-            };
-            let (name, key) = (name.clone(), entry);
-            named.1.insert(name.clone(), digest.clone());
-            named
-                .0
-                .insert(variable.clone(), Variable::Secret { name, key });
-        }
-        Ok(named)
     }
 
     pub(super) async fn forget_application(

@@ -127,7 +127,7 @@ impl Inner {
                 message: format!("changed by hand, and put right: {what}"),
                 warning: true,
             };
-            if let Err(problem) = self.tell(&event).await {
+            if let Err(problem) = Box::pin(self.tell(&event)).await {
                 tracing::warn!(%problem, subject = %event.subject, "an event is not written");
             }
         }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use boma_engine::keys::SecretKey;
-use boma_engine::platform::{AuditEntry, PlatformError};
+use boma_engine::keys::{ApplicationKey, SecretKey};
+use boma_engine::platform::{AuditEntry, Environment, PlatformError};
 use boma_instance::Secret;
+use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
@@ -17,9 +18,56 @@ use crate::error::{KubernetesError, boxed};
 use crate::kinds::Kind;
 use crate::names::{self, Part};
 use crate::projects::{self, Owner};
+use crate::records::Variable;
+
+/// What an application is given of secrets of its project.
+#[derive(Default)]
+pub(super) struct Given {
+    /// Its variables.
+    pub(super) variables: BTreeMap<String, Variable>,
+    /// The digest of each secret.
+    pub(super) digests: BTreeMap<String, String>,
+}
 
 /// The entry that holds the value, where there are several.
 const VALUE: &str = "value";
+
+/// Why a secret is not stored or given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// A Secret of that name is not one for applications.
+    #[error("Secret {namespace}/{name} is there, and is not one that was stored for applications")]
+    Taken {
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+    },
+    /// One that an application is to be given was deleted a moment ago.
+    #[error("there is no secret {secret}")]
+    Missing {
+        /// Its full name.
+        secret: SecretKey,
+    },
+}
+
+impl IntoProblem for SecretError {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Taken { .. } => Problem::new(Class::User, "secret-taken", self.to_string())
+                .hint("Give the secret another name.")
+                .hint(
+                    "To hand a Secret that exists to applications, label it: `kubectl label secret \
+                     NAME lowops.manifests/installation=NAMESPACE lowops.manifests/part=secret`, \
+                     with the namespace of Boma.",
+                ),
+            Self::Missing { secret } => {
+                Problem::new(Class::User, "secret-missing", self.to_string())
+                    .hint(format!("Store it: `boma secret set {secret} < FILE`."))
+            }
+        }
+    }
+}
 
 impl KubernetesPlatform {
     /// The secrets of projects, sorted.
@@ -88,10 +136,28 @@ impl Inner {
         found.collect()
     }
 
-    /// The entry of a secret that holds its value; none: there is no such secret.
-    pub(super) fn entry_of(&self, namespace: &str, name: &str) -> Option<String> {
-        let secret = self.cluster.get(Kind::Secret, namespace, name)?;
-        is_named(&secret).then(|| entry_of(&secret)).flatten()
+    /// What an application is given of secrets of its project.
+    pub(super) fn given(
+        &self,
+        namespace: &str,
+        key: &ApplicationKey,
+        environment: &Environment,
+    ) -> Result<Given, SecretError> {
+        let known = self.named_secrets();
+        let mut given = Given::default();
+        for (variable, name) in &environment.secrets {
+            let secret = SecretKey::new(key.project.clone(), name.as_str());
+            let found = self.cluster.get(Kind::Secret, namespace, name);
+            let entry = found.as_deref().and_then(entry_of);
+            let Some((entry, digest)) = entry.zip(known.get(&secret)) else {
+                return Err(SecretError::Missing { secret });
+            };
+            given.digests.insert(name.clone(), digest.clone());
+            let name = name.clone();
+            let one = Variable::Secret { name, key: entry };
+            given.variables.insert(variable.clone(), one);
+        }
+        Ok(given)
     }
 
     /// The project that a namespace is in use for.
@@ -143,10 +209,11 @@ impl Inner {
         name: &str,
     ) -> Result<Option<std::sync::Arc<DynamicObject>>, KubernetesError> {
         match self.cluster.read(Kind::Secret, namespace, name).await? {
-            Some(found) if !is_named(&found) => Err(KubernetesError::SecretTaken {
+            Some(found) if !is_named(&found) => Err(SecretError::Taken {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
-            }),
+            }
+            .into()),
             found => Ok(found),
         }
     }
@@ -169,6 +236,29 @@ fn entry_of(secret: &DynamicObject) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_secret_of_a_project_is_said_with_what_to_do() {
+        let taken = SecretError::Taken {
+            namespace: "ns".into(),
+            name: "smtp".into(),
+        };
+        let problem = taken.problem();
+        assert_eq!(problem.code, "secret-taken");
+        assert_eq!(
+            problem.to_string(),
+            "Secret ns/smtp is there, and is not one that was stored for applications"
+        );
+        assert!(problem.hints[1].contains("lowops.manifests/part=secret"));
+        let secret = SecretKey::new("o/u/e/p", "smtp");
+        let problem = SecretError::Missing { secret }.problem();
+        assert_eq!(problem.code, "secret-missing");
+        assert_eq!(problem.to_string(), "there is no secret o/u/e/p/smtp");
+        assert_eq!(
+            problem.hints,
+            ["Store it: `boma secret set o/u/e/p/smtp < FILE`."]
+        );
+    }
 
     #[test]
     fn the_value_is_in_the_entry_of_that_name_or_in_the_only_one() {
