@@ -109,9 +109,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<ExitCode> {
         rounds: if quick { 2 } else { 9 },
     };
     println!("{}", machine::describe()?);
-    let named = all().filter(|bench| names.iter().any(|name| *name == bench.name));
-    let unasked = BENCHES.iter().filter(|_| names.is_empty());
-    for bench in unasked.chain(named) {
+    let asked = all().filter(|bench| names.iter().any(|name| *name == bench.name));
+    let whole = BENCHES.iter().filter(|_| names.is_empty());
+    for bench in whole.chain(asked) {
         println!("{}", (bench.run)(root, effort)?);
     }
     Ok(ExitCode::SUCCESS)

@@ -139,24 +139,16 @@ fn number(variable: &str) -> Result<Option<u64>> {
         .with_context(|| format!("{variable} is a number"))
 }
 
-/// Does one thing after the other; answers how many it were.
-async fn do_by_hand(cluster: &Cluster, seed: u64, until: Instant) -> Result<u32> {
+/// Does one thing after the other; answers what it did.
+async fn do_by_hand(cluster: &Cluster, seed: u64, until: Instant) -> Result<Vec<String>> {
     let mut chance = Chance(seed);
     let mut serving = Serving::start(cluster)?;
-    let mut done = 0;
+    let mut done = Vec::new();
     while Instant::now() < until {
         let database = chance.of(&DATABASES).context("there are some")?;
         let deed = chance.of(&DEEDS).context("there are some")?;
         let deed = deed.replace("DB", database);
         let pause = Duration::from_millis(chance.below(PAUSE));
-        println!(
-            "{done}: {}",
-            if deed.is_empty() {
-                "kill -9 of Boma"
-            } else {
-                &deed
-            }
-        );
         if deed.is_empty() {
             drop(serving);
             serving = Serving::start(cluster)?;
@@ -165,7 +157,7 @@ async fn do_by_hand(cluster: &Cluster, seed: u64, until: Instant) -> Result<u32>
             // What is gone already cannot be changed.
             drop(cluster.kubectl(&words));
         }
-        done += 1;
+        done.push(deed);
         tokio::time::sleep(pause).await;
     }
     drop(serving);
@@ -198,8 +190,17 @@ async fn whatever_is_done_by_hand_under_load_all_comes_back_and_no_row_is_lost()
     let until = Instant::now() + Duration::from_secs(seconds);
     let done = do_by_hand(&cluster, seed, until).await;
     stop.store(true, Ordering::Relaxed);
-    let written = writers.map(|writer| writer.join());
-    println!("{} things were done by hand", done?);
+    let written = writers.map(JoinHandle::join);
+    for (number, deed) in done?.iter().enumerate() {
+        println!(
+            "{number}: {}",
+            if deed.is_empty() {
+                "kill -9 of Boma"
+            } else {
+                deed
+            }
+        );
+    }
 
     let all = eventually(PATIENCE, async || {
         let applied = cluster.apply().and_then(|_| cluster.apply_again());

@@ -23,9 +23,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Whether it changes something; Leases are renewed by the clock, and do not count.
+    /// Whether it changes something. Leases are renewed by the clock and do not count, nor does what
+    /// only notes what was done: nothing follows from it, and how often it is written is chance.
     pub(crate) fn is_write(&self) -> bool {
-        self.method != "GET" && !self.path.contains("/leases")
+        let is_counted = |part| !self.path.contains(part);
+        self.method != "GET" && ["/leases", "/boma-journal."].into_iter().all(is_counted)
     }
 
     pub(crate) fn is_watch(&self) -> bool {

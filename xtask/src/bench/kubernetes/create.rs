@@ -59,6 +59,22 @@ fn variable(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: see `make bench-kubernetes`"))
 }
 
+fn kubectl(arguments: &[&str]) -> Result<String> {
+    run_to_end(Command::new("kubectl").args(arguments))
+}
+
+/// `kubectl` in the namespace of the benchmark.
+fn within(arguments: &[&str]) -> Result<String> {
+    kubectl(&[&["-n", NAMESPACE], arguments].concat())
+}
+
+fn ask(uri: &str) -> Result<()> {
+    within(&[
+        "exec", "client", "--", "timeout", "120", "sh", "-c", ASK, uri,
+    ])?;
+    Ok(())
+}
+
 struct Cluster {
     binary: PathBuf,
     place: PathBuf,
@@ -66,14 +82,6 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        run_to_end(Command::new("kubectl").args(arguments))
-    }
-
-    fn within(&self, arguments: &[&str]) -> Result<String> {
-        self.kubectl(&[&["-n", NAMESPACE], arguments].concat())
-    }
-
     fn boma(&self, arguments: &[&str]) -> Result<String> {
         run_to_end(
             Command::new(&self.binary)
@@ -93,7 +101,7 @@ impl Cluster {
     fn apply(&self, objects: &[Value]) -> Result<()> {
         let file = self.write(objects)?;
         let file = file.to_str().context("a path should be UTF-8")?;
-        self.within(&["apply", "--validate=false", "-f", file])?;
+        within(&["apply", "--validate=false", "-f", file])?;
         Ok(())
     }
 
@@ -113,13 +121,13 @@ impl Cluster {
         }});
         let file = self.write(&[namespace])?;
         let file = file.to_str().context("a path should be UTF-8")?;
-        self.kubectl(&["apply", "-f", file])?;
+        kubectl(&["apply", "-f", file])?;
         let deployment = ["rollout", "status", "--timeout=120s", "deployment/boma"];
-        self.kubectl(&[&["-n", HOME], &deployment[..]].concat())?;
+        kubectl(&[&["-n", HOME], &deployment[..]].concat())?;
         let image = format!("--image={}", self.image);
         let pod = ["run", "client", &image, "--image-pull-policy=IfNotPresent"];
-        self.within(&[&pod[..], &["--command", "--", "sleep", "infinity"]].concat())?;
-        self.within(&[
+        within(&[&pod[..], &["--command", "--", "sleep", "infinity"]].concat())?;
+        within(&[
             "wait",
             "--for=condition=Ready",
             "--timeout=120s",
@@ -130,14 +138,7 @@ impl Cluster {
 
     fn uninstall(&self) -> Result<()> {
         self.boma(&["kubernetes", "uninstall"])?;
-        self.kubectl(&["delete", "namespace", NAMESPACE, HOME, "--wait=false"])?;
-        Ok(())
-    }
-
-    fn ask(&self, uri: &str) -> Result<()> {
-        self.within(&[
-            "exec", "client", "--", "timeout", "120", "sh", "-c", ASK, uri,
-        ])?;
+        kubectl(&["delete", "namespace", NAMESPACE, HOME, "--wait=false"])?;
         Ok(())
     }
 
@@ -163,10 +164,10 @@ impl Cluster {
         let begun = Instant::now();
         self.apply(&[service, server])?;
         let uri = format!("postgresql://postgres:known@{name}.{NAMESPACE}.svc/postgres");
-        self.ask(&uri)?;
+        ask(&uri)?;
         let took = begun.elapsed();
         let own = [format!("statefulset/{name}"), format!("service/{name}")];
-        self.within(&["delete", &own[0], &own[1], "--cascade=foreground"])?;
+        within(&["delete", &own[0], &own[1], "--cascade=foreground"])?;
         Ok(took)
     }
 
@@ -190,7 +191,7 @@ impl Cluster {
         let get = ["get", "secret", &secret, "-o"];
         let get = [&get[..], &["go-template={{.data.uri | base64decode}}"]].concat();
         let uri = loop {
-            if let Ok(uri) = self.within(&get) {
+            if let Ok(uri) = within(&get) {
                 break uri;
             }
             ensure!(
@@ -199,12 +200,12 @@ impl Cluster {
             );
         };
         let delivered = begun.elapsed();
-        self.ask(&uri)?;
+        ask(&uri)?;
         let took = begun.elapsed();
         let patch = r#"{"spec": {"suspended": true}}"#;
-        self.within(&["patch", "database", &database, "--type=merge", "-p", patch])?;
+        within(&["patch", "database", &database, "--type=merge", "-p", patch])?;
         let pod = format!("pod/{database}-1-0");
-        self.within(&["wait", "--for=delete", "--timeout=120s", &pod])?;
+        within(&["wait", "--for=delete", "--timeout=120s", &pod])?;
         Ok((delivered, took))
     }
 }
