@@ -170,7 +170,7 @@ impl<P: Platform> Actor<P> {
             self.begin_ready(&mut run);
             // Of what an earlier plan began, each end may leave more to do. What this plan says of
             // others goes on meanwhile: a look for each end would be most of what is done.
-            if run.outcome.outdated && !run.is_doing(self) {
+            if run.outcome.outdated && !self.is_doing() {
                 break;
             }
         }
@@ -212,6 +212,12 @@ impl<P: Platform> Actor<P> {
             .values()
             .map(|begun| begun.action.subject())
             .collect()
+    }
+
+    /// Whether a step of the plan at hand is going on that does more than wait.
+    fn is_doing(&self) -> bool {
+        let mut begun = self.begun.iter();
+        begun.any(|(task, begun)| *task >= self.current_from && !begun.action.is_passive())
     }
 
     fn give_up_waiting(&mut self) {
@@ -347,12 +353,6 @@ impl Run<'_> {
     /// Whether a step of this plan is going on or can be begun.
     fn is_going_on<P>(&self, actor: &Actor<P>) -> bool {
         self.graph.has_ready() || actor.begun.keys().any(|task| *task >= actor.current_from)
-    }
-
-    /// Whether a step of this plan is going on that does more than wait.
-    fn is_doing<P>(&self, actor: &Actor<P>) -> bool {
-        let mut begun = actor.begun.iter();
-        begun.any(|(task, begun)| *task >= actor.current_from && !begun.action.is_passive())
     }
 
     fn finish(mut self) -> Outcome {
