@@ -167,10 +167,12 @@ impl<P: Platform> Actor<P> {
                 break;
             };
             self.ended(ended, Some(&mut run));
-            if run.outcome.outdated {
+            self.begin_ready(&mut run);
+            // Of what an earlier plan began, each end may leave more to do. What this plan says of
+            // others goes on meanwhile: a look for each end would be most of what is done.
+            if run.outcome.outdated && !self.is_doing() {
                 break;
             }
-            self.begin_ready(&mut run);
         }
         self.audit.written().await;
         run.finish()
@@ -210,6 +212,12 @@ impl<P: Platform> Actor<P> {
             .values()
             .map(|begun| begun.action.subject())
             .collect()
+    }
+
+    /// Whether a step of the plan at hand is going on that does more than wait.
+    fn is_doing(&self) -> bool {
+        let mut begun = self.begun.iter();
+        begun.any(|(task, begun)| *task >= self.current_from && !begun.action.is_passive())
     }
 
     fn give_up_waiting(&mut self) {

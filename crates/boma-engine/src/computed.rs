@@ -47,11 +47,7 @@ fn in_sync(subject: &Subject, plan: Option<&Plan>, is_known: bool) -> Condition 
     {
         return condition(Truth::False, "Waiting", waiting.to_string());
     }
-    if plan
-        .steps
-        .iter()
-        .any(|step| step.action.subject() == *subject)
-    {
+    if plan.changes(subject) {
         return condition(
             Truth::False,
             "ToBeChanged",

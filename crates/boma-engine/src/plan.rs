@@ -34,8 +34,8 @@ mod view;
 mod waiting;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, OnceLock};
 
 use boma_instance::InstanceId;
 use boma_problem::Problem;
@@ -101,6 +101,8 @@ pub struct Plan {
     /// Values of settings that this plan would put in force and that no server was asked about
     /// yet. Where the platform can ask, it is asked first, and the plan is made once more.
     pub unjudged: BTreeSet<SettingValue>,
+    /// What the steps are about, found when it is first asked for.
+    about: OnceLock<HashSet<Subject>>,
 }
 
 /// Something that cannot be done as asked; what depends on it is not done either.
@@ -137,8 +139,17 @@ impl Plan {
             steps,
             waiting: waiting.cloned().collect(),
             blocked: blocked.cloned().collect(),
+            about: OnceLock::new(),
             ..self.clone()
         }
+    }
+
+    /// Whether a step is about a resource. Asked for each of thousands, whenever a plan was made.
+    pub fn changes(&self, subject: &Subject) -> bool {
+        let about = || self.steps.iter().map(|step| step.action.subject());
+        self.about
+            .get_or_init(|| about().collect())
+            .contains(subject)
     }
 
     /// When something that is waited for or scheduled is due by the clock; none: nothing is.
