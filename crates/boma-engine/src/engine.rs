@@ -326,10 +326,16 @@ impl<P: Platform> Engine<P> {
         } = self;
         let disturbed = async {
             let woken = wait(source, *source_is_open, orders, wake, stop).await;
-            if matches!(woken, Wake::Platform) {
-                tokio::time::sleep_until(begun + undisturbed.max(UNDISTURBED)).await;
+            if !matches!(woken, Wake::Platform) {
+                return woken;
             }
-            woken
+            // People are heard meanwhile, and whoever wants it to end.
+            let deaf = Notify::new();
+            tokio::select! {
+                // Both are cancel-safe: they only wait.
+                () = tokio::time::sleep_until(begun + undisturbed.max(UNDISTURBED)) => woken,
+                heard = wait(source, *source_is_open, orders, &deaf, stop) => heard,
+            }
         };
         let result = tokio::select! {
             // Cancel-safe: steps that were begun go on, and the next plan takes them up.

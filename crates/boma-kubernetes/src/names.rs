@@ -171,6 +171,11 @@ pub(crate) fn binding(grant: &GrantKey) -> String {
     )
 }
 
+/// The Secret with copies of what an application is given of secrets of its project.
+pub(crate) fn environment(application: &ApplicationKey) -> String {
+    format!("{}.application.environment", application.name)
+}
+
 /// The Job of an application that runs before a deployment is rolled out.
 pub(crate) fn pre_deploy(application: &ApplicationKey, deployment: &str) -> String {
     let cut: String = deployment.chars().take(8).collect();

@@ -114,6 +114,8 @@ impl KubernetesPlatform {
             journal: Journal::default(),
             waiting: Waiting::default(),
         });
+        let writing = inner.clone();
+        tasks.spawn(async move { writing.write_events().await });
         let attending = inner.clone();
         tasks.spawn(async move { attending.attend().await });
         Ok(Self {

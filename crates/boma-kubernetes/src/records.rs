@@ -185,9 +185,12 @@ pub(crate) struct ApplicationRow {
     /// Databases whose Secrets it was given, and the digest of each of these.
     #[serde(default)]
     pub(crate) bindings: BTreeMap<DatabaseKey, String>,
-    /// Secrets that people have stored and that it was given, and the digest of each of these.
+    /// Secrets that people have stored and that it was given, and the revision of each of these.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) secrets: BTreeMap<String, String>,
+    /// Digest of the Secret with the copies of these; none: it was given none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) copies: Option<String>,
     /// The variables of what runs.
     #[serde(default)]
     pub(crate) variables: BTreeMap<String, Variable>,
@@ -240,6 +243,7 @@ impl ApplicationRow {
             pre_deploy: None,
             bindings: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            copies: None,
             variables: BTreeMap::new(),
             aliases: BTreeMap::new(),
             run: None,

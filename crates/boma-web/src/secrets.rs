@@ -1,4 +1,5 @@
-//! Secrets under names: what is one, and what is asked about them. A value is never given back.
+//! Secrets under names: what is one, and what is asked about them. A value is never given back here; what an
+//! application was given of them, `reveal` shows to those who may see it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -83,6 +84,9 @@ pub enum UnfitSecret {
     /// There is nothing.
     #[error("an empty secret is none")]
     Empty,
+    /// No variable could hold it.
+    #[error("a secret is text without a NUL character")]
+    Nul,
 }
 
 impl IntoProblem for UnfitSecret {
@@ -103,6 +107,9 @@ pub fn secret_of(text: &str) -> Result<Secret<String>, UnfitSecret> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     if text.is_empty() {
         return Err(UnfitSecret::Empty);
+    }
+    if text.contains('\0') {
+        return Err(UnfitSecret::Nul);
     }
     Ok(Secret::new(text.to_owned()))
 }
@@ -159,6 +166,7 @@ mod tests {
         for (not, text) in [
             ("", "an empty secret is none"),
             ("\n", "an empty secret is none"),
+            ("a\0b", "a secret is text without a NUL character"),
             (&*"a".repeat(65 << 10), "a secret is text of at most 64 KiB"),
         ] {
             let problem = secret_of(not).unwrap_err().problem();

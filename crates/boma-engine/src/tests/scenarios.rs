@@ -286,51 +286,11 @@ async fn happen(world: &World, words: &[&str]) -> String {
         ["agent-hangs", name] => database(&mut platform.state(), name).agent = Agent::Silent,
         ["spec-lost", name] => spec_lost(&mut platform.state(), name),
         ["spec-put-back", name] => spec_put_back(&mut platform.state(), name),
-        ["installs", version] => {
-            let version = version.parse().unwrap();
-            platform
-                .state()
-                .capabilities
-                .servers
-                .retain(|build| build.major != version);
-            let build = crate::testing::machine().servers.into_iter();
-            let build = build.filter(|build| build.major == version);
-            platform.state().capabilities.servers.extend(build);
-        }
-        ["uninstalls", version] => {
-            let version = version.parse().unwrap();
-            platform
-                .state()
-                .capabilities
-                .servers
-                .retain(|build| build.major != version);
-        }
-        ["has-no", "commands"] => {
-            platform
-                .state()
-                .capabilities
-                .features
-                .remove(&Feature::Commands);
-        }
-        ["has", "storage-classes"] => {
-            let mut state = platform.state();
-            state.capabilities.features.insert(Feature::StorageClasses);
-        }
-        ["stores", "secret", name, revision] => {
-            let secret = secret_key(name);
-            platform
-                .state()
-                .secrets
-                .insert(secret, (*revision).to_owned());
-        }
-        ["forgets", "secret", name] => {
-            platform.state().secrets.remove(&secret_key(name));
-        }
-        ["has", "cpu", millis] => {
-            platform.state().capabilities.cpu_millis = Some(millis.parse().unwrap());
-        }
-        ["has", "memory", bytes] => {
-            platform.state().capabilities.memory_bytes = Some(bytes.parse().unwrap());
+        [
+            "installs" | "uninstalls" | "has" | "has-no" | "stores" | "forgets",
+            ..,
+        ] => {
+            provide(&mut platform.state(), words);
         }
         ["pre-deploy-fails", name] => pre_deploy_of(&mut platform.state(), name, false),
         ["pre-deploy-works", name] => pre_deploy_of(&mut platform.state(), name, true),
@@ -418,6 +378,49 @@ fn pre_deploy(state: &mut State, name: &str, fails: Option<&str>) {
     let application = state.applications.get_mut(&application_key(name)).unwrap();
     application.pre_deploy_fails =
         fails.map(|text| Problem::new(Class::User, "command-failed", text));
+}
+
+/// What the machine has, and what it has no more.
+fn provide(state: &mut State, words: &[&str]) {
+    match *words {
+        ["installs", version] => {
+            let version = version.parse().unwrap();
+            state
+                .capabilities
+                .servers
+                .retain(|build| build.major != version);
+            let build = crate::testing::machine().servers.into_iter();
+            let build = build.filter(|build| build.major == version);
+            state.capabilities.servers.extend(build);
+        }
+        ["uninstalls", version] => {
+            let version = version.parse().unwrap();
+            state
+                .capabilities
+                .servers
+                .retain(|build| build.major != version);
+        }
+        ["has-no", "commands"] => {
+            state.capabilities.features.remove(&Feature::Commands);
+        }
+        ["has", "storage-classes"] => {
+            state.capabilities.features.insert(Feature::StorageClasses);
+        }
+        ["stores", "secret", name, revision] => {
+            let secret = secret_key(name);
+            state.secrets.insert(secret, (*revision).to_owned());
+        }
+        ["forgets", "secret", name] => {
+            state.secrets.remove(&secret_key(name));
+        }
+        ["has", "cpu", millis] => {
+            state.capabilities.cpu_millis = Some(millis.parse().unwrap());
+        }
+        ["has", "memory", bytes] => {
+            state.capabilities.memory_bytes = Some(bytes.parse().unwrap());
+        }
+        _ => panic!("there is no command {words:?}"),
+    }
 }
 
 /// What is there: databases with their logins, applications with their variables.

@@ -97,6 +97,7 @@ fn a_class_that_a_volume_is_not_of() {
     storage-class-changed
     Write `class: slow`, or leave it out.
     To move to another class, make another database of that class out of this one's backups: `boma restore DATABASE --as NEW`.
+    Where no volume was ever made: take the manifest away with `deletionProtection: false`, `boma purge` it, and write it again.
     "#);
 }
 

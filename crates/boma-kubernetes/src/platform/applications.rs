@@ -33,8 +33,16 @@ impl Inner {
         environment: &Environment,
     ) -> Result<(), KubernetesError> {
         let namespace = self.namespace(&key.project).await?;
+        // Nothing is taken away before it is known that all can be given.
+        let given = self.given(&namespace, key, environment)?;
         let mut bindings = BTreeMap::new();
         let mut kept = Vec::new();
+        let mut copies = None;
+        if let Some(secret) = given.copies {
+            let found = self.cluster.apply(&secret).await?;
+            copies = Some(data_digest(&found.data));
+            kept.push(secret.name);
+        }
         for binding in &environment.bindings {
             let secret = binding_secret(&self.config.namespace, binding, &namespace);
             let found = self.cluster.apply(&secret).await?;
@@ -43,7 +51,6 @@ impl Inner {
         }
         self.remove_bindings(&namespace, key, &kept).await?;
         let mut variables = variables(environment);
-        let given = self.given(&namespace, key, environment)?;
         variables.extend(given.variables);
         let aliases = self.aliases(environment.bindings.iter().map(|one| &one.grant.database));
         let place = self.application_place(&namespace, key);
@@ -60,7 +67,8 @@ impl Inner {
                     serial: serial + u64::from(is_other),
                 });
                 row.bindings.clone_from(&bindings);
-                row.secrets.clone_from(&given.digests);
+                row.secrets.clone_from(&given.revisions);
+                row.copies.clone_from(&copies);
                 row.variables.clone_from(&variables);
                 row.aliases.clone_from(&aliases);
                 Ok(Change::Write(row, ()))
@@ -130,7 +138,8 @@ impl Inner {
         let is_whole =
             row.bindings.iter().all(|(database, digest)| {
                 self.holds_binding(namespace, &row.key, database, digest)
-            }) && self.aliases(row.bindings.keys()) == row.aliases;
+            }) && self.holds_copies(namespace, &row)
+                && self.aliases(row.bindings.keys()) == row.aliases;
         let (process, conditions) = self.process_of(namespace, &row);
         ObservedApplication {
             delivered: row.delivered.filter(|_| is_whole),
@@ -139,6 +148,12 @@ impl Inner {
             held: row.held,
             conditions,
         }
+    }
+
+    fn holds_copies(&self, namespace: &str, row: &ApplicationRow) -> bool {
+        let name = names::environment(&row.key);
+        let found = self.cluster.get(Kind::Secret, namespace, &name);
+        found.map(|found| data_digest(&found.data)) == row.copies
     }
 
     fn holds_binding(

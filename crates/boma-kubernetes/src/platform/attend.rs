@@ -9,12 +9,13 @@ use boma_engine::catalog::Subject;
 use boma_engine::happened;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::AgentState;
+use boma_engine::platform::Event;
 use boma_instance::api::Reported;
 use boma_instance::{InstanceId, InstanceStatus};
 use boma_problem::{IntoProblem, Problem};
 use kube::ResourceExt;
 use kube::core::DynamicObject;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -42,14 +43,21 @@ const SELDOM: u32 = 20;
 /// How often everything is looked through without a reason.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
+/// Events that wait to be written, at most.
+const WAITING: usize = 4096;
+
 /// What agents say.
-#[derive(Default)]
 pub(super) struct Attendance {
     known: Mutex<HashMap<InstanceId, Known>>,
     /// Whether it was looked once which pods run.
     has_looked: AtomicBool,
     /// Whether this process is the one that tells what happens to servers.
     tells: AtomicBool,
+    /// What happened to servers, and is to be written.
+    told: (
+        mpsc::Sender<Event>,
+        tokio::sync::Mutex<mpsc::Receiver<Event>>,
+    ),
     news: watch::Sender<u64>,
 }
 
@@ -69,6 +77,19 @@ pub(super) enum Said {
     Status(Box<InstanceStatus>),
     /// It does not answer.
     Silence(Problem),
+}
+
+impl Default for Attendance {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        Self {
+            known: Mutex::default(),
+            has_looked: AtomicBool::new(false),
+            tells: AtomicBool::new(false),
+            told: (sender, tokio::sync::Mutex::new(receiver)),
+            news: watch::Sender::new(0),
+        }
+    }
 }
 
 impl Attendance {
@@ -243,7 +264,7 @@ impl Inner {
                         let said = Said::Status(Box::new(status.clone()));
                         self.attendance.heard(id, &at, said);
                         if self.attendance.tells.load(Ordering::Acquire) {
-                            self.tell_of(database, &mut watched, &status).await;
+                            self.tell_of(database, &mut watched, &status);
                         }
                         watched.before = Some(happened::known(watched.before.take(), status));
                     }
@@ -274,7 +295,7 @@ struct Watched {
 impl Inner {
     /// Tells what happened to a server since its last status; what was put right while nobody told
     /// of it, too.
-    async fn tell_of(&self, database: &DatabaseKey, watched: &mut Watched, now: &InstanceStatus) {
+    fn tell_of(&self, database: &DatabaseKey, watched: &mut Watched, now: &InstanceStatus) {
         let mut events = match &watched.before {
             Some(before) => happened::between(database, before, now),
             None => Vec::new(),
@@ -286,6 +307,17 @@ impl Inner {
         }
         watched.is_told = true;
         for event in events {
+            // Whoever listens to agents does not wait for the API server.
+            if let Err(error) = self.attendance.told.0.try_send(event) {
+                tracing::warn!(%error, "an event is not written: too many wait");
+            }
+        }
+    }
+
+    /// Writes what happens to servers, one after the other, for ever.
+    pub(super) async fn write_events(self: Arc<Self>) {
+        let mut told = self.attendance.told.1.lock().await;
+        while let Some(event) = told.recv().await {
             if let Err(problem) = self.tell(&event).await {
                 tracing::warn!(%problem, subject = %event.subject, "an event is not written");
             }

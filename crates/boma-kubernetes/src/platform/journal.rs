@@ -16,6 +16,9 @@ use crate::names::Part;
 /// What comes within this is one write: a pass of the engine says much at once.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// How long writing an event beside its object may take: nothing hangs on it.
+const NOTICE: Duration = Duration::from_secs(10);
+
 /// Entries that wait for an API server that does not take them; then the oldest are given up.
 const WAITING: usize = 10_000;
 
@@ -124,12 +127,16 @@ impl Inner {
             return Ok(());
         };
         let (noticed, added) = tokio::join!(
-            self.notice(&recorded),
+            tokio::time::timeout(NOTICE, self.notice(&recorded)),
             self.add(Entry::Happened(recorded.clone()))
         );
-        if let Err(error) = noticed {
-            let problem = error.problem();
-            tracing::warn!(%problem, subject = %event.subject, "an event is not beside its object");
+        match noticed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let problem = error.problem();
+                tracing::warn!(%problem, %subject, "an event is not beside its object");
+            }
+            Err(_too_late) => tracing::warn!(%subject, "an event is not beside its object in time"),
         }
         added.map_err(boxed)
     }

@@ -127,8 +127,9 @@ impl Inner {
     fn storage_class_of(&self, one: &Registered) -> Option<String> {
         let name = names::instance(&one.row.key);
         let claim = self.cluster.get(Kind::VolumeClaim, &one.namespace, &name)?;
-        let class = claim.data["spec"]["storageClassName"].as_str()?;
-        Some(class.to_owned()).filter(|class| !class.is_empty())
+        claim.data["spec"]["storageClassName"]
+            .as_str()
+            .map(str::to_owned)
     }
 
     /// What was changed by hand in the objects of an instance and is left so; none: one is not as

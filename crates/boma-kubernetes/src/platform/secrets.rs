@@ -20,13 +20,15 @@ use crate::names::{self, Part};
 use crate::projects::{self, Owner};
 use crate::records::Variable;
 
-/// What an application is given of secrets of its project.
-#[derive(Default)]
+/// What an application is given of secrets of its project: copies in a Secret of its own, so that it
+/// keeps them when one is forgotten.
 pub(super) struct Given {
+    /// The Secret with the copies; none: it names no secret.
+    pub(super) copies: Option<Desired>,
     /// Its variables.
     pub(super) variables: BTreeMap<String, Variable>,
-    /// The digest of each secret.
-    pub(super) digests: BTreeMap<String, String>,
+    /// The revision of each secret that it names.
+    pub(super) revisions: BTreeMap<String, String>,
 }
 
 /// The entry that holds the value, where there are several.
@@ -40,6 +42,12 @@ pub enum SecretError {
     Taken {
         /// Where.
         namespace: String,
+        /// Which.
+        name: String,
+    },
+    /// One of Boma's own Secrets may be called so.
+    #[error("Boma may need the name `{name}` for a Secret of its own")]
+    Reserved {
         /// Which.
         name: String,
     },
@@ -61,6 +69,8 @@ impl IntoProblem for SecretError {
                      NAME lowops.manifests/installation=NAMESPACE lowops.manifests/part=secret`, \
                      with the namespace of Boma.",
                 ),
+            Self::Reserved { .. } => Problem::new(Class::User, "secret-taken", self.to_string())
+                .hint("Take a name without a dot, and without a number behind its last `-`."),
             Self::Missing { secret } => {
                 Problem::new(Class::User, "secret-missing", self.to_string())
                     .hint(format!("Store it: `boma secret set {secret} < FILE`."))
@@ -126,12 +136,27 @@ impl KubernetesPlatform {
 impl Inner {
     /// The secrets of projects, and the revision of each.
     pub(super) fn named_secrets(&self) -> BTreeMap<SecretKey, String> {
-        let secrets = self.secrets(Part::Secret).into_iter();
-        let found = secrets.filter_map(|secret| {
-            let entry = entry_of(&secret)?;
-            let revision = names::digest_of(secret.data["data"][&entry].as_str()?.as_bytes());
-            let project = self.project_of(&secret.namespace()?)?;
-            Some((SecretKey::new(project, secret.name_any()), revision))
+        let home = &self.config.namespace;
+        let namespaces = self.cluster.all(Kind::Namespace);
+        let projects = namespaces.iter().filter_map(|one| {
+            let Owner::Project(project) = projects::owner(home, one) else {
+                return None;
+            };
+            let own = projects::namespace_of(&project, &namespaces)?;
+            (own.name_any() == one.name_any()).then(|| (one.name_any(), project))
+        });
+        let mut secrets = self.secrets(Part::Secret);
+        secrets.retain(|secret| is_free(&secret.name_any()));
+        if secrets.is_empty() {
+            return BTreeMap::new();
+        }
+        let projects: BTreeMap<String, String> = projects.collect();
+        let found = secrets.into_iter().filter_map(|secret| {
+            let project = projects.get(&secret.namespace()?)?.as_str();
+            Some((
+                SecretKey::new(project, secret.name_any()),
+                revision_of(&secret)?,
+            ))
         });
         found.collect()
     }
@@ -143,33 +168,45 @@ impl Inner {
         key: &ApplicationKey,
         environment: &Environment,
     ) -> Result<Given, SecretError> {
-        let known = self.named_secrets();
-        let mut given = Given::default();
+        let mut given = Given {
+            copies: None,
+            variables: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+        };
+        let copies = names::environment(key);
+        let mut values = serde_json::Map::new();
         for (variable, name) in &environment.secrets {
             let secret = SecretKey::new(key.project.clone(), name.as_str());
             let found = self.cluster.get(Kind::Secret, namespace, name);
-            let entry = found.as_deref().and_then(entry_of);
-            let Some((entry, digest)) = entry.zip(known.get(&secret)) else {
+            let found = found.filter(|found| is_named(found));
+            let found = found
+                .as_deref()
+                .and_then(|one| Some((value_of(one)?, revision_of(one)?)));
+            let Some((value, revision)) = found else {
                 return Err(SecretError::Missing { secret });
             };
-            given.digests.insert(name.clone(), digest.clone());
-            let name = name.clone();
-            let one = Variable::Secret { name, key: entry };
+            given.revisions.insert(name.clone(), revision);
+            values.insert(variable.clone(), value.into());
+            let one = Variable::Secret {
+                name: copies.clone(),
+                key: variable.clone(),
+            };
             given.variables.insert(variable.clone(), one);
         }
+        given.copies = (!values.is_empty()).then(|| {
+            let body = json!({"type": "Opaque", "data": values});
+            Desired::new(
+                &self.config.namespace,
+                Kind::Secret,
+                namespace,
+                copies,
+                body,
+            )
+            .part(Part::Binding)
+            .label(names::APPLICATION, &*key.name)
+            .annotation(names::IDENTITY, key.to_string())
+        });
         Ok(given)
-    }
-
-    /// The project that a namespace is in use for.
-    fn project_of(&self, namespace: &str) -> Option<String> {
-        let found = self.cluster.get(Kind::Namespace, "", namespace)?;
-        match projects::owner(&self.config.namespace, &found) {
-            Owner::Project(project) => {
-                let own = self.known_namespace(&project)?;
-                (own == namespace).then_some(project)
-            }
-            Owner::OtherInstallation | Owner::Nobody => None,
-        }
     }
 
     async fn set_secret(
@@ -177,6 +214,10 @@ impl Inner {
         key: &SecretKey,
         value: &Secret<String>,
     ) -> Result<(), KubernetesError> {
+        if !is_free(&key.name) {
+            let name = key.name.to_string();
+            return Err(SecretError::Reserved { name }.into());
+        }
         let namespace = self.namespace(&key.project).await?;
         self.own_secret(&namespace, &key.name).await?;
         let body = json!({
@@ -219,18 +260,32 @@ impl Inner {
     }
 }
 
+/// Whether a Secret is one for applications.
 fn is_named(secret: &DynamicObject) -> bool {
     secret.labels().get(names::PART).map(String::as_str) == Some(Part::Secret.word())
+        && is_free(&secret.name_any())
 }
 
-/// The entry that holds the value: `value`, or else the only one.
-fn entry_of(secret: &DynamicObject) -> Option<String> {
+/// The value, as the Secret has it: the entry `value`, or else the only one.
+fn value_of(secret: &DynamicObject) -> Option<&str> {
     let entries = secret.data["data"].as_object()?;
-    if entries.contains_key(VALUE) {
-        return Some(VALUE.to_owned());
-    }
-    let mut names = entries.keys();
-    names.next().filter(|_| names.next().is_none()).cloned()
+    let mut all = entries.values();
+    let only = all.next().filter(|_| all.next().is_none());
+    entries.get(VALUE).or(only)?.as_str()
+}
+
+/// Another text whenever the value is another one. It ends up where people may read who may not read
+/// Secrets: what they do not know, the Secret's own identity, keeps them from trying values.
+fn revision_of(secret: &DynamicObject) -> Option<String> {
+    let (uid, value) = (secret.uid()?, value_of(secret)?);
+    Some(names::digest_of(format!("{uid} {value}").as_bytes()))
+}
+
+/// Whether none of Boma's own Secrets could want this name: those have dots, and instances numbers.
+fn is_free(name: &str) -> bool {
+    let number = name.rsplit_once('-').map(|(_, number)| number);
+    let is_instance = number.is_some_and(|number| number.bytes().all(|one| one.is_ascii_digit()));
+    !name.contains('.') && !is_instance
 }
 
 #[cfg(test)]
@@ -250,6 +305,14 @@ mod tests {
             "Secret ns/smtp is there, and is not one that was stored for applications"
         );
         assert!(problem.hints[1].contains("lowops.manifests/part=secret"));
+        let reserved = SecretError::Reserved { name: "a.b".into() };
+        let problem = reserved.problem();
+        assert_eq!(problem.code, "secret-taken");
+        assert_eq!(
+            problem.to_string(),
+            "Boma may need the name `a.b` for a Secret of its own"
+        );
+        assert!(problem.hints[0].contains("without a dot"));
         let secret = SecretKey::new("o/u/e/p", "smtp");
         let problem = SecretError::Missing { secret }.problem();
         assert_eq!(problem.code, "secret-missing");
@@ -260,17 +323,43 @@ mod tests {
         );
     }
 
+    fn secret(uid: &str, entries: &serde_json::Value) -> DynamicObject {
+        let mut secret = DynamicObject::new("smtp", &Kind::Secret.resource());
+        secret.metadata.uid = Some(uid.to_owned());
+        secret.data = json!({ "data": entries });
+        secret
+    }
+
     #[test]
     fn the_value_is_in_the_entry_of_that_name_or_in_the_only_one() {
-        let secret = |entries: serde_json::Value| DynamicObject {
-            data: json!({ "data": entries }),
-            ..DynamicObject::new("smtp", &Kind::Secret.resource())
-        };
-        let found = |entries| entry_of(&secret(entries));
-        assert_eq!(found(json!({"password": "eA=="})).unwrap(), "password");
+        let found = |entries| value_of(&secret("u", &entries)).map(str::to_owned);
+        assert_eq!(found(json!({"password": "eA=="})).unwrap(), "eA==");
         let both = json!({"password": "eA==", "value": "eQ=="});
-        assert_eq!(found(both).unwrap(), "value");
+        assert_eq!(found(both).unwrap(), "eQ==");
         assert_eq!(found(json!({"a": "eA==", "b": "eQ=="})), None);
         assert_eq!(found(json!({})), None);
+    }
+
+    #[test]
+    fn a_revision_is_no_function_of_the_value_alone() {
+        let revision = |uid: &str, value: &str| revision_of(&secret(uid, &json!({"value": value})));
+        assert_eq!(revision("u", "eA=="), revision("u", "eA=="));
+        assert_ne!(revision("u", "eA=="), revision("u", "eQ=="));
+        assert_ne!(revision("u", "eA=="), revision("v", "eA=="));
+    }
+
+    #[test]
+    fn names_of_bomas_own_secrets_are_not_free() {
+        for free in ["smtp", "smtp-password", "smtp-v1", "s3"] {
+            assert!(is_free(free), "{free}");
+        }
+        for own in [
+            "orders-1",
+            "api.orders",
+            "orders.database",
+            "api.application",
+        ] {
+            assert!(!is_free(own), "{own}");
+        }
     }
 }

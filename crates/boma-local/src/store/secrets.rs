@@ -71,7 +71,7 @@ impl Access<'_> {
         let mut found = BTreeMap::new();
         while let Some(row) = rows.next().map_err(&sql)? {
             let name: String = row.get(0).map_err(&sql)?;
-            let key = name.trim_start_matches(REVISION).parse();
+            let key = name.strip_prefix(REVISION).unwrap_or(&name).parse();
             found.insert(
                 key.map_err(StoreError::form(doing))?,
                 row.get(1).map_err(&sql)?,
@@ -90,7 +90,10 @@ impl Access<'_> {
         let rows = query
             .query_map([], |row| row.get::<_, String>(0))
             .map_err(&sql)?;
-        let names = rows.map(|row| Ok(row?.trim_start_matches(PREFIX).to_owned()));
+        let names = rows.map(|row| {
+            let row = row?;
+            Ok(row.strip_prefix(PREFIX).unwrap_or(&row).to_owned())
+        });
         names.collect::<Result<_, _>>().map_err(sql)
     }
 }

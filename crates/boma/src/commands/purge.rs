@@ -146,15 +146,17 @@ pub(crate) async fn purge_for(
     (key, id): (&DatabaseKey, InstanceId),
     actor: String,
 ) -> std::result::Result<(), Box<Problem>> {
-    platform.destroy(key, id).await?;
-    let entry = AuditEntry {
+    let entry = |outcome: &str| AuditEntry {
         at: Timestamp::now(),
-        actor,
+        actor: actor.clone(),
         action: "purge".into(),
         subject: format!("Database {key}"),
-        outcome: "done".into(),
+        outcome: outcome.into(),
     };
-    platform.audit(&entry).await
+    // Who asked is known, also when this is cut off.
+    platform.audit(&entry("begun")).await?;
+    platform.destroy(key, id).await?;
+    platform.audit(&entry("done")).await
 }
 
 /// Says that it is gone, and what stays.

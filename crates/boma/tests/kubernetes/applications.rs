@@ -154,7 +154,8 @@ async fn an_application_is_described_stopped_started_and_deployed_again() -> Res
     ensure!(followed.contains("kubectl --namespace"), "{followed}");
 
     cluster.boma(&["stop", "shop"])?.code(0)?;
-    gone(&cluster, "shop").await?;
+    let asked = ["get", "deployment", "shop", "--ignore-not-found"];
+    assert_eq!(cluster.kubectl(&asked)?, "");
     let listed = cluster.boma(&["get"])?.code(0)?;
     ensure!(listed.contains("Stopped"), "{listed}");
     cluster.boma(&["start", "shop"])?.code(0)?;
@@ -212,7 +213,17 @@ async fn a_secret_of_the_project_is_given_and_another_value_is_another_rollout()
         };
         eventually(PATIENCE, read).await?;
     }
-    cluster.apply_again()
+    cluster.apply_again()?;
+
+    // What it was given it keeps, also in pods that start later.
+    cluster.kubectl(&["delete", "secret", "smtp"])?;
+    let said = cluster.boma(&["apply", "."])?.code(1)?;
+    ensure!(said.contains("there is no secret"), "{said}");
+    let pods = "--selector=lowops.manifests/application=shop";
+    cluster.kubectl(&["delete", "pods", pods])?;
+    let read = said_in(&cluster, "shop", "echo \"$SMTP_PASSWORD\"").await?;
+    assert_eq!(read, "second");
+    Ok(())
 }
 
 /// Waits until nothing of an application is left.

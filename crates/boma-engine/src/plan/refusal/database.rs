@@ -148,6 +148,10 @@ impl IntoProblem for DatabaseRefusal {
                 .hint(
                     "To move to another class, make another database of that class out of this one's \
                      backups: `boma restore DATABASE --as NEW`.",
+                )
+                .hint(
+                    "Where no volume was ever made: take the manifest away with `deletionProtection: \
+                     false`, `boma purge` it, and write it again.",
                 ),
             Self::UnknownExtension {
                 nearest, version, ..

@@ -139,15 +139,17 @@ pub(crate) async fn delete_for(
     (key, label): (&DatabaseKey, &str),
     actor: String,
 ) -> std::result::Result<(), Box<Problem>> {
-    platform.delete_backup(key, label).await?;
-    let entry = AuditEntry {
+    let entry = |outcome: &str| AuditEntry {
         at: Timestamp::now(),
-        actor,
+        actor: actor.clone(),
         action: format!("delete base backup {label}"),
         subject: format!("Database {key}"),
-        outcome: "done".to_owned(),
+        outcome: outcome.to_owned(),
     };
-    platform.audit(&entry).await
+    // Who asked is known, also when this is cut off.
+    platform.audit(&entry("begun")).await?;
+    platform.delete_backup(key, label).await?;
+    platform.audit(&entry("done")).await
 }
 
 /// A base backup, as its repository has it.

@@ -15,7 +15,8 @@ pub(super) async fn secret(command: SecretCommand, server: &Remote, terminal: Te
         SecretCommand::Set(args) => {
             let value = read()?;
             let at = format!("secrets/{}", args.name);
-            let wish = json!({ "value": value.expose() });
+            // A line end behind it is none of it, there as here.
+            let wish = json!({ "value": format!("{}\n", value.expose()) });
             server.send((Method::PUT, &at), None, &wish).await?;
             say_stored(&args.name, terminal);
         }

@@ -77,9 +77,16 @@ impl<P: Desk> Wish<'_, P> {
 
     /// Destroys what was replaced, once its name was said; answers with its name.
     pub(crate) async fn forget(&self, one: &KeptDatabase) -> std::result::Result<(), Box<Problem>> {
+        // It may be what is being brought back.
+        if self.seen.replacements.contains_key(self.key) {
+            return Err(goes_on(self.key).into());
+        }
         let name = DatabaseKey::new(self.key.project.clone(), one.name.clone());
+        let action = format!("purge {}", one.name);
+        // Who asked is known, also when this is cut off.
+        self.audit_as(&action, "begun").await?;
         self.platform.destroy(&name, one.instance).await?;
-        self.audit(&format!("purge {}", one.name)).await
+        self.audit(&action).await
     }
 
     async fn replace(
@@ -120,12 +127,16 @@ impl<P: Desk> Wish<'_, P> {
     }
 
     async fn audit(&self, action: &str) -> std::result::Result<(), Box<Problem>> {
+        self.audit_as(action, "done").await
+    }
+
+    async fn audit_as(&self, action: &str, outcome: &str) -> std::result::Result<(), Box<Problem>> {
         let entry = AuditEntry {
             at: Timestamp::now(),
             actor: self.actor.clone(),
             action: action.to_owned(),
             subject: format!("Database {}", self.key),
-            outcome: "done".to_owned(),
+            outcome: outcome.to_owned(),
         };
         self.platform.audit(&entry).await
     }
