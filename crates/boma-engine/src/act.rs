@@ -160,6 +160,10 @@ impl<P: Platform> Actor<P> {
             working: self.begun.len(),
             outcome: Outcome::default(),
         };
+        // Waits that were given up: each holds its memory until it is taken up.
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.ended(ended, Some(&mut run));
+        }
         self.begin_ready(&mut run);
         while run.is_going_on(self) {
             // Cancel-safe: a task that has not been joined is joined by the next call.

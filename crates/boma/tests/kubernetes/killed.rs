@@ -152,6 +152,9 @@ async fn killed_around_any_write_that_makes_a_database_the_next_start_finishes_i
         // The one that came through leaves nothing to purge.
         let again = cluster.boma(&["purge", &name, "--confirm", &name])?;
         ensure!(matches!(again.code, 0 | 1), "{again:?}");
+        // Kubernetes lets go of a claim a moment after its pod is gone; it may be gone already.
+        let claim = format!("pvc/{name}-1");
+        drop(cluster.kubectl(&["wait", "--for=delete", "--timeout=60s", &claim]));
         let left = cluster.identities()?;
         let of = |one: usize| {
             let own = [
