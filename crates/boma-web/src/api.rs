@@ -258,7 +258,7 @@ mod tests {
             let is_change = matches!(method.as_str(), "patch" | "put");
             assert!(!is_change || operation["requestBody"].is_object(), "{path}");
         }
-        assert_eq!(names.len(), 51);
+        assert_eq!(names.len(), 53);
         let limit = &DESCRIPTION["paths"]["/api/v1/databases"]["get"]["parameters"][1];
         assert_eq!(limit["schema"]["maximum"], 500, "{limit}");
         assert_eq!(limit["required"], false, "{limit}");
