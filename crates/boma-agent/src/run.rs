@@ -308,6 +308,17 @@ impl Agent {
         });
     }
 
+    /// What was measured is of another assignment: whoever is told that this one was accepted must
+    /// not take it for done, though the generation may be the same, as with another certificate.
+    fn unsettle(&mut self, generation: u64) {
+        let before = generation.saturating_sub(1);
+        self.converged = self.converged.min(before);
+        if let Some((_, status)) = &mut self.measured {
+            status.converged_generation = status.converged_generation.min(before);
+        }
+        self.send();
+    }
+
     fn publish(&mut self, want: &Assignment, seen: &Observed, plan: &Plan) {
         let failed = self.failed.as_ref().map(|failed| &failed.outcome);
         let mut status = plan::report(want, seen, plan, failed, self.converged, Timestamp::now());
@@ -376,7 +387,12 @@ impl Agent {
     async fn answer(&mut self, request: Request) -> Woken {
         match request {
             Request::Accept(assignment, reply) => {
+                let (generation, measured) = (assignment.spec.generation, &self.measured);
+                let is_other = measured.as_ref().is_some_and(|(of, _)| *of != *assignment);
                 let answer = self.accept(*assignment).map_err(|problem| *problem);
+                if is_other && answer.is_ok() {
+                    self.unsettle(generation);
+                }
                 // Whoever asked may have gone; what was accepted stays accepted.
                 let _gone = reply.send(answer);
             }

@@ -63,6 +63,30 @@ async fn a_setting_is_reloaded_and_another_restarted() -> Result<()> {
 }
 
 #[tokio::test]
+async fn another_placement_of_the_same_generation_is_not_done_when_it_is_accepted() -> Result<()> {
+    let mut place = Place::new(&postgres_builds()?[0])?;
+    let _agent = place.start();
+    place.assign().await?;
+    place.ready().await?;
+    for name in ["one.internal", "other.internal"] {
+        place.assignment.placement.listen.names = vec![name.to_owned()];
+        place.assign().await?;
+        // It may be done by now, and then it says where it listens.
+        let status = place.status().await?;
+        let is_there = status.listen.as_ref() == Some(&place.assignment.placement.listen);
+        assert!(is_there || !status.is_converged(1), "{status:?}");
+        place.look().await?;
+        crate::agent::wait(async || {
+            let status = place.status().await?;
+            anyhow::ensure!(status.is_converged(1), "{status:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    place.end().await
+}
+
+#[tokio::test]
 async fn a_setting_that_is_refused_leaves_the_server_serving() -> Result<()> {
     let mut place = Place::new(&postgres_builds()?[0])?;
     let _agent = place.start();
