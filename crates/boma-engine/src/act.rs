@@ -147,7 +147,7 @@ impl<P: Platform> Actor<P> {
     /// Cancel-safe: what was begun goes on and is taken up by the next call.
     pub async fn act(&mut self, plan: &Plan, withheld: &HashSet<Subject>) -> Outcome {
         self.current_from = self.next_task;
-        self.give_up_waiting();
+        let given_up = self.give_up_waiting();
         let mut run = Run {
             plan,
             busy: withheld
@@ -160,9 +160,12 @@ impl<P: Platform> Actor<P> {
             working: self.begun.len(),
             outcome: Outcome::default(),
         };
-        // Waits that were given up: each holds its memory until it is taken up.
-        while let Some(ended) = self.tasks.try_join_next() {
-            self.ended(ended, Some(&mut run));
+        // Each that was given up holds its memory until it is taken up: so these are, before as many
+        // are begun. They only wait, and end at once.
+        for _ in 0..given_up {
+            if let Some(ended) = self.tasks.join_next().await {
+                self.ended(ended, Some(&mut run));
+            }
         }
         self.begin_ready(&mut run);
         while run.is_going_on(self) {
@@ -224,13 +227,16 @@ impl<P: Platform> Actor<P> {
         begun.any(|(task, begun)| *task >= self.current_from && !begun.action.is_passive())
     }
 
-    fn give_up_waiting(&mut self) {
+    /// Ends every step that only waits; answers how many.
+    fn give_up_waiting(&mut self) -> usize {
+        let before = self.begun.len();
         self.begun.retain(|_, begun| {
             if begun.action.is_passive() {
                 begun.abort.abort();
             }
             !begun.action.is_passive()
         });
+        before - self.begun.len()
     }
 
     /// Begins every step that is ready, as far as there is room.

@@ -3,13 +3,23 @@
 //! A watch tells of changes late, and what was just written must be seen by the next look: a plan
 //! made from an older world would do things twice. So whatever the API server answers to a write
 //! goes in here too, and a version that is older than the one at hand is passed over.
+//!
+//! A thousand databases are seven thousand objects. As trees of values they take some 100 MiB, each map
+//! more than half a KiB; so they are kept as text ([`packed`]), and read when they are asked for, which
+//! takes some ten microseconds each.
+
+mod packed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use boma_instance::InstanceId;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use kube::runtime::watcher::Event;
+
+use crate::names::Part;
+use packed::Stored;
 
 /// Namespace (empty for objects without) and name.
 pub(crate) type Place = (String, String);
@@ -17,6 +27,16 @@ pub(crate) type Place = (String, String);
 /// Where an object is.
 pub(crate) fn place_of(object: &DynamicObject) -> Place {
     (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// How many objects of a kind there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Many {
+    /// One for each project or so: they are kept as they came.
+    #[default]
+    Few,
+    /// One for each database or application: they are packed.
+    Many,
 }
 
 /// The objects of one kind.
@@ -27,21 +47,61 @@ pub(crate) struct Cache {
 
 #[derive(Debug, Default)]
 struct Inner {
-    objects: BTreeMap<Place, Arc<DynamicObject>>,
+    many: Many,
+    objects: BTreeMap<Place, Stored>,
     /// What the list that is being read has told of so far, and its newest version.
     listing: Option<(BTreeSet<Place>, u64)>,
 }
 
 impl Cache {
+    /// Of a kind of which there are so many.
+    pub(crate) fn of(many: Many) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                many,
+                ..Inner::default()
+            }),
+        }
+    }
+
     /// All of them, by place.
     pub(crate) fn all(&self) -> Vec<Arc<DynamicObject>> {
-        self.lock().objects.values().cloned().collect()
+        self.those(|_| true)
+    }
+
+    /// Those that are this to Boma, by place.
+    pub(crate) fn of_part(&self, part: Part) -> Vec<Arc<DynamicObject>> {
+        self.those(|stored| stored.is_part(part))
+    }
+
+    /// One that belongs to an instance.
+    pub(crate) fn of_instance(&self, id: InstanceId) -> Option<Arc<DynamicObject>> {
+        let id = id.to_string();
+        let inner = self.lock();
+        let mut objects = inner.objects.values();
+        objects.find(|stored| stored.is_of(&id))?.object()
+    }
+
+    /// Where those are that are this to Boma, and their versions.
+    pub(crate) fn versions_of(&self, part: Part) -> Vec<(Place, u64)> {
+        let inner = self.lock();
+        let those = inner.objects.iter();
+        let those = those.filter(|(_, stored)| stored.is_part(part));
+        those
+            .map(|(place, stored)| (place.clone(), stored.version()))
+            .collect()
     }
 
     /// One of them.
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
         let place = (namespace.to_owned(), name.to_owned());
-        self.lock().objects.get(&place).cloned()
+        self.lock().objects.get(&place)?.object()
+    }
+
+    /// The version of one of them.
+    pub(crate) fn version(&self, namespace: &str, name: &str) -> Option<u64> {
+        let place = (namespace.to_owned(), name.to_owned());
+        Some(self.lock().objects.get(&place)?.version())
     }
 
     /// Takes what the API server answered to a write or a read; tells whether it is news.
@@ -80,6 +140,12 @@ impl Cache {
         if changed { Heard::News } else { Heard::Nothing }
     }
 
+    fn those(&self, which: impl Fn(&Stored) -> bool) -> Vec<Arc<DynamicObject>> {
+        let inner = self.lock();
+        let those = inner.objects.values().filter(|stored| which(stored));
+        those.filter_map(Stored::object).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,12 +167,14 @@ impl Inner {
         let place = place_of(&object);
         let known = self.objects.get(&place);
         // An object that was made anew counts on from the API server's counter as well.
-        if known.is_some_and(|known| version(known) >= version(&object)) {
+        if known.is_some_and(|known| known.version() >= version(&object)) {
             return false;
         }
         // Nobody here reads them, and they are half of many objects.
         object.metadata.managed_fields = None;
-        self.objects.insert(place, Arc::new(object));
+        let version = version(&object);
+        self.objects
+            .insert(place, Stored::new(object, version, self.many));
         true
     }
 
@@ -115,7 +183,7 @@ impl Inner {
         let is_newer = self
             .objects
             .get(&place)
-            .is_some_and(|known| version(known) > version(object));
+            .is_some_and(|known| known.version() > version(object));
         !is_newer && self.objects.remove(&place).is_some()
     }
 
@@ -123,7 +191,7 @@ impl Inner {
     fn listed(&mut self) {
         if let Some((places, newest)) = self.listing.take() {
             self.objects
-                .retain(|place, known| places.contains(place) || version(known) > newest);
+                .retain(|place, known| places.contains(place) || known.version() > newest);
         }
     }
 }
@@ -154,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_late_watch_takes_back_nothing() {
-        let cache = Cache::default();
+        let cache = Cache::of(Many::Many);
         assert!(cache.put(object("a", 7)));
         assert_eq!(cache.heard(Event::Apply(object("a", 5))), Heard::Nothing);
         assert_eq!(cache.heard(Event::Delete(object("a", 6))), Heard::Nothing);
@@ -166,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_list_forgets_what_is_gone_and_keeps_what_was_written_meanwhile() {
-        let cache = Cache::default();
+        let cache = Cache::of(Many::Many);
         cache.put(object("gone", 3));
         cache.heard(Event::Init);
         cache.heard(Event::InitApply(object("stays", 4)));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use boma_instance::InstanceId;
 use futures_util::StreamExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
@@ -18,7 +19,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::cache::{Cache, Heard, place_of};
+use crate::cache::{Cache, Heard, Place, place_of};
+use crate::compare::without_surplus;
 use crate::desired::{Desired, Owner, secret_data, secret_entry};
 use crate::error::KubernetesError;
 use crate::kinds::Kind;
@@ -29,6 +31,9 @@ pub(crate) const FIRST_LISTS: Duration = Duration::from_secs(30);
 
 /// How often a record is read and written again when somebody else was quicker.
 const ATTEMPTS: u32 = 8;
+
+/// Objects in a part of a list.
+const LISTED: u32 = 50;
 
 /// Entry of a Secret that holds a record.
 const RECORD: &str = "record.json";
@@ -66,7 +71,7 @@ impl Cluster {
         let ours = format!("{INSTALLATION}={home}");
         let cluster = Arc::new(Self {
             client,
-            caches: Default::default(),
+            caches: Kind::ALL.map(|kind| Cache::of(kind.many())),
             named: named
                 .iter()
                 .map(|name| (name.clone(), Cache::default()))
@@ -103,9 +108,9 @@ impl Cluster {
     async fn watch(&self, kind: Kind, ours: &str, is_whole: &Notify) {
         let ours = if kind == Kind::Event {
             // They bear no labels.
-            watcher::Config::default().fields("reason=FailedCreate")
+            watched().fields("reason=FailedCreate")
         } else {
-            watcher::Config::default().labels(ours)
+            watched().labels(ours)
         };
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &kind.resource());
         self.follow(api, ours, self.cache(kind), is_whole).await;
@@ -113,7 +118,7 @@ impl Cluster {
 
     /// Keeps one Secret that others made, for ever.
     async fn watch_named(&self, home: &str, name: &str, is_whole: &Notify) {
-        let one = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let one = watched().fields(&format!("metadata.name={name}"));
         let api = self.api(Kind::Secret, home);
         if let Some(cache) = self.named.get(name) {
             self.follow(api, one, cache, is_whole).await;
@@ -169,6 +174,26 @@ impl Cluster {
         self.cache(kind).all()
     }
 
+    /// Secrets that are this to Boma.
+    pub(crate) fn secrets(&self, part: Part) -> Vec<Arc<DynamicObject>> {
+        self.cache(Kind::Secret).of_part(part)
+    }
+
+    /// Where the Secrets are that are this to Boma, and their versions.
+    pub(crate) fn versions_of(&self, part: Part) -> Vec<(Place, u64)> {
+        self.cache(Kind::Secret).versions_of(part)
+    }
+
+    /// The version of one object.
+    pub(crate) fn version(&self, kind: Kind, namespace: &str, name: &str) -> Option<u64> {
+        self.cache(kind).version(namespace, name)
+    }
+
+    /// An object of a kind that belongs to an instance.
+    pub(crate) fn of_instance(&self, kind: Kind, id: InstanceId) -> Option<Arc<DynamicObject>> {
+        self.cache(kind).of_instance(id)
+    }
+
     /// One object.
     pub(crate) fn get(
         &self,
@@ -209,7 +234,12 @@ impl Cluster {
                 "write {}",
                 said(*kind, namespace, name)
             )))?;
-        let answer = self.keep(*kind, answer);
+        let mut answer = self.keep(*kind, answer);
+        if let Some(patch) = without_surplus(&wanted.body, &answer.data)
+            && wanted.owner == Owner::Boma
+        {
+            answer = self.merge(*kind, (namespace, name), &patch).await?;
+        }
         // Applied again and again it would be no better: whoever asks is told, and asks less often.
         if wanted.is_met_by(&answer) {
             Ok(answer)
@@ -218,6 +248,28 @@ impl Cluster {
                 what: said(*kind, namespace, name),
             })
         }
+    }
+
+    async fn merge(
+        &self,
+        kind: Kind,
+        (namespace, name): (&str, &str),
+        patch: &Value,
+    ) -> Result<Arc<DynamicObject>, KubernetesError> {
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.wrote();
+        let answer = self
+            .api(kind, namespace)
+            .patch(name, &params, &Patch::Merge(patch))
+            .await
+            .map_err(KubernetesError::api(format!(
+                "write {}",
+                said(kind, namespace, name)
+            )))?;
+        Ok(self.keep(kind, answer))
     }
 
     /// Takes everything back that Boma has written into an object of others, if it still is the
@@ -451,6 +503,11 @@ impl Cluster {
     pub(crate) fn wrote(&self) {
         self.writes.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// How everything is watched: lists come in parts, which are in memory as trees before they are packed.
+pub(crate) fn watched() -> watcher::Config {
+    watcher::Config::default().page_size(LISTED)
 }
 
 impl Debug for Cluster {

@@ -4,10 +4,13 @@
 //! labels. None of that is a difference. What is wanted must be there, with the value that is
 //! wanted; what is not spoken of may be anything.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Fields that tell entries of a list apart, in the order in which they are tried.
 const KEYS: [&str; 6] = ["name", "mountPath", "containerPort", "port", "key", "ip"];
+
+/// Fields whose maps are one value: with one label more, a Service leads to nobody.
+const SELECTORS: [&str; 2] = ["selector", "matchLabels"];
 
 /// What others may do to lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,7 @@ pub(crate) fn differing(wanted: &Value, found: &Value, lists: Lists) -> Vec<Stri
         (Value::Object(wanted), Value::Object(found)) => {
             let fields = wanted.iter().flat_map(|(name, wanted)| {
                 let differing = match found.get(name) {
+                    Some(found) if !surplus_of(name, wanted, found).is_empty() => here(),
                     Some(found) => differing(wanted, found, lists),
                     // What is empty is left out by the API server.
                     None if is_empty(wanted) => Vec::new(),
@@ -37,6 +41,36 @@ pub(crate) fn differing(wanted: &Value, found: &Value, lists: Lists) -> Vec<Stri
         (Value::Array(wanted), Value::Array(found)) => differing_entries(wanted, found, lists),
         (wanted, found) if wanted == found => Vec::new(),
         (_, _) => here(),
+    }
+}
+
+/// What takes away what others have added to selectors, as a merge patch; none: there is nothing. An
+/// apply takes away only what the same manager had applied.
+pub(crate) fn without_surplus(wanted: &Value, found: &Value) -> Option<Value> {
+    let (wanted, found) = (wanted.as_object()?, found.as_object()?);
+    let fields = wanted.iter().filter_map(|(name, wanted)| {
+        let found = found.get(name)?;
+        let surplus = surplus_of(name, wanted, found);
+        let patch = if surplus.is_empty() {
+            without_surplus(wanted, found)?
+        } else {
+            let gone = surplus.into_iter().map(|key| (key.clone(), Value::Null));
+            Value::Object(gone.collect())
+        };
+        Some((name.clone(), patch))
+    });
+    let fields: Map<String, Value> = fields.collect();
+    (!fields.is_empty()).then_some(Value::Object(fields))
+}
+
+/// Keys of a selector that are not wanted.
+fn surplus_of<'f>(name: &str, wanted: &Value, found: &'f Value) -> Vec<&'f String> {
+    match (wanted, found) {
+        (Value::Object(wanted), Value::Object(found)) if SELECTORS.contains(&name) => {
+            let keys = found.keys();
+            keys.filter(|key| !wanted.contains_key(*key)).collect()
+        }
+        (_, _) => Vec::new(),
     }
 }
 
@@ -138,6 +172,25 @@ mod tests {
         assert!(!holds(&wanted, &found, Lists::Shared));
         found["containers"] = json!([]);
         assert!(!holds(&wanted, &found, Lists::Shared));
+    }
+
+    #[test]
+    fn a_selector_is_one_value() {
+        let wanted = json!({"spec": {"selector": {"database": "a"}, "type": "ClusterIP"}});
+        let found = json!({"spec": {
+            "selector": {"database": "a", "nobody": "x"},
+            "type": "ClusterIP",
+            "ports": [],
+        }});
+        assert_eq!(
+            differing(&wanted, &found, Lists::Shared),
+            [".spec.selector"]
+        );
+        let patch = without_surplus(&wanted, &found);
+        assert_eq!(patch, Some(json!({"spec": {"selector": {"nobody": null}}})));
+        assert_eq!(without_surplus(&wanted, &wanted), None);
+        let other = json!({"spec": {"selector": {"database": "b"}, "type": "ClusterIP"}});
+        assert_eq!(without_surplus(&wanted, &other), None);
     }
 
     #[test]

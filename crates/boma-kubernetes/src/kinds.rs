@@ -2,6 +2,8 @@
 
 use kube::core::ApiResource;
 
+use crate::cache::Many;
+
 /// One kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -47,6 +49,21 @@ impl Kind {
         Self::ServiceAccount,
         Self::Event,
     ];
+
+    /// How many of it there are.
+    pub(crate) fn many(self) -> Many {
+        match self {
+            Self::Namespace | Self::Job | Self::ServiceAccount | Self::Event => Many::Few,
+            Self::Secret
+            | Self::Service
+            | Self::VolumeClaim
+            | Self::StatefulSet
+            | Self::NetworkPolicy
+            | Self::Pod
+            | Self::Deployment
+            | Self::DaemonSet => Many::Many,
+        }
+    }
 
     /// Its place in [`Kind::ALL`].
     pub(crate) fn place(self) -> usize {

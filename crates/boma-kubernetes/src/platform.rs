@@ -77,6 +77,8 @@ struct Inner {
     capabilities: Capabilities,
     journal: Journal,
     waiting: Waiting,
+    /// One namespace is written at a time.
+    namespaces: tokio::sync::Mutex<()>,
 }
 
 impl KubernetesPlatform {
@@ -113,6 +115,7 @@ impl KubernetesPlatform {
             attendance: Attendance::default(),
             journal: Journal::default(),
             waiting: Waiting::default(),
+            namespaces: tokio::sync::Mutex::default(),
         });
         let writing = inner.clone();
         tasks.spawn(async move { writing.write_events().await });

@@ -35,8 +35,8 @@ use kube::{Client, ResourceExt};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::cache::{Cache, Heard};
-use crate::cluster::FIRST_LISTS;
+use crate::cache::{Cache, Heard, Many};
+use crate::cluster::{FIRST_LISTS, watched};
 use crate::definitions::{GROUP, VERSION};
 use crate::error::KubernetesError;
 use crate::kinds;
@@ -103,7 +103,11 @@ impl CustomResources {
         }
         let inner = Arc::new(Inner {
             registry,
-            caches: Default::default(),
+            caches: [
+                Cache::of(Many::Many),
+                Cache::of(Many::Many),
+                Cache::of(Many::Few),
+            ],
             memo: Mutex::default(),
             news: watch::Sender::new(0),
         });
@@ -195,9 +199,7 @@ async fn ensure_defined(client: &Client, kind: Kind) -> Result<(), KubernetesErr
 
 impl Inner {
     async fn watch(&self, at: usize, api: Api<DynamicObject>, is_whole: &Notify) {
-        let mut events = watcher(api, watcher::Config::default())
-            .default_backoff()
-            .boxed();
+        let mut events = watcher(api, watched()).default_backoff().boxed();
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => match self.caches[at].heard(event) {

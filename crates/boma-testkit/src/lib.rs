@@ -1,5 +1,5 @@
 //! What tests of several crates share: PostgreSQL builds, an ordinary user, scratch directories,
-//! waiting for conditions, a browser for the dashboard.
+//! waiting for conditions, a browser for the dashboard, scenarios for every platform.
 //!
 //! Tests use real PostgreSQL servers, and those refuse root. A test that runs a server begins with
 //! [`become_unprivileged`], after which everything in its process is as it is in an agent.
@@ -8,6 +8,7 @@ mod account;
 mod browser;
 mod builds;
 mod ran;
+pub mod scenario;
 mod scratch;
 mod wait;
 

@@ -1,5 +1,6 @@
 //! Commands that have ended.
 
+use std::fmt;
 use std::process::Output;
 
 use anyhow::{Result, ensure};
@@ -56,5 +57,16 @@ impl Ran {
             "exit code {found} in place of {code}\n{stdout}\n{stderr}"
         );
         Ok(())
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            code,
+            stdout,
+            stderr,
+        } = self;
+        write!(f, "exit code {code}\n{stdout}{stderr}")
     }
 }

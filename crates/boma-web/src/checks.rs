@@ -1,7 +1,7 @@
 //! Long work that programs ask for and come back to: reading all of a repository, and restoring a
 //! backup to prove it. Kept by this process, for as long as it runs and there is room.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use boma_engine::keys::DatabaseKey;
 use boma_instance::backup::Drill;
@@ -9,12 +9,19 @@ use boma_problem::Problem;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::backups::Verification;
 
 /// Checks that are kept at most; the oldest that have ended give way.
 const ROOM: usize = 1000;
+
+/// Checks at one time: each reads a whole repository, or fills disks with a restored database.
+const SIDE_BY_SIDE: usize = 2;
+
+/// What a check says that has not had its turn.
+const WAITS: &str = "waits until other checks have ended";
 
 /// Which check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,12 +63,33 @@ pub struct Check {
 }
 
 /// Checks that were asked for.
-#[derive(Default)]
-pub(crate) struct Checks(Mutex<Vec<(DatabaseKey, Check)>>);
+pub(crate) struct Checks {
+    all: Mutex<Vec<(DatabaseKey, Check)>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            all: Mutex::default(),
+            turns: Arc::new(Semaphore::new(SIDE_BY_SIDE)),
+        }
+    }
+}
 
 impl Checks {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(DatabaseKey, Check)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is a check's turn, which is over when the answer is dropped.
+    pub(crate) async fn turn(&self, id: Uuid) -> Option<OwnedSemaphorePermit> {
+        // None would say that it was closed, which nobody does.
+        let turn = self.turns.clone().acquire_owned().await.ok();
+        if let Some((_, check)) = self.lock().iter_mut().find(|(_, one)| one.id == id) {
+            check.progress = None;
+        }
+        turn
     }
 
     /// Begins a check, under this id, unless the same one goes on; answers with the one that does,
@@ -89,7 +117,7 @@ impl Checks {
             kind,
             began_at: now,
             ended_at: None,
-            progress: None,
+            progress: Some(WAITS.to_owned()),
             verification: None,
             drill: None,
             problem: None,
@@ -105,6 +133,7 @@ impl Checks {
             return;
         };
         check.ended_at = Some(now);
+        check.progress = None;
         match found {
             Ok(Found::Verification(found)) => check.verification = Some(found),
             Ok(Found::Drill(found)) => check.drill = Some(*found),
@@ -147,6 +176,29 @@ mod tests {
         assert!(checks.get(&key("b"), first.id).is_none());
         let ended = checks.get(&key("a"), Uuid::from_u128(3)).unwrap();
         assert!(ended.ended_at.is_some() && ended.verification.is_some());
+    }
+
+    #[tokio::test]
+    async fn only_so_many_go_on_at_one_time() {
+        let checks = Checks::default();
+        let said = |name: &str, id: u128| {
+            let check = checks.get(&key(name), Uuid::from_u128(id)).unwrap();
+            check.progress
+        };
+        let mut turns = Vec::new();
+        for id in 0..SIDE_BY_SIDE as u128 {
+            begin(&checks, &format!("d{id}"), CheckKind::Drill, id);
+            assert_eq!(said(&format!("d{id}"), id).as_deref(), Some(WAITS));
+            turns.push(checks.turn(Uuid::from_u128(id)).await);
+            assert_eq!(said(&format!("d{id}"), id), None);
+        }
+        begin(&checks, "last", CheckKind::Drill, 9);
+        let mut waits = std::pin::pin!(checks.turn(Uuid::from_u128(9)));
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        assert_eq!(said("last", 9).as_deref(), Some(WAITS));
+        turns.pop();
+        assert!(waits.await.is_some());
+        assert_eq!(said("last", 9), None);
     }
 
     #[test]

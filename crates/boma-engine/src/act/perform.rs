@@ -43,6 +43,18 @@ pub(super) enum Performed {
 
 /// A step with everything filled in that earlier steps have brought to light.
 pub(super) enum Work {
+    Wait(Wait),
+    Deed(Deed),
+}
+
+/// What only waits. Thousands may at one time: its future is kept apart from the larger ones.
+pub(super) enum Wait {
+    Settled(DatabaseKey, InstanceId, u64),
+    Drained(Draining),
+}
+
+/// What changes something.
+pub(super) enum Deed {
     RecordSource(String),
     RecordDatabase(DatabaseKey, InstanceId, DatabaseRecord),
     SetLife(DatabaseKey, Life),
@@ -58,7 +70,6 @@ pub(super) enum Work {
         serial: u64,
     },
     Put(DatabaseKey, Box<InstanceSpec>),
-    Await(DatabaseKey, InstanceId, u64),
     Deliver {
         application: ApplicationKey,
         fingerprint: String,
@@ -81,7 +92,6 @@ pub(super) enum Work {
         turn: Turn,
         serial: u64,
     },
-    Drain(Draining),
     Release(GrantKey),
     ForgetGrant(GrantKey),
     ForgetApplication(ApplicationKey),
@@ -137,27 +147,27 @@ impl Learnt {
     }
 
     fn fill(&self, action: &Action) -> Option<Work> {
-        Some(match action.clone() {
-            Action::RecordSource { source, .. } => Work::RecordSource(source.to_string()),
+        Some(Work::Deed(match action.clone() {
+            Action::RecordSource { source, .. } => Deed::RecordSource(source.to_string()),
             Action::RecordDatabase {
                 key, id, record, ..
-            } => Work::RecordDatabase(key, id, record),
-            Action::SetLife { key, life } => Work::SetLife(key, life),
+            } => Deed::RecordDatabase(key, id, record),
+            Action::SetLife { key, life } => Deed::SetLife(key, life),
             Action::Exchange {
                 key, beside, id, ..
-            } => Work::Exchange { key, beside, id },
+            } => Deed::Exchange { key, beside, id },
             Action::AwaitConverged {
                 key,
                 id,
                 generation,
-            } => Work::Await(key, id, generation),
+            } => return Some(Work::Wait(Wait::Settled(key, id, generation))),
             Action::IssueCredential {
                 grant,
                 turn,
                 role,
                 serial,
                 ..
-            } => Work::Issue {
+            } => Deed::Issue {
                 grant,
                 turn,
                 role,
@@ -166,13 +176,13 @@ impl Learnt {
             Action::PutInstance(put) => {
                 let issued =
                     |grant: &GrantKey, turn| self.verifiers.get(&(grant.clone(), turn)).cloned();
-                Work::Put(put.key.clone(), Box::new(put.spec(issued)?))
+                Deed::Put(put.key.clone(), Box::new(put.spec(issued)?))
             }
             Action::DeliverEnvironment {
                 application,
                 deployment,
                 ..
-            } => Work::Deliver {
+            } => Deed::Deliver {
                 application,
                 fingerprint: self.fingerprints(&deployment)?.environment.to_string(),
                 environment: Box::new(self.delivery(&deployment)?),
@@ -182,7 +192,7 @@ impl Learnt {
                 deployment,
                 program,
                 workload,
-            } => Work::PreDeploy {
+            } => Deed::PreDeploy {
                 application,
                 deployment: self.fingerprints(&deployment)?.deployment.to_string(),
                 program,
@@ -193,29 +203,29 @@ impl Learnt {
                 deployment,
                 workload,
                 ..
-            } => Work::Restart {
+            } => Deed::Restart {
                 application,
                 deployment: self.fingerprints(&deployment)?.deployment.to_string(),
                 workload,
             },
-            Action::StopApplication { application, .. } => Work::Stop(application),
+            Action::StopApplication { application, .. } => Deed::Stop(application),
             Action::ActivateLogin {
                 grant,
                 turn,
                 serial,
                 ..
-            } => Work::Activate {
+            } => Deed::Activate {
                 grant,
                 turn,
                 serial,
             },
             Action::AwaitDrained {
                 id, roles, until, ..
-            } => Work::Drain(Draining { id, roles, until }),
-            Action::ReleaseLogin { grant, .. } => Work::Release(grant),
-            Action::ForgetGrant { grant } => Work::ForgetGrant(grant),
-            Action::ForgetApplication { application } => Work::ForgetApplication(application),
-        })
+            } => return Some(Work::Wait(Wait::Drained(Draining { id, roles, until }))),
+            Action::ReleaseLogin { grant, .. } => Deed::Release(grant),
+            Action::ForgetGrant { grant } => Deed::ForgetGrant(grant),
+            Action::ForgetApplication { application } => Deed::ForgetApplication(application),
+        }))
     }
 
     fn placed(&self, database: &DatabaseKey) -> Option<Reach> {
@@ -247,16 +257,34 @@ pub(super) async fn perform<P: Platform>(
     around: &Surroundings,
 ) -> Result<Performed, Box<Problem>> {
     match work {
-        Work::RecordSource(source) => platform.record_source(&source).await?,
-        Work::RecordDatabase(key, instance, record) => {
+        Work::Wait(Wait::Settled(key, instance, generation)) => {
+            let of = (instance, generation);
+            settled(id, key, of, (platform, around)).await?;
+        }
+        Work::Wait(Wait::Drained(draining)) => {
+            Box::pin(draining.until_drained(id, platform, around)).await?;
+        }
+        Work::Deed(deed) => return Box::pin(act(deed, platform, around)).await,
+    }
+    Ok(Performed::Nothing)
+}
+
+async fn act<P: Platform>(
+    deed: Deed,
+    platform: &P,
+    around: &Surroundings,
+) -> Result<Performed, Box<Problem>> {
+    match deed {
+        Deed::RecordSource(source) => platform.record_source(&source).await?,
+        Deed::RecordDatabase(key, instance, record) => {
             platform.record_database(&key, instance, &record).await?;
         }
-        Work::SetLife(key, life) => platform.set_life(&key, life).await?,
-        Work::Exchange { key, beside, id } => {
+        Deed::SetLife(key, life) => platform.set_life(&key, life).await?,
+        Deed::Exchange { key, beside, id } => {
             let since = (around.clock)();
             platform.exchange(&key, id, &beside, since).await?;
         }
-        Work::Issue {
+        Deed::Issue {
             grant,
             turn,
             role,
@@ -265,14 +293,10 @@ pub(super) async fn perform<P: Platform>(
             let login = (turn, role.as_str(), serial);
             return issue(platform, around, &grant, login).await;
         }
-        Work::Put(key, spec) => {
+        Deed::Put(key, spec) => {
             return Ok(Performed::Placed(platform.put_instance(&key, &spec).await?));
         }
-        Work::Await(key, instance, generation) => {
-            let of = (instance, generation);
-            settled(id, key, of, (platform, around)).await?;
-        }
-        Work::Deliver {
+        Deed::Deliver {
             application,
             fingerprint,
             environment,
@@ -282,7 +306,7 @@ pub(super) async fn perform<P: Platform>(
                 .deliver_environment(&application, &environment)
                 .await?;
         }
-        Work::PreDeploy {
+        Deed::PreDeploy {
             application,
             deployment,
             program,
@@ -292,7 +316,7 @@ pub(super) async fn perform<P: Platform>(
             ran.await?
                 .map_or(Ok(()), |problem| Err(Box::new(problem)))?;
         }
-        Work::Restart {
+        Deed::Restart {
             application,
             deployment,
             workload,
@@ -301,8 +325,8 @@ pub(super) async fn perform<P: Platform>(
                 .restart_application(&application, &deployment, &workload)
                 .await?;
         }
-        Work::Stop(application) => platform.stop_application(&application).await?,
-        Work::Activate {
+        Deed::Stop(application) => platform.stop_application(&application).await?,
+        Deed::Activate {
             grant,
             turn,
             serial,
@@ -314,10 +338,9 @@ pub(super) async fn perform<P: Platform>(
             };
             platform.activate_login(&grant, login).await?;
         }
-        Work::Drain(draining) => draining.until_drained(id, platform, around).await?,
-        Work::Release(grant) => platform.release_login(&grant).await?,
-        Work::ForgetGrant(grant) => platform.forget_grant(&grant).await?,
-        Work::ForgetApplication(application) => platform.forget_application(&application).await?,
+        Deed::Release(grant) => platform.release_login(&grant).await?,
+        Deed::ForgetGrant(grant) => platform.forget_grant(&grant).await?,
+        Deed::ForgetApplication(application) => platform.forget_application(&application).await?,
     }
     Ok(Performed::Nothing)
 }
@@ -332,7 +355,7 @@ async fn settled<P: Platform>(
     let waiting = Waiting::new(step, key.clone(), of);
     let status = waiting.until_settled(platform, around).await?;
     if let Some(event) = happened::left_behind(&key, &status)
-        && let Err(error) = platform.event(&event).await
+        && let Err(error) = Box::pin(platform.event(&event)).await
     {
         tracing::warn!(%error, subject = %event.subject, "write an event");
     }
@@ -409,7 +432,7 @@ impl Waiting {
         self,
         platform: &P,
         around: &Surroundings,
-    ) -> Result<InstanceStatus, Box<Problem>> {
+    ) -> Result<Box<InstanceStatus>, Box<Problem>> {
         let begun = tokio::time::Instant::now();
         loop {
             let left = around.patience.saturating_sub(begun.elapsed());
@@ -417,7 +440,9 @@ impl Waiting {
             let slice = left.min(TELL_EVERY);
             let status = platform
                 .await_instance(self.instance, self.generation, slice)
-                .await?;
+                .await;
+            // Not in the future itself, of which there may be thousands.
+            let status = status.map(Box::new)?;
             if crate::is_settled(&status, self.generation) {
                 return Ok(status);
             }
@@ -428,7 +453,6 @@ impl Waiting {
             if left <= slice {
                 return Err(Box::new(self.too_late(&status, around.patience)));
             }
-            let status = Box::new(status);
             around.report.tell(Progress::Waiting {
                 step: self.step,
                 status,

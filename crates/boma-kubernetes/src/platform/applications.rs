@@ -116,10 +116,9 @@ impl Inner {
         key: &ApplicationKey,
         kept: &[String],
     ) -> Result<(), KubernetesError> {
-        for secret in self.cluster.all(Kind::Secret) {
+        for secret in self.secrets(Part::Binding) {
             let labels = secret.labels();
             let is_its = secret.namespace().as_deref() == Some(namespace)
-                && labels.get(names::PART).map(String::as_str) == Some(Part::Binding.word())
                 && labels.get(names::APPLICATION).map(String::as_str) == Some(&*key.name);
             if is_its && !kept.contains(&secret.name_any()) {
                 self.cluster.delete(Kind::Secret, &secret).await?;

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::Inner;
 use super::databases::assignment_of;
 use crate::agent::Address;
-use crate::cache::{Place, place_of};
+use crate::cache::Place;
 use crate::desired::secret_entry;
 use crate::kinds::Kind;
 use crate::names::{self, Part};
@@ -132,8 +132,16 @@ impl Attendance {
     }
 }
 
-/// What is known of an instance's Secret, as long as the Secret is the same.
-type Parsed = HashMap<Place, (Arc<DynamicObject>, Option<Attended>)>;
+/// What instances' Secrets and pods said when they were read last, by the place of the Secret.
+type AllRead = HashMap<Place, Read>;
+
+/// What the Secret and the pod of an instance said in these versions.
+struct Read {
+    secret: u64,
+    attended: Option<Attended>,
+    pod: Option<u64>,
+    ip: Option<String>,
+}
 
 /// An instance and what its agent is known by.
 #[derive(Clone)]
@@ -149,11 +157,11 @@ impl Inner {
     /// Keeps one task for each pod that runs, for ever.
     pub(super) async fn attend(self: Arc<Self>) {
         let mut news = self.cluster.news();
-        let mut parsed = Parsed::new();
+        let mut read = AllRead::new();
         let mut tasks = JoinSet::new();
         loop {
             let begun = Instant::now();
-            let wanted = self.addresses(&mut parsed);
+            let wanted = self.addresses(&mut read);
             self.attend_these(wanted, &mut tasks);
             while tasks.try_join_next().is_some() {}
             let settle = SETTLE.max(begun.elapsed() * SELDOM);
@@ -204,33 +212,51 @@ impl Inner {
     }
 
     /// The agents of all pods that run.
-    fn addresses(&self, parsed: &mut Parsed) -> HashMap<InstanceId, (DatabaseKey, Address)> {
-        let secrets = self.secrets(Part::Instance);
-        let mut next = Parsed::with_capacity(secrets.len());
+    fn addresses(&self, read: &mut AllRead) -> HashMap<InstanceId, (DatabaseKey, Address)> {
+        let places = self.cluster.versions_of(Part::Instance);
+        let mut next = AllRead::with_capacity(places.len());
         let mut addresses = HashMap::new();
-        for secret in secrets {
-            let place = place_of(&secret);
-            let attended = match parsed.remove(&place) {
-                Some((same, attended)) if Arc::ptr_eq(&same, &secret) => attended,
-                Some(_) | None => attended(&secret),
-            };
-            if let Some(one) = &attended
-                && let Some(ip) = self.running(&place.0, one)
-            {
+        for (place, version) in places {
+            let known = read.remove(&place).filter(|known| known.secret == version);
+            let mut known = known.unwrap_or_else(|| self.read_secret(&place, version));
+            self.read_pod(&place.0, &mut known);
+            if let (Some(one), Some(ip)) = (&known.attended, &known.ip) {
                 let address = Address {
                     namespace: place.0.clone(),
                     pod: one.pod.clone(),
-                    ip,
+                    ip: ip.clone(),
                     name: names::agent(one.id),
                     token: one.token.clone(),
                     authority: one.authority.clone(),
                 };
                 addresses.insert(one.id, (one.database.clone(), address));
             }
-            next.insert(place, (secret, attended));
+            next.insert(place, known);
         }
-        *parsed = next;
+        *read = next;
         addresses
+    }
+
+    fn read_secret(&self, (namespace, name): &Place, version: u64) -> Read {
+        let secret = self.cluster.get(Kind::Secret, namespace, name);
+        Read {
+            secret: version,
+            attended: secret.and_then(|secret| attended(&secret)),
+            pod: None,
+            ip: None,
+        }
+    }
+
+    /// Reads the pod of an instance, if it is another than was read.
+    fn read_pod(&self, namespace: &str, known: &mut Read) {
+        let Some(one) = &known.attended else {
+            return;
+        };
+        let version = self.cluster.version(Kind::Pod, namespace, &one.pod);
+        if version != known.pod {
+            known.ip = self.running(namespace, one);
+            known.pod = version;
+        }
     }
 
     /// The address of a pod whose server's container runs.

@@ -83,11 +83,7 @@ impl Inner {
 
     /// Secrets that are this to Boma.
     pub(super) fn secrets(&self, part: Part) -> Vec<std::sync::Arc<DynamicObject>> {
-        let mut secrets = self.cluster.all(Kind::Secret);
-        secrets.retain(|secret| {
-            secret.labels().get(names::PART).map(String::as_str) == Some(part.word())
-        });
-        secrets
+        self.cluster.secrets(part)
     }
 
     /// One registered database, whose record may be gone.
@@ -118,11 +114,8 @@ impl Inner {
     pub(super) fn registered_with(&self, id: InstanceId) -> Result<Registered, KubernetesError> {
         // Its volume says whose it is: a thousand that are waited for are asked for all the time,
         // and each would read all records.
-        let claims = self.cluster.all(Kind::VolumeClaim);
-        let row = claims
-            .iter()
-            .find(|claim| is_of(claim, id))
-            .and_then(|claim| row_of(claim));
+        let claim = self.cluster.of_instance(Kind::VolumeClaim, id);
+        let row = claim.and_then(|claim| row_of(&claim));
         let one = row.and_then(|row| self.registered_as(&row.key).ok());
         if let Some(one) = one.filter(|one| one.row.id == id) {
             return Ok(one);

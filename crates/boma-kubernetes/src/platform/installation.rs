@@ -90,7 +90,9 @@ impl Inner {
         if let Some(known) = namespace_of(project, &namespaces) {
             let name = known.name_any();
             if !is_in_use(project, known) {
-                // Network policies of other projects know it by its label.
+                // Network policies of other projects know it by its label. A project's databases are
+                // made side by side: whoever comes later finds it written.
+                let _turn = self.namespaces.lock().await;
                 let wanted = build::namespace(&self.config.namespace, name.clone(), project);
                 self.cluster.apply(&wanted).await?;
             }

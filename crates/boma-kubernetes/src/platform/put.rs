@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::Inner;
 use super::databases::Registered;
 use super::installation::is_for_a_person;
+use crate::agent::Address;
 use crate::build::{self, Setting};
 use crate::desired::{Desired, Met, secret_entry};
 use crate::error::{KubernetesError, boxed};
@@ -286,29 +287,13 @@ impl Inner {
         let key = self.registered_with(id).map_err(boxed)?.row.key;
         let waiting = self.waiting.one_more();
         loop {
-            let one = self.registered_as(&key).map_err(boxed)?;
-            if one.row.id != id {
-                return Err(boxed(KubernetesError::UnknownInstance { id }));
+            // Thousands may wait: what is seen is in none of their futures, and gone while they do.
+            let seen = Box::pin(self.sight(&key, (id, generation), &mut told));
+            let (status, is_over) = seen.await?;
+            if is_over || Instant::now() >= until {
+                return Ok(*status);
             }
-            let status = self.status_of(&one);
-            let is_there = boma_engine::is_settled(&status, generation);
-            if is_there && status.phase == Phase::Suspended {
-                self.rest(&one).await.map_err(boxed)?;
-            }
-            let is_known = status.accepted_generation >= generation;
-            let is_stuck = matches!(status.phase, Phase::Failed | Phase::Degraded)
-                && status.problems.iter().any(is_for_a_person);
-            if is_there || is_stuck || Instant::now() >= until {
-                return Ok(status);
-            }
-            // It started with what its Secret held a moment ago.
-            let address = self.attendance.address(id);
-            if let (false, Some(address), Some(assignment)) = (is_known, address, &one.assignment)
-                && told.as_ref() != Some(&address)
-                && self.agents.assign(&address, assignment).await.is_ok()
-            {
-                told = Some(address);
-            }
+            drop(status);
             // What comes meanwhile is heard of by all that wait, and looked at by each once.
             let left = until.saturating_duration_since(Instant::now());
             let pause = waiting.pause().min(left);
@@ -322,6 +307,40 @@ impl Inner {
             cluster.mark_unchanged();
             agents.mark_unchanged();
         }
+    }
+
+    /// Looks at an instance that is waited for, and does what its state asks for; answers with its
+    /// status, and whether there is nothing more to wait for.
+    async fn sight(
+        &self,
+        key: &DatabaseKey,
+        (id, generation): (InstanceId, u64),
+        told: &mut Option<Address>,
+    ) -> Result<(Box<InstanceStatus>, bool), PlatformError> {
+        let one = self.registered_as(key).map_err(boxed)?;
+        if one.row.id != id {
+            return Err(boxed(KubernetesError::UnknownInstance { id }));
+        }
+        let status = Box::new(self.status_of(&one));
+        let is_there = boma_engine::is_settled(&status, generation);
+        if is_there && status.phase == Phase::Suspended {
+            self.rest(&one).await.map_err(boxed)?;
+        }
+        let is_known = status.accepted_generation >= generation;
+        let is_stuck = matches!(status.phase, Phase::Failed | Phase::Degraded)
+            && status.problems.iter().any(is_for_a_person);
+        if is_there || is_stuck {
+            return Ok((status, true));
+        }
+        // It started with what its Secret held a moment ago.
+        let address = self.attendance.address(id);
+        if let (false, Some(address), Some(assignment)) = (is_known, address, &one.assignment)
+            && told.as_ref() != Some(&address)
+            && self.agents.assign(&address, assignment).await.is_ok()
+        {
+            *told = Some(address);
+        }
+        Ok((status, false))
     }
 
     /// Takes the pod of a suspended server away; its volume stays.

@@ -19,10 +19,12 @@ use tokio::time::Instant;
 use super::status::{About, Home, differ_by_rest_alone, status};
 use super::{CustomResources, Inner, NAMESPACES, api_resource, name_of};
 use crate::error::KubernetesError;
-use crate::names::MANAGER;
+use crate::names::{MANAGER, digest_of};
 
 /// What comes within this is one change: a pass of the engine says much.
 const SETTLE: Duration = Duration::from_millis(200);
+/// The most that what comes within is one change.
+const UNSETTLED: Duration = Duration::from_secs(5);
 /// How often what changes by itself is written.
 const RESTLESS: Duration = Duration::from_mins(5);
 /// After how long a write that failed is tried again.
@@ -42,9 +44,27 @@ struct Writes {
 /// What was written last.
 struct Written {
     at: Instant,
-    /// What was sent, and what the API server has made of it.
-    wanted: Value,
-    kept: Value,
+    /// Digests of what was sent, and of what the API server has made of it.
+    wanted: String,
+    kept: String,
+}
+
+impl Written {
+    fn new(wanted: &Value, kept: &Value) -> Self {
+        Self {
+            at: Instant::now(),
+            wanted: digest(wanted),
+            kept: digest(kept),
+        }
+    }
+
+    fn is(&self, wanted: &Value, kept: &Value) -> bool {
+        self.wanted == digest(wanted) && self.kept == digest(kept)
+    }
+}
+
+fn digest(value: &Value) -> String {
+    digest_of(value.to_string().as_bytes())
 }
 
 impl CustomResources {
@@ -58,7 +78,10 @@ impl CustomResources {
         loop {
             news.borrow_and_update();
             let now = state.borrow_and_update().clone();
+            let begun = Instant::now();
             let again = self.inner.write_all(&now, &mut written).await;
+            // Where there is much to write, more is put together.
+            let settle = begun.elapsed().clamp(SETTLE, UNSETTLED);
             let changed = async {
                 // Both are cancel-safe: a change that is not taken is there the next time.
                 tokio::select! {
@@ -73,7 +96,7 @@ impl CustomResources {
             if !goes_on {
                 return;
             }
-            tokio::time::sleep(SETTLE).await;
+            tokio::time::sleep(settle).await;
         }
     }
 }
@@ -109,8 +132,7 @@ impl Inner {
         while let Some((name, wanted, kept)) = writes.next().await {
             match kept {
                 Ok(kept) => {
-                    let at = Instant::now();
-                    written.last.insert(name, Written { at, wanted, kept });
+                    written.last.insert(name, Written::new(&wanted, &kept));
                 }
                 // It went away, or was changed meanwhile: it is told of again.
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
@@ -196,7 +218,7 @@ impl Writes {
         }
         let last = self.last.get(name);
         // The API server makes something else of it, and would do so again.
-        if last.is_some_and(|last| last.wanted == *wanted && last.kept == *found) {
+        if last.is_some_and(|last| last.is(wanted, found)) {
             return None;
         }
         if !differ_by_rest_alone(wanted, found) {
@@ -231,11 +253,7 @@ mod tests {
             writes.due("a", &status("Ready", 2), &found),
             Some(Duration::ZERO)
         );
-        let written = Written {
-            at: Instant::now(),
-            wanted: status("Ready", 2),
-            kept: found.clone(),
-        };
+        let written = Written::new(&status("Ready", 2), &found);
         writes.last.insert("a".to_owned(), written);
         assert_eq!(
             writes.due("a", &status("Ready", 2), &found),

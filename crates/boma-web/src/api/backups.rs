@@ -192,6 +192,7 @@ pub(super) async fn begin_check(
     if is_new {
         let kind = wanted.kind;
         tokio::spawn(async move {
+            let _turn = site.checks.turn(id).await;
             let found = carry_out(&site, &permit, (&key, kind)).await;
             site.checks.end(id, found, Timestamp::now());
         });
@@ -240,7 +241,7 @@ pub(super) async fn check(
     let check = site.checks.get(&key, of.check);
     let mut check = check.ok_or_else(|| Failure::NotThere("check of that name".to_owned()))?;
     if check.kind == CheckKind::Drill && check.ended_at.is_none() {
-        check.progress = how_far(&site, &key);
+        check.progress = check.progress.or_else(|| how_far(&site, &key));
     }
     Ok(Answer(check))
 }

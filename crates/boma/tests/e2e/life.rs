@@ -1,4 +1,5 @@
-//! The life of a database: changed, suspended, retired, brought back, purged.
+//! The life of a database, as far as it is this machine's. What holds on every platform is in
+//! `tests/scenarios`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,57 +21,6 @@ fn one() -> Result<Installation> {
     Ok(boma)
 }
 
-fn started(boma: &Installation) -> Result<String> {
-    boma.sql("web", "select pg_postmaster_start_time()")?.ok()
-}
-
-#[test]
-fn a_second_apply_has_nothing_to_do() -> Result<()> {
-    let boma = one()?;
-    assert_eq!(boma.boma(["plan", "m"])?.code, 0);
-    let said = boma.boma(["apply", "m"])?.code(0)?;
-    ensure!(said.contains("Nothing to do"), "{said}");
-    Ok(())
-}
-
-#[test]
-fn plan_tells_by_its_exit_code_whether_there_is_something_to_do() -> Result<()> {
-    let boma = Installation::new()?;
-    boma.write("db.yaml", &database("orders", ""))?;
-    assert_eq!(boma.boma(["plan", "m"])?.code, 4);
-    boma.apply()?;
-    assert_eq!(boma.boma(["plan", "m"])?.code, 0);
-    Ok(())
-}
-
-#[test]
-fn a_setting_is_reloaded_or_restarted_as_postgresql_says() -> Result<()> {
-    let boma = one()?;
-    let before = started(&boma)?;
-    let with = |parameters: &str| {
-        database(
-            "orders",
-            &format!("deletionProtection: false\nparameters: {{{parameters}}}"),
-        )
-    };
-    boma.write("db.yaml", &with("work_mem: 7MB"))?;
-    boma.apply()?;
-    assert_eq!(boma.sql("web", "show work_mem")?.ok()?, "7MB\n");
-    assert_eq!(started(&boma)?, before, "a reload would have been enough");
-    boma.write(
-        "db.yaml",
-        &with("work_mem: 7MB, max_locks_per_transaction: '99'"),
-    )?;
-    boma.apply()?;
-    assert_eq!(
-        boma.sql("web", "show max_locks_per_transaction")?.ok()?,
-        "99\n"
-    );
-    assert_ne!(started(&boma)?, before);
-    assert_eq!(boma.sql("web", "select id from t")?.ok()?, "42\n");
-    Ok(())
-}
-
 #[test]
 fn memory_grows_and_so_does_the_cache() -> Result<()> {
     let boma = one()?;
@@ -86,84 +36,11 @@ fn memory_grows_and_so_does_the_cache() -> Result<()> {
 }
 
 #[test]
-fn a_suspended_database_is_stopped_and_comes_back_with_its_data() -> Result<()> {
-    let boma = one()?;
-    boma.write(
-        "db.yaml",
-        &database("orders", "deletionProtection: false\nsuspended: true"),
-    )?;
-    boma.apply()?;
-    ensure!(
-        boma.sql("web", "select 1")?.code != 0,
-        "a suspended database answers"
-    );
-    let table = boma.boma(["get", "databases"])?.ok()?;
-    ensure!(table.contains("Suspended"), "{table}");
-    boma.write("db.yaml", &database("orders", "deletionProtection: false"))?;
-    boma.apply()?;
-    assert_eq!(boma.sql("web", "select id from t")?.ok()?, "42\n");
-    Ok(())
-}
-
-#[test]
-fn a_protected_database_cannot_be_removed_by_taking_its_manifest_away() -> Result<()> {
-    let boma = Installation::new()?;
-    boma.write("db.yaml", &database("orders", ""))?;
-    boma.write("keep.yaml", &database("keep", ""))?;
-    boma.apply()?;
-    boma.remove("db.yaml")?;
-    let said = boma.boma(["apply", "m"])?.code(1)?;
-    ensure!(said.contains("deletionProtection: false"), "{said}");
-    let table = boma.boma(["get", "databases"])?.ok()?;
-    ensure!(
-        table.contains("orders") && table.contains("Ready"),
-        "{table}"
-    );
-    Ok(())
-}
-
-#[test]
-fn a_removed_database_is_retired_brought_back_whole_and_purged_only_by_name() -> Result<()> {
-    let boma = one()?;
-    boma.write("keep.yaml", &database("keep", ""))?;
-    boma.apply()?;
-    boma.remove("db.yaml")?;
-    boma.remove("web.yaml")?;
-    boma.apply()?;
-    let table = boma.boma(["get", "databases"])?.ok()?;
-    ensure!(table.contains("Retired"), "{table}");
-    boma.write("db.yaml", &database("orders", "deletionProtection: false"))?;
-    boma.write("web.yaml", &application("web", &[writes("orders")], ""))?;
-    boma.apply()?;
-    assert_eq!(boma.sql("web", "select id from t")?.ok()?, "42\n");
-    let refused = boma
-        .boma(["purge", "orders", "--confirm", "orders"])?
-        .code(1)?;
-    ensure!(refused.contains("not retired"), "{refused}");
-    boma.remove("db.yaml")?;
-    boma.remove("web.yaml")?;
-    boma.apply()?;
-    let refused = boma
-        .boma(["purge", "orders", "--confirm", "order"])?
-        .code(1)?;
-    ensure!(refused.contains("orders"), "{refused}");
-    boma.boma(["purge", "orders", "--confirm", "orders"])?
-        .ok()?;
-    let table = boma.boma(["get", "databases"])?.ok()?;
-    ensure!(!table.contains("orders"), "{table}");
-    Ok(())
-}
-
-#[test]
 fn what_cannot_be_done_is_said_at_plan_time() -> Result<()> {
     let boma = one()?;
     for (spec, says) in [
-        ("clusterSize: 3", "not supported"),
         ("version: \"15\"", "15"),
-        ("extensions: [no_such_thing]", "no_such_thing"),
-        ("parameters: {shared_bufers: 1MB}", "shared_buffers"),
-        ("parameters: {fsync: 'off'}", "fsync"),
-        // What only the server itself can tell.
+        // What only the server itself can tell, whose programs are here.
         (
             "parameters: {work_mem: 16mb}",
             "refuses `work_mem = 16mb`: invalid value",

@@ -9,6 +9,8 @@ mod credentials;
 mod dashboard;
 mod drift;
 mod drill;
+#[path = "../scenarios/each.rs"]
+mod each;
 mod edit;
 mod full_disk;
 mod git;
@@ -24,6 +26,7 @@ mod remote;
 mod retired;
 mod review;
 mod rotation;
+mod scenarios;
 mod several;
 mod smallest;
 mod traces;

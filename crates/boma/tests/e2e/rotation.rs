@@ -278,27 +278,6 @@ fn two_rotations_at_once_are_one() -> Result<()> {
 }
 
 #[test]
-fn an_application_that_runs_elsewhere_is_told_and_keeps_its_password_until_it_uses_the_new()
--> Result<()> {
-    let boma = shop("")?;
-    let former = delivered(&boma)?;
-    let old_session = Client::connect(&former)?;
-    boma.boma(["rotate", "web"])?.code(4)?;
-    let new = delivered(&boma)?;
-    ensure!(new != former && connects(&former)? && connects(&new)?);
-    let plan = boma.boma(["plan", "m"])?.code(4)?;
-    ensure!(
-        plan.contains("waits for the application to pick up its new environment"),
-        "{plan}"
-    );
-    let _new_session = Client::connect(&new)?;
-    drop(old_session);
-    boma.boma(["rotate", "web", "--wait", "--patience", "120"])?
-        .ok()?;
-    is_over(&boma, &former)
-}
-
-#[test]
 fn a_server_exchanges_a_password_that_another_process_asks_for() -> Result<()> {
     let boma = shop(SESSION)?;
     let former = delivered(&boma)?;

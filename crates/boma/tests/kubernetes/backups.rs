@@ -16,7 +16,7 @@ fn backed_up() -> Result<(Cluster, Store)> {
     let store = Store::start(&cluster)?;
     kubectl(&["create", "namespace", &cluster.home])?;
     store.give(&cluster, "credentials", &store.secret)?;
-    store.configure(&cluster, "credentials")?;
+    store.configure(&cluster, ("default", "credentials"))?;
     Ok((cluster, store))
 }
 
@@ -112,7 +112,7 @@ async fn credentials_that_change_reach_agents_that_run() -> Result<()> {
     let cluster = Cluster::new()?;
     let store = Store::start(&cluster)?;
     kubectl(&["create", "namespace", &cluster.home])?;
-    store.configure(&cluster, "credentials")?;
+    store.configure(&cluster, ("default", "credentials"))?;
     cluster.database("accounts", "")?;
     let refused = cluster.boma(&["apply", "."])?.code(1)?;
     let secret = format!("Secret {}/credentials", cluster.home);
@@ -217,7 +217,7 @@ async fn another_installation_restores_from_the_repository_and_its_key_alone() -
     let second = Cluster::new()?;
     kubectl(&["create", "namespace", &second.home])?;
     store.give(&second, "elsewhere", &store.secret)?;
-    store.configure(&second, "elsewhere")?;
+    store.configure(&second, ("default", "elsewhere"))?;
     let imported = fed(&second, &["backup", "key", "--import"], &key)?;
     ensure!(imported.contains("is read with this key"), "{imported}");
     let listed = ["backup", "repository", "-o", "name"];

@@ -196,14 +196,28 @@ impl Cluster {
         Ok(serde_json::from_str(&text)?)
     }
 
+    /// The name of its project.
+    pub(crate) fn project(&self) -> &str {
+        &self.project
+    }
+
     /// Starts a pod of the application that waits, with the delivered variable in its environment.
     pub(crate) fn client(&self, application: &str, database: &str) -> Result<()> {
+        self.client_pod(
+            application,
+            application,
+            &format!("{application}.{database}"),
+        )
+    }
+
+    /// The same in a pod of this name, with the variable of a certain Secret.
+    pub(crate) fn client_pod(&self, name: &str, application: &str, secret: &str) -> Result<()> {
         let image = given("BOMA_TEST_KUBERNETES_POSTGRES")?;
         let pod = serde_json::json!({
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {
-                "name": application,
+                "name": name,
                 "labels": {"lowops.manifests/application": application},
             },
             "spec": {
@@ -215,7 +229,7 @@ impl Cluster {
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["sleep", "infinity"],
                     "env": [{"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {
-                        "name": format!("{application}.{database}"),
+                        "name": secret,
                         "key": "DATABASE_URL",
                     }}}],
                 }],
@@ -229,7 +243,7 @@ impl Cluster {
             "--for=condition=Ready",
             "--timeout=120s",
             "pod",
-            application,
+            name,
         ])?;
         Ok(())
     }

@@ -11,6 +11,8 @@ mod backups;
 mod chaos;
 mod cluster;
 mod dashboard;
+#[path = "../scenarios/each.rs"]
+mod each;
 mod faults;
 mod installed;
 mod killed;
@@ -19,5 +21,6 @@ mod proxy;
 mod repaired;
 mod resources;
 mod rotated;
+mod scenarios;
 mod store;
 mod trouble;

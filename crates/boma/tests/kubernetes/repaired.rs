@@ -18,8 +18,10 @@ async fn what_is_changed_by_hand_comes_back_and_no_row_is_lost() -> Result<()> {
     let policy = cluster.object("networkpolicy", "accounts")?["spec"].clone();
     let open = json!({"spec": {"ingress": [{}]}}).to_string();
     let emptied = json!({"data": {"DATABASE_URL": null, "password": "eA=="}}).to_string();
-    let edits: [&[&str]; 8] = [
+    let nobody = json!({"spec": {"selector": {"nobody": "x"}}}).to_string();
+    let edits: [&[&str]; 9] = [
         &["delete", "service", "accounts"],
+        &["patch", "service", "accounts", "-p", &nobody],
         &["delete", "networkpolicy", "accounts"],
         &[
             "patch",

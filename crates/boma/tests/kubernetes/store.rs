@@ -102,10 +102,10 @@ impl Store {
         })
     }
 
-    /// Tells an installation of it, whose credentials are in a Secret of this name.
-    pub(crate) fn configure(&self, cluster: &Cluster, secret: &str) -> Result<()> {
+    /// Tells an installation of it by a name, and of the Secret that its credentials are in.
+    pub(crate) fn configure(&self, cluster: &Cluster, (name, secret): (&str, &str)) -> Result<()> {
         cluster.configure(&format!(
-            "[repositories.default]\ntype = \"s3\"\nbucket = \"backups\"\nendpoint = \
+            "[repositories.{name}]\ntype = \"s3\"\nbucket = \"backups\"\nendpoint = \
              \"http://moto.{}.svc:{PORT}\"\nallow-http = true\nsecret = \"{secret}\"\n",
             self.namespace
         ))
