@@ -2,7 +2,7 @@
 # Everything here is a thin name for a script or for `cargo xtask`, so that CI and people run the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kubernetes check fmt setup generate bench bench-quick bench-kubernetes
+.PHONY: help demo test test-kubernetes check fmt setup generate bench bench-quick bench-kubernetes static
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,3 +36,6 @@ bench-quick: ## the same with few repetitions, to see that it works
 
 bench-kubernetes: ## a thousand databases on an API server, and the first query in a cluster
 	@scripts/bench-kubernetes.sh
+
+static: ## a release build that needs no library of this machine, for an image: see Containerfile
+	@scripts/static.sh

@@ -15,7 +15,7 @@ lab=${BOMA_KUBERNETES_LAB:-../shared/kubernetes-lab}
   exit 3
 }
 state=${KUBERNETES_LAB_DIR:-$HOME/.cache/kubernetes-lab}
-binary=${BOMA_TEST_BINARY:-target/debug/boma}
+binary=${BOMA_TEST_BINARY:-${CARGO_TARGET_DIR:-target}/debug/boma}
 digest=$(sha256sum "$binary" | cut -c1-12)
 image=k8slab.local/boma:$digest
 

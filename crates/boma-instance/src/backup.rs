@@ -72,6 +72,9 @@ pub enum RepositoryLocation {
         /// Whether the bucket is part of the host name; else it is part of the path.
         #[serde(default)]
         virtual_hosted: bool,
+        /// Certificates, PEM, of the authority that vouches for the server, where no system knows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_authority: Option<String>,
         /// Access key; none: from the machine's or the pod's identity.
         access_key_id: Option<String>,
         /// Secret of the access key.
@@ -100,6 +103,9 @@ pub enum RepositoryLocation {
         access_key: Option<Secret<String>>,
         /// Address of a server that is not Microsoft's.
         endpoint: Option<String>,
+        /// Certificates, PEM, of the authority that vouches for the server, where no system knows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate_authority: Option<String>,
     },
 }
 

@@ -5,6 +5,8 @@ mod application;
 mod pod;
 mod quantity;
 
+pub(crate) use pod::GOES_WITHIN;
+
 use std::collections::BTreeSet;
 
 use boma_engine::keys::{ApplicationKey, DatabaseKey};
@@ -29,6 +31,8 @@ pub(crate) const CERTIFICATE_UNTIL: &str = "lowops.manifests/certificate-until";
 pub(crate) struct Setting<'a> {
     /// Which database.
     pub(crate) key: &'a DatabaseKey,
+    /// Name of its instance's objects.
+    pub(crate) objects: &'a str,
     /// Namespace of its project.
     pub(crate) namespace: &'a str,
     /// Namespace of Boma itself.
@@ -49,14 +53,24 @@ impl Setting<'_> {
     /// An object about the database.
     fn object(&self, kind: Kind, name: String, body: Value) -> Desired {
         Desired::new(self.home, kind, self.namespace, name, body)
-            .label(names::DATABASE, &*self.key.name)
+            .label(names::DATABASE, self.label())
             .annotation(names::IDENTITY, self.key.to_string())
     }
 
     /// An object about its one instance.
     fn of_instance(&self, kind: Kind, spec: &InstanceSpec, body: Value) -> Desired {
-        self.object(kind, names::instance(self.key), body)
+        self.object(kind, self.objects.to_owned(), body)
             .label(names::INSTANCE_ID, spec.id.to_string())
+    }
+
+    /// What objects and pods are labelled with. What stands beside a database is not taken for it,
+    /// and its name may be too long for a label.
+    fn label(&self) -> &str {
+        if names::is_beside(self.key) {
+            self.objects
+        } else {
+            &self.key.name
+        }
     }
 }
 
@@ -69,13 +83,14 @@ pub(crate) fn namespace(home: &str, name: String, project: &str) -> Desired {
 
 /// What clients connect to. Its one pod is listed whether ready or not: while there is no other,
 /// a server that is just starting says so, and a pod that does not answer says nothing; leaving it
-/// out would not make either better.
-pub(crate) fn service(setting: &Setting<'_>) -> Desired {
+/// out would not make either better. It leads to one instance: of a replaced one that somebody
+/// starts by hand, no client ever hears.
+pub(crate) fn service(setting: &Setting<'_>, spec: &InstanceSpec) -> Desired {
     let body = json!({"spec": {
         "type": "ClusterIP",
         "selector": {
             names::INSTALLATION: setting.home,
-            names::DATABASE: *setting.key.name,
+            names::INSTANCE_ID: spec.id.to_string(),
         },
         "publishNotReadyAddresses": true,
         "ports": [{"name": "postgresql", "port": PORT, "targetPort": "postgresql", "protocol": "TCP"}],
@@ -102,7 +117,8 @@ pub(crate) fn service_account(setting: &Setting<'_>) -> Option<Desired> {
     }))
 }
 
-/// The data.
+/// The data. It belongs to the database, whether its instance is the one of the database or stands
+/// beside it: a mark on the claim says that, and the two change places without another word here.
 pub(crate) fn volume_claim(setting: &Setting<'_>, spec: &InstanceSpec) -> Desired {
     let mut body = json!({"spec": {
         "accessModes": ["ReadWriteOnce"],
@@ -111,7 +127,11 @@ pub(crate) fn volume_claim(setting: &Setting<'_>, spec: &InstanceSpec) -> Desire
     if let Some(class) = &spec.storage_class {
         body["spec"]["storageClassName"] = class.as_str().into();
     }
-    setting.of_instance(Kind::VolumeClaim, spec, body)
+    let database = names::base(setting.key);
+    setting
+        .of_instance(Kind::VolumeClaim, spec, body)
+        .label(names::DATABASE, &*database.name)
+        .annotation(names::IDENTITY, database.to_string())
 }
 
 /// What the instance's pod mounts.
@@ -143,7 +163,6 @@ pub(crate) fn secret(
 
 /// The server.
 pub(crate) fn stateful_set(setting: &Setting<'_>, spec: &InstanceSpec, replicas: u8) -> Desired {
-    let name = names::instance(setting.key);
     let body = json!({"spec": {
         "replicas": replicas,
         "serviceName": names::service(setting.key),
@@ -152,7 +171,7 @@ pub(crate) fn stateful_set(setting: &Setting<'_>, spec: &InstanceSpec, replicas:
         "podManagementPolicy": "OrderedReady",
         "revisionHistoryLimit": 1,
         "selector": {"matchLabels": {names::INSTANCE_ID: spec.id.to_string()}},
-        "template": pod::template(setting, spec, &name),
+        "template": pod::template(setting, spec),
     }});
     setting.of_instance(Kind::StatefulSet, spec, body)
 }
@@ -198,7 +217,11 @@ pub(crate) fn network_policy(setting: &Setting<'_>, spec: &InstanceSpec) -> Desi
         "ingress": ingress,
     }});
     setting
-        .object(Kind::NetworkPolicy, setting.key.name.to_string(), body)
+        .object(
+            Kind::NetworkPolicy,
+            names::network_policy(setting.objects),
+            body,
+        )
         .label(names::INSTANCE_ID, spec.id.to_string())
 }
 

@@ -170,12 +170,12 @@ impl Cluster {
     }
 
     /// Objects of a kind.
-    pub(crate) fn all(&self, kind: Kind) -> Vec<Arc<DynamicObject>> {
+    pub(crate) fn all(&self, kind: Kind) -> impl Iterator<Item = Arc<DynamicObject>> + use<> {
         self.cache(kind).all()
     }
 
     /// Secrets that are this to Boma.
-    pub(crate) fn secrets(&self, part: Part) -> Vec<Arc<DynamicObject>> {
+    pub(crate) fn secrets(&self, part: Part) -> impl Iterator<Item = Arc<DynamicObject>> + use<> {
         self.cache(Kind::Secret).of_part(part)
     }
 
@@ -309,6 +309,33 @@ impl Cluster {
         Ok(())
     }
 
+    /// Writes one annotation of an object, or takes it away, if it still is the one that was looked
+    /// at. What is applied otherwise does not speak of it.
+    pub(crate) async fn annotate(
+        &self,
+        kind: Kind,
+        object: &DynamicObject,
+        (key, value): (&str, Option<&str>),
+    ) -> Result<(), KubernetesError> {
+        let (namespace, name) = place_of(object);
+        let patch = json!({"metadata": {"uid": object.uid(), "annotations": {key: value}}});
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.wrote();
+        let answer = self
+            .api(kind, &namespace)
+            .patch(&name, &params, &Patch::Merge(&patch))
+            .await
+            .map_err(KubernetesError::api(format!(
+                "write {}",
+                said(kind, &namespace, &name)
+            )))?;
+        self.keep(kind, answer);
+        Ok(())
+    }
+
     /// Makes an object that must not be there yet; none: it is.
     pub(crate) async fn create(
         &self,
@@ -349,11 +376,21 @@ impl Cluster {
         kind: Kind,
         object: &DynamicObject,
     ) -> Result<(), KubernetesError> {
-        let (namespace, name) = place_of(object);
-        let params = DeleteParams::background().preconditions(Preconditions {
+        let is_it = Preconditions {
             uid: object.uid(),
             resource_version: None,
-        });
+        };
+        self.delete_if(kind, object, is_it).await
+    }
+
+    async fn delete_if(
+        &self,
+        kind: Kind,
+        object: &DynamicObject,
+        preconditions: Preconditions,
+    ) -> Result<(), KubernetesError> {
+        let (namespace, name) = place_of(object);
+        let params = DeleteParams::background().preconditions(preconditions);
         self.wrote();
         let answer = self
             .api(kind, &namespace)
@@ -423,8 +460,16 @@ impl Cluster {
             match (decide(record)?, found) {
                 (Change::Keep(answer), _) | (Change::Remove(answer), None) => return Ok(answer),
                 (Change::Remove(answer), Some(found)) => {
-                    self.delete(Kind::Secret, &found).await?;
-                    return Ok(answer);
+                    // Nothing may have been added since it was decided that nothing is left.
+                    let is_unchanged = Preconditions {
+                        uid: found.uid(),
+                        resource_version: found.resource_version(),
+                    };
+                    match self.delete_if(Kind::Secret, &found, is_unchanged).await {
+                        Ok(()) => return Ok(answer),
+                        Err(error) if error.is_conflict() => {}
+                        Err(error) => return Err(error),
+                    }
                 }
                 (Change::Write(record, answer), None) => {
                     let mut wanted = empty.clone();

@@ -9,6 +9,14 @@ use boma_problem::{Class, IntoProblem, Problem};
 use crate::credentials::RepositoryError;
 use crate::platform::SecretError;
 
+/// What to do about a claim that goes away under a database.
+const VOLUME_ENDS: &str = "Its data is there as long as the pod uses it: take a backup now, and see \
+    to it that the volume's reclaim policy is Retain. A claim that is being deleted cannot be kept.";
+
+/// What to do about the claim of a purged database that does not go.
+const CLAIM_LEFT: &str = "A pod still uses it, or a finalizer holds it: `kubectl describe pvc` says \
+    which. Then purge again; what is destroyed already stays so.";
+
 /// What to do where a password is another one by now.
 const EXCHANGED: &str = "Another engine has exchanged it. Plan again.";
 
@@ -107,9 +115,31 @@ pub enum KubernetesError {
         /// Which.
         key: DatabaseKey,
     },
+    /// What it is to be purged of is still there.
+    #[error("volume claim {namespace}/{name} of database {key} was deleted, and is still there")]
+    ClaimLeft {
+        /// Which database.
+        key: DatabaseKey,
+        /// Where.
+        namespace: String,
+        /// Which claim.
+        name: String,
+    },
     /// Only what is retired is purged.
     #[error("database {key} is in use, and only a retired database is purged")]
     NotRetired {
+        /// Which.
+        key: DatabaseKey,
+    },
+    /// Nobody wants its place to be taken any more, or what was to take it is being purged.
+    #[error("the restore of database {key} in place was given up")]
+    GivenUp {
+        /// Which.
+        key: DatabaseKey,
+    },
+    /// Something of it still runs.
+    #[error("database {key} is not stopped")]
+    NotStopped {
         /// Which.
         key: DatabaseKey,
     },
@@ -237,11 +267,7 @@ impl IntoProblem for KubernetesError {
                 "An admission webhook or another controller changes it, or it is being deleted. \
                  `kubectl get -o yaml --show-managed-fields` shows who.",
             ),
-            Self::VolumeEnds { .. } => of(Class::Config, "volume-ending").hint(
-                "Its data is there as long as the pod uses it: take a backup now, and see to it \
-                 that the volume's reclaim policy is Retain. A claim that is being deleted cannot \
-                 be kept.",
-            ),
+            Self::VolumeEnds { .. } => of(Class::Config, "volume-ending").hint(VOLUME_ENDS),
             Self::UnknownDatabase { .. } | Self::UnknownInstance { .. } => {
                 of(Class::User, "database-unknown").hint("`boma get` lists what there is.")
             }
@@ -253,8 +279,12 @@ impl IntoProblem for KubernetesError {
                 .hint("Another engine has changed this instance since. Plan again."),
             Self::BeingPurged { .. } => of(Class::User, "being-purged")
                 .hint("Once it is gone, another database of this name can be made."),
+            Self::ClaimLeft { .. } => of(Class::Transient, "claim-left").hint(CLAIM_LEFT),
             Self::NotRetired { .. } => of(Class::User, "not-retired")
                 .hint("Take its manifest away first, with `deletionProtection: false`."),
+            Self::GivenUp { .. } => of(Class::Transient, "replacement-given-up")
+                .hint("Nothing has changed places; the next pass starts the database again."),
+            Self::NotStopped { .. } => of(Class::Transient, "not-stopped"),
             Self::PasswordInUse { .. } => of(Class::Transient, "password-in-use").hint(EXCHANGED),
             Self::OtherPassword { .. } => of(Class::Transient, "password-other").hint(EXCHANGED),
             Self::NoCredential { .. } => of(Class::Transient, "credential-missing")

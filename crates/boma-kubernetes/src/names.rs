@@ -28,6 +28,9 @@ pub(crate) const APPLICATION: &str = "lowops.manifests/application";
 pub(crate) const INSTANCE_ID: &str = "lowops.manifests/instance-id";
 /// Label of a namespace: digest of the project's identity.
 pub(crate) const PROJECT: &str = "lowops.manifests/project";
+/// Annotation of a volume claim: the name under which its instance stands beside the database, made
+/// to take its place or replaced and kept; none: it is the one of the database.
+pub(crate) const BESIDE: &str = "lowops.manifests/beside";
 /// Annotation: whole identity, for people.
 pub(crate) const IDENTITY: &str = "lowops.manifests/identity";
 /// Annotation of a pod's template: digest of the Secrets that the pod takes variables from. When
@@ -123,29 +126,62 @@ pub(crate) fn namespaces(project: &str) -> [String; 2] {
     [cut(63), format!("{}-{hash:08x}", cut(54))]
 }
 
+/// The name in a manifest of a database or of what it stands beside: `accounts` of
+/// `accounts.restore-20261121T143206Z`. Names in manifests have no dots.
+pub(crate) fn base_name(database: &DatabaseKey) -> &str {
+    let name = database.name.split('.').next();
+    name.unwrap_or(&database.name)
+}
+
+/// The database that one stands beside, or itself.
+pub(crate) fn base(database: &DatabaseKey) -> DatabaseKey {
+    DatabaseKey::new(database.project.clone(), base_name(database))
+}
+
+/// Whether it is one that stands beside a database.
+pub(crate) fn is_beside(database: &DatabaseKey) -> bool {
+    base_name(database) != &*database.name
+}
+
 /// The Service that leads to a database's primary. Names of Services begin with a letter.
 pub(crate) fn service(database: &DatabaseKey) -> String {
-    let name = &database.name;
+    let name = base_name(database);
     if name.starts_with(|first: char| first.is_ascii_digit()) {
         format!("db-{name}")
     } else {
-        name.to_string()
+        name.to_owned()
     }
 }
 
 /// Its first instance: StatefulSet, volume claim and Secret.
-pub(crate) fn instance(database: &DatabaseKey) -> String {
-    format!("{}-1", database.name)
+pub(crate) fn first_instance(database: &DatabaseKey) -> String {
+    format!("{}-1", base_name(database))
 }
 
-/// The pod of that StatefulSet.
-pub(crate) fn pod(database: &DatabaseKey) -> String {
-    format!("{}-0", instance(database))
+/// Another instance: objects are not renamed, and this one may take the first one's place. Never
+/// longer than 49 characters: Kubernetes appends to names of StatefulSets, and labels have 63.
+pub(crate) fn another_instance(database: &DatabaseKey, id: InstanceId) -> String {
+    let hash = fnv1a(id.to_string().as_bytes());
+    format!("{}-{hash:08x}", base_name(database))
 }
 
-/// The Secret with what is recorded of a database.
+/// The pod of an instance's StatefulSet.
+pub(crate) fn pod(instance: &str) -> String {
+    format!("{instance}-0")
+}
+
+/// Who may reach an instance: the first one's bears the name of the database.
+pub(crate) fn network_policy(instance: &str) -> String {
+    match instance.strip_suffix("-1") {
+        Some(database) => database.to_owned(),
+        // No name in a manifest has a dot, so no other database has this one.
+        None => format!("{instance}.access"),
+    }
+}
+
+/// The Secret with what is recorded of a database, and of all that stands beside it.
 pub(crate) fn database_record(database: &DatabaseKey) -> String {
-    format!("{}.database", database.name)
+    format!("{}.database", base_name(database))
 }
 
 /// The Secret with what is recorded of an application.
@@ -247,5 +283,27 @@ mod tests {
         assert_eq!(binding(&own), "api.1st");
         assert_ne!(grant(&own), grant(&other));
         assert_eq!(service(&own.database), "db-1st");
+    }
+
+    #[test]
+    fn what_stands_beside_a_database_has_objects_of_its_own_and_leads_to_its_names() {
+        let database = DatabaseKey::new("a/b/c/d", "x".repeat(40));
+        let name = format!("{}.restore-20261121T143206Z", database.name);
+        let beside = DatabaseKey::new("a/b/c/d", name);
+        assert!(is_beside(&beside) && !is_beside(&database));
+        assert_eq!(base(&beside), database);
+        assert_eq!(service(&beside), service(&database));
+        assert_eq!(database_record(&beside), database_record(&database));
+        let first = first_instance(&database);
+        let other = another_instance(&beside, InstanceId(uuid::Uuid::from_u128(7)));
+        assert_ne!(first, other);
+        assert!(other.len() <= 49, "{other}");
+        assert_eq!(network_policy(&first), *database.name);
+        assert_ne!(
+            network_policy(&other),
+            other,
+            "a database may have that name"
+        );
+        assert_eq!(pod(&other), format!("{other}-0"));
     }
 }

@@ -4,6 +4,7 @@ mod applications;
 mod attend;
 mod backups;
 mod databases;
+mod exchange;
 mod grants;
 mod hold;
 mod insight;
@@ -256,10 +257,9 @@ impl Registry {
 
     /// Everything that something was made of.
     pub(crate) fn subjects(&self) -> HashSet<Subject> {
-        let databases = self.0.registered().into_iter();
+        let databases = self.0.registered();
         let databases = databases.map(|one| Subject::from(&one.row.key));
-        let applications = self.0.secrets(Part::Application).into_iter();
-        let applications = applications.filter_map(|secret| {
+        let applications = self.0.secrets(Part::Application).filter_map(|secret| {
             let row = record::<ApplicationRow>(&secret).ok()?;
             Some(Subject::from(&row.key))
         });
@@ -284,6 +284,7 @@ fn capabilities(config: &KubernetesConfig) -> Capabilities {
         Feature::Replicas,
         Feature::StorageClasses,
         Feature::OwnAgents,
+        Feature::Replace,
     ]);
     if !config.repositories.is_empty() {
         features.extend([Feature::Backups, Feature::Restore]);
@@ -359,13 +360,13 @@ impl Platform for KubernetesPlatform {
 
     async fn exchange(
         &self,
-        _key: &DatabaseKey,
-        _id: InstanceId,
-        _beside: &DatabaseKey,
-        _since: Timestamp,
+        key: &DatabaseKey,
+        id: InstanceId,
+        beside: &DatabaseKey,
+        since: Timestamp,
     ) -> Result<(), PlatformError> {
-        let what = "restoring in place";
-        Err(boxed(KubernetesError::NotHere { what }))
+        let exchanged = self.inner.exchange(key, id, beside, since).await;
+        exchanged.map_err(boxed)
     }
 
     async fn purge(&self, key: &DatabaseKey, id: InstanceId) -> Result<(), PlatformError> {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::manifest::{API_VERSIONS, Kind};
+use crate::application::ApplicationSpec;
+use crate::database::DatabaseSpec;
+use crate::manifest::{API_VERSIONS, Kind, Manifest};
 use crate::metadata::ProjectIdentity;
 
 /// Keys of labels and annotations that tools write beside a person's own.
@@ -31,12 +33,36 @@ pub struct CustomResource<'r> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document<'r> {
+struct Document<'r, M> {
     api_version: &'static str,
     kind: &'static str,
-    metadata: Metadata<'r>,
-    #[serde(skip_serializing_if = "Value::is_null")]
-    spec: &'r Value,
+    metadata: M,
+    #[serde(skip_serializing_if = "Spec::is_none")]
+    spec: Spec<'r>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Spec<'r> {
+    Whatever(&'r Value),
+    Database(&'r DatabaseSpec),
+    Application(&'r ApplicationSpec),
+}
+
+impl Spec<'_> {
+    fn is_none(&self) -> bool {
+        matches!(self, Self::Whatever(Value::Null))
+    }
+}
+
+#[derive(Serialize)]
+struct InNamespace<'r> {
+    name: &'r str,
+    namespace: &'r str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<&'r str, &'r str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<&'r str, &'r str>,
 }
 
 #[derive(Serialize)]
@@ -68,13 +94,40 @@ impl CustomResource<'_> {
                 labels: own(self.labels),
                 annotations: own(self.annotations),
             },
-            spec: self.spec,
+            spec: Spec::Whatever(self.spec),
         };
-        let options =
-            serde_saphyr::ser_options! { compact_list_indent: true, prefer_block_scalars: true };
-        serde_saphyr::to_string_with_options(&document, options)
-            .expect("texts and JSON should be serialisable")
+        yaml(&document)
     }
+}
+
+impl Manifest {
+    /// The manifest as `kubectl apply` takes it: its project is what the namespace says.
+    pub fn to_resource_yaml(&self, namespace: &str) -> String {
+        let metadata = self.metadata();
+        let document = Document {
+            api_version: API_VERSIONS[1],
+            kind: self.kind().as_str(),
+            metadata: InNamespace {
+                name: metadata.name.as_str(),
+                namespace,
+                labels: own(&metadata.labels),
+                annotations: own(&metadata.annotations),
+            },
+            spec: match self {
+                Self::Database(one) => Spec::Database(&one.spec),
+                Self::Application(one) => Spec::Application(&one.spec),
+            },
+        };
+        yaml(&document)
+    }
+}
+
+/// As a file has it.
+fn yaml(document: &impl Serialize) -> String {
+    let options =
+        serde_saphyr::ser_options! { compact_list_indent: true, prefer_block_scalars: true };
+    serde_saphyr::to_string_with_options(document, options)
+        .expect("texts and JSON should be serialisable")
 }
 
 fn own(marks: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
@@ -89,7 +142,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Manifest, parse};
+    use crate::parse;
 
     fn written(spec: &Value) -> String {
         let project = "fincorp/retail-banking/development/login-svc".parse();
@@ -103,6 +156,30 @@ mod tests {
             spec,
         }
         .to_yaml()
+    }
+
+    #[test]
+    fn a_manifest_is_a_custom_resource_of_its_projects_namespace() {
+        let mut text = written(&json!({
+            "version": "17", "storage": {"size": "10Gi"},
+            "bootstrap": {"restore": {"database": "accounts", "targetLsn": "0/3000000"}},
+        }));
+        text = text.replace("name: accounts-db", "name: again");
+        let parsed = parse("a.yaml", text.as_bytes());
+        let manifest = parsed.documents.into_iter().next().unwrap();
+        let resource = manifest.to_resource_yaml("fincorp-login-svc");
+        assert!(
+            resource.starts_with(
+                "apiVersion: lowops.manifests/v1\nkind: Database\nmetadata:\n  name: again\n  \
+                 namespace: fincorp-login-svc\n  labels:\n    team: \"1\"\n"
+            ),
+            "{resource}"
+        );
+        assert!(!resource.contains("organization"), "{resource}");
+        // The specification is the same, in the same words.
+        let spec = |text: &str| text[text.find("\nspec:").unwrap()..].to_owned();
+        assert_eq!(spec(&resource), spec(&manifest.to_yaml()));
+        assert!(spec(&resource).contains("targetLsn: "), "{resource}");
     }
 
     #[test]

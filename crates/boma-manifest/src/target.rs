@@ -78,12 +78,16 @@ struct RestoreFields {
     database: DatabaseReference,
     /// The id under which its backups are, where the database itself is gone: `boma backup list
     /// --repository NAME` shows it.
+    // Without a default, a field whose schema is given would be a required one.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::instance")]
     instance: Option<String>,
     /// The repository that they are in, with `instance` only. Left out: `default`.
     repository: Option<RepositoryName>,
     /// The moment to restore, RFC 3339 with a zone: `2026-11-21T09:30:00Z`. Without any target:
     /// the newest.
+    // Without a default, a field whose schema is given would be a required one.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::moment")]
     target_time: Option<String>,
     /// The position in the write-ahead log to restore up to: `0/1A2B3C4D`.

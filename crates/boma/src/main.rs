@@ -13,6 +13,7 @@ mod builds;
 mod cli;
 mod commands;
 mod configuration;
+mod memory;
 mod people;
 mod progress;
 #[cfg(debug_assertions)]

@@ -69,6 +69,7 @@ async fn a_container_and_a_folder_in_a_container_are_repositories() -> anyhow::R
             prefix: prefix.into(),
             access_key: Some(Secret::new(KEY.into())),
             endpoint: Some(format!("{}/{ACCOUNT}", server.url())),
+            certificate_authority: None,
         };
         contract::hold(place, Races::Settled).await?;
     }

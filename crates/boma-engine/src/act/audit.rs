@@ -45,8 +45,7 @@ impl<P: Platform> Audit<P> {
         if action.is_passive() {
             // Nobody did anything: it happened.
             let platform = self.platform.clone();
-            self.writes
-                .spawn(async move { tell(&*platform, &event).await });
+            self.begin(async move { tell(&*platform, &event).await });
         } else {
             self.write(action, problem.to_string(), Some(event));
         }
@@ -62,7 +61,7 @@ impl<P: Platform> Audit<P> {
         };
         let event = event.or_else(|| event_of(action, &entry));
         let platform = self.platform.clone();
-        self.writes.spawn(async move {
+        self.begin(async move {
             if let Err(error) = platform.audit(&entry).await {
                 tracing::error!(%error, subject = %entry.subject, "write to the audit trail");
             }
@@ -70,6 +69,12 @@ impl<P: Platform> Audit<P> {
                 tell(&*platform, &event).await;
             }
         });
+    }
+
+    fn begin(&mut self, write: impl Future<Output = ()> + Send + 'static) {
+        // One that has ended holds its memory until it is joined, and a run may have thousands.
+        while self.writes.try_join_next().is_some() {}
+        self.writes.spawn(write);
     }
 
     /// Waits until everything is written.

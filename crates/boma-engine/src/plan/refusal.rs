@@ -6,11 +6,14 @@ mod database;
 mod notes;
 mod restore;
 
+use std::sync::Arc;
+
 use boma_problem::{Class, IntoProblem, Problem};
 use jiff::Timestamp;
 
 use crate::catalog::Subject;
 use crate::keys::DatabaseKey;
+use crate::source::CUSTOM_RESOURCES;
 
 pub use application::ApplicationRefusal;
 pub(super) use application::{of_application, pre_deploy_failed};
@@ -42,8 +45,10 @@ pub enum RemovalRefusal {
         removed: Vec<Subject>,
     },
     /// There are no manifests at all.
-    #[error("there is no manifest at all; {} would be removed", list(.removed))]
+    #[error("there is no manifest at all; {} would be removed", list(removed))]
     NoManifests {
+        /// Where they were looked for, where that is remembered.
+        place: Option<Arc<str>>,
         /// What would be removed.
         removed: Vec<Subject>,
     },
@@ -63,6 +68,17 @@ impl IntoProblem for RemovalRefusal {
                     "Work in {former}, or put the missing manifests here."
                 ))
                 .hint("If the move is meant, say so: `boma apply --change-source`."),
+            Self::NoManifests { place, .. } if place.as_deref() == Some(CUSTOM_RESOURCES) => {
+                problem("no-manifests")
+                    .hint(
+                        "Look whether somebody has deleted the definitions, and with them every \
+                         Database and Application: make those again, and all is as it was.",
+                    )
+                    .hint(
+                        "If everything is to go, say so: `boma --platform kubernetes apply \
+                         --change-source custom-resources`.",
+                    )
+            }
             Self::NoManifests { .. } => problem("no-manifests")
                 .hint("Look whether this is the right directory.")
                 .hint("If everything is to go, say so: `boma apply --change-source`."),

@@ -48,7 +48,10 @@ pub(super) fn refuse_source(draft: &Draft<'_>) -> Option<Blocked> {
                 removed,
             }
         }
-        _ if draft.catalog.is_empty() => RemovalRefusal::NoManifests { removed },
+        _ if draft.catalog.is_empty() => RemovalRefusal::NoManifests {
+            place: asked.source.clone(),
+            removed,
+        },
         _ => return None,
     };
     Some(Blocked {

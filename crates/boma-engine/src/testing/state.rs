@@ -44,6 +44,8 @@ pub struct State {
     pub replacements: BTreeMap<DatabaseKey, Replacement>,
     /// Secrets that people have stored, and the revision of each.
     pub secrets: BTreeMap<SecretKey, String>,
+    /// Secrets that are there without a value, with their entries.
+    pub secrets_without_value: BTreeMap<SecretKey, Vec<String>>,
     /// Events.
     pub events: Vec<Event>,
     /// The audit trail.
@@ -152,6 +154,7 @@ impl State {
             applications: BTreeMap::new(),
             replacements: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            secrets_without_value: BTreeMap::new(),
             events: Vec::new(),
             audit: Vec::new(),
             effects: 0,
@@ -214,6 +217,7 @@ impl State {
             applications: applications.collect(),
             replacements: self.replacements.clone(),
             secrets: self.secrets.clone(),
+            secrets_without_value: self.secrets_without_value.clone(),
         }
     }
 

@@ -406,6 +406,13 @@ fn provide(state: &mut State, words: &[&str]) {
         ["has", "storage-classes"] => {
             state.capabilities.features.insert(Feature::StorageClasses);
         }
+        ["stores", "secret", name, "without-value", entries] => {
+            let entries = entries.split(',').filter(|one| !one.is_empty());
+            let entries = entries.map(str::to_owned).collect();
+            let secret = secret_key(name);
+            state.secrets.remove(&secret);
+            state.secrets_without_value.insert(secret, entries);
+        }
         ["stores", "secret", name, revision] => {
             let secret = secret_key(name);
             state.secrets.insert(secret, (*revision).to_owned());

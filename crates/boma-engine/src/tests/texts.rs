@@ -97,7 +97,7 @@ fn a_class_that_a_volume_is_not_of() {
     storage-class-changed
     Write `class: slow`, or leave it out.
     To move to another class, make another database of that class out of this one's backups: `boma restore DATABASE --as NEW`.
-    Where no volume was ever made: take the manifest away with `deletionProtection: false`, `boma purge` it, and write it again.
+    Where no volume was ever made, and `kubectl get persistentvolumeclaim` says `Pending`: delete the claim with kubectl. Boma makes it anew, of the class that the manifest says.
     "#);
 }
 
@@ -141,12 +141,27 @@ fn many_resources_that_would_be_removed() {
     let removed = (0..8)
         .map(|number| (&database_key(&format!("db-{number}"))).into())
         .collect();
-    let error = RemovalRefusal::NoManifests { removed };
+    let place = Some("/srv/manifests".into());
+    let error = RemovalRefusal::NoManifests { place, removed };
     insta::assert_snapshot!(read(&error), @r"
     there is no manifest at all; Database fincorp/retail-banking/development/login-svc/db-0, Database fincorp/retail-banking/development/login-svc/db-1, Database fincorp/retail-banking/development/login-svc/db-2, Database fincorp/retail-banking/development/login-svc/db-3, Database fincorp/retail-banking/development/login-svc/db-4 and 3 more would be removed
     no-manifests
     Look whether this is the right directory.
     If everything is to go, say so: `boma apply --change-source`.
+    ");
+}
+
+#[test]
+fn no_custom_resource_is_left() {
+    let error = RemovalRefusal::NoManifests {
+        place: Some("custom-resources".into()),
+        removed: vec![(&database_key("accounts-db")).into()],
+    };
+    insta::assert_snapshot!(read(&error), @r"
+    there is no manifest at all; Database fincorp/retail-banking/development/login-svc/accounts-db would be removed
+    no-manifests
+    Look whether somebody has deleted the definitions, and with them every Database and Application: make those again, and all is as it was.
+    If everything is to go, say so: `boma --platform kubernetes apply --change-source custom-resources`.
     ");
 }
 

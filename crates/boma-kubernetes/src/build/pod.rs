@@ -1,6 +1,7 @@
 //! The pod of an instance.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use boma_instance::InstanceSpec;
 use boma_instance::api::pod as api;
@@ -25,8 +26,13 @@ const PROGRAM: &str = "/boma";
 /// Seconds from asking to killing: a checkpoint, the rest of the log archived, the shutdown.
 const GRACE: u32 = 180;
 
+/// How long a pod may take to go that has no server any more: what it is given before it is killed,
+/// and a minute for a node that is slow.
+pub(crate) const GOES_WITHIN: Duration = Duration::from_secs(GRACE as u64 + 60);
+
 /// The template of the StatefulSet.
-pub(super) fn template(setting: &Setting<'_>, spec: &InstanceSpec, name: &str) -> Value {
+pub(super) fn template(setting: &Setting<'_>, spec: &InstanceSpec) -> Value {
+    let name = setting.objects;
     let mut template = json!({
         "metadata": {"labels": labels(setting, spec)},
         "spec": {
@@ -70,7 +76,7 @@ fn labels(setting: &Setting<'_>, spec: &InstanceSpec) -> BTreeMap<String, String
         (names::MANAGED_BY, names::MANAGER.to_owned()),
         (names::INSTALLATION, setting.home.to_owned()),
         (names::APP_NAME, "postgresql".to_owned()),
-        (names::DATABASE, setting.key.name.to_string()),
+        (names::DATABASE, setting.label().to_owned()),
         (names::INSTANCE_ID, spec.id.to_string()),
     ];
     labels.extend(own.map(|(key, value)| (key.to_owned(), value)));

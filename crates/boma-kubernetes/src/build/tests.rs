@@ -38,6 +38,7 @@ fn with<T>(look: impl FnOnce(&Setting<'_>) -> T) -> T {
     let key = DatabaseKey::new("fincorp/retail/development/login-svc", "accounts-db");
     look(&Setting {
         key: &key,
+        objects: "accounts-db-1",
         namespace: "login-svc-development",
         home: "boma-system",
         image: "docker.io/library/postgres:17",
@@ -59,7 +60,7 @@ fn found(wanted: &Desired) -> DynamicObject {
 #[test]
 fn the_objects_of_a_database() {
     with(|setting| {
-        insta::assert_snapshot!("service", yaml(&service(setting)));
+        insta::assert_snapshot!("service", yaml(&service(setting, &spec())));
         insta::assert_snapshot!("volume_claim", yaml(&volume_claim(setting, &spec())));
         insta::assert_snapshot!("network_policy", yaml(&network_policy(setting, &spec())));
         insta::assert_snapshot!("stateful_set", yaml(&stateful_set(setting, &spec(), 1)));
@@ -118,7 +119,7 @@ fn without_a_grant_nobody_is_admitted() {
 fn an_object_is_met_by_itself_until_somebody_changes_it() {
     for wanted in with(|setting| {
         [
-            service(setting),
+            service(setting, &spec()),
             volume_claim(setting, &spec()),
             network_policy(setting, &spec()),
             stateful_set(setting, &spec(), 1),

@@ -122,6 +122,20 @@ fn what_hinders_says_what_to_do() {
             "database a/b/c/d/db is being purged",
         ),
         (
+            KubernetesError::GivenUp { key: key() },
+            "replacement-given-up",
+            "the restore of database a/b/c/d/db in place was given up",
+        ),
+        (
+            KubernetesError::ClaimLeft {
+                key: key(),
+                namespace: namespace(),
+                name: name(),
+            },
+            "claim-left",
+            "volume claim ns/x of database a/b/c/d/db was deleted, and is still there",
+        ),
+        (
             KubernetesError::NotRetired { key: key() },
             "not-retired",
             "database a/b/c/d/db is in use, and only a retired database is purged",

@@ -7,7 +7,7 @@ use boma_engine::platform::PlatformError;
 use super::{Inner, KubernetesPlatform};
 use crate::cluster::Change;
 use crate::error::{KubernetesError, boxed};
-use crate::records::{ApplicationRow, DatabaseRow};
+use crate::records::ApplicationRow;
 
 impl KubernetesPlatform {
     /// Remembers that a person stopped a database or an application, or takes that back; the next
@@ -28,19 +28,11 @@ impl KubernetesPlatform {
 impl Inner {
     async fn hold_database(&self, key: &DatabaseKey, held: bool) -> Result<(), KubernetesError> {
         let one = self.registered_as(key)?;
-        let place = self.database_place(&one.namespace, key);
-        self.cluster
-            .change(&place, |found: Option<DatabaseRow>| {
-                let row = found;
-                let row =
-                    row.ok_or_else(|| KubernetesError::UnknownDatabase { key: key.clone() })?;
-                Ok(if row.held == held {
-                    Change::Keep(())
-                } else {
-                    Change::Write(DatabaseRow { held, ..row }, ())
-                })
-            })
-            .await
+        self.change_row(&one, |row| {
+            row.held = held;
+            Ok(())
+        })
+        .await
     }
 
     async fn hold_application(

@@ -160,8 +160,7 @@ impl Inner {
         key: &ApplicationKey,
         which: Printed,
     ) -> Vec<std::sync::Arc<DynamicObject>> {
-        let mut pods = self.cluster.all(Kind::Pod);
-        pods.retain(|pod| {
+        let own = self.cluster.all(Kind::Pod).filter(|pod| {
             let labels = pod.labels();
             let part = labels.get(names::PART).map(String::as_str);
             let is_pre_deploy = part == Some(Part::PreDeploy.word());
@@ -169,6 +168,7 @@ impl Inner {
                 && labels.get(names::APPLICATION).map(String::as_str) == Some(&*key.name)
                 && is_pre_deploy == (which == Printed::PreDeploy)
         });
+        let mut pods: Vec<_> = own.collect();
         pods.sort_by_key(|pod| pod.creation_timestamp());
         let kept = if which == Printed::PreDeploy { 1 } else { PODS };
         pods.split_off(pods.len().saturating_sub(kept))

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Inner;
+use super::{Inner, KubernetesPlatform};
 use crate::build;
 use crate::cluster::{Change, record};
 use crate::desired::Desired;
@@ -18,6 +18,13 @@ use crate::records::Installation;
 
 /// Name of the installation's Secret.
 const NAME: &str = "boma-installation";
+
+impl KubernetesPlatform {
+    /// The namespace of a project, if it has one.
+    pub fn namespace_of(&self, project: &str) -> Option<String> {
+        self.inner.known_namespace(project)
+    }
+}
 
 impl Inner {
     /// Where something is recorded: a Secret that holds nothing yet.
@@ -79,14 +86,14 @@ impl Inner {
 
     /// The namespace of a project, if it has one.
     pub(super) fn known_namespace(&self, project: &str) -> Option<String> {
-        let namespaces = self.cluster.all(Kind::Namespace);
+        let namespaces: Vec<_> = self.cluster.all(Kind::Namespace).collect();
         namespace_of(project, &namespaces).map(|namespace| namespace.name_any())
     }
 
     /// The namespace of a project, made if it has none. One that is there and does not say that it
     /// is the project's is somebody else's, and left alone.
     pub(super) async fn namespace(&self, project: &str) -> Result<String, KubernetesError> {
-        let namespaces = self.cluster.all(Kind::Namespace);
+        let namespaces: Vec<_> = self.cluster.all(Kind::Namespace).collect();
         if let Some(known) = namespace_of(project, &namespaces) {
             let name = known.name_any();
             if !is_in_use(project, known) {

@@ -58,7 +58,7 @@ impl About {
     /// What it runs as, otherwise.
     fn workload(&self) -> (Kind, String) {
         match self {
-            Self::Database(key) => (Kind::StatefulSet, names::instance(key)),
+            Self::Database(key) => (Kind::StatefulSet, names::first_instance(key)),
             Self::Application(key) => (Kind::Deployment, key.name.to_string()),
         }
     }
@@ -113,7 +113,12 @@ impl Inner {
         if let Ok(Some(found)) = api.get_opt(name).await {
             return Some((namespace, reference(&found, &resource)));
         }
-        let (kind, name) = about.workload();
+        let (kind, mut name) = about.workload();
+        if let About::Database(key) = &about
+            && let Ok(one) = self.recorded_as(key)
+        {
+            name = one.objects;
+        }
         let found = self.cluster.get(kind, &namespace, &name)?;
         Some((namespace, reference(&found, &kind.resource())))
     }

@@ -30,8 +30,12 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(3);
 impl Inner {
     pub(super) async fn observe(&self) -> Result<Observed, KubernetesError> {
         self.first_answers().await;
-        let mut databases = BTreeMap::new();
+        let (mut databases, mut replacements) = (BTreeMap::new(), BTreeMap::new());
         for one in self.registered() {
+            let wish = one.lineage.wish.as_ref();
+            if let Some(wish) = wish.filter(|_| !names::is_beside(&one.row.key)) {
+                replacements.insert(one.row.key.clone(), wish.clone());
+            }
             databases.insert(one.row.key.clone(), self.observed_database(one));
         }
         let mut grants = BTreeMap::new();
@@ -54,6 +58,7 @@ impl Inner {
                 Err(error) => tracing::error!(%error, "an application is passed over"),
             }
         }
+        let (secrets, secrets_without_value) = self.readable_secrets();
         Ok(Observed {
             source: self
                 .known_installation()?
@@ -62,9 +67,9 @@ impl Inner {
             databases,
             grants,
             applications,
-            // Nobody can wish for one here.
-            replacements: BTreeMap::new(),
-            secrets: self.named_secrets(),
+            replacements,
+            secrets,
+            secrets_without_value,
         })
     }
 
@@ -125,8 +130,9 @@ impl Inner {
 
     /// The class of an instance's volume; none: there is no volume, or none of a class.
     fn storage_class_of(&self, one: &Registered) -> Option<String> {
-        let name = names::instance(&one.row.key);
-        let claim = self.cluster.get(Kind::VolumeClaim, &one.namespace, &name)?;
+        let claim = self
+            .cluster
+            .get(Kind::VolumeClaim, &one.namespace, &one.objects)?;
         claim.data["spec"]["storageClassName"]
             .as_str()
             .map(str::to_owned)
@@ -136,6 +142,9 @@ impl Inner {
     /// it should be. The instance counts as not placed then, and is put again.
     fn objects_of(&self, one: &Registered) -> Option<Vec<String>> {
         let assignment = one.assignment.as_ref()?;
+        if !self.is_marked(one) {
+            return None;
+        }
         let mut left = Vec::new();
         for wanted in self.objects(one, assignment)? {
             let found = self
@@ -153,9 +162,10 @@ impl Inner {
     /// Every object of an instance as it should be; none: that cannot be told.
     fn objects(&self, one: &Registered, assignment: &Assignment) -> Option<Vec<Desired>> {
         let spec = &assignment.spec;
-        let setting = self.setting(&one.row.key, &one.namespace, spec).ok()?;
-        let name = names::instance(&one.row.key);
-        let secret = self.cluster.get(Kind::Secret, &one.namespace, &name)?;
+        let setting = self.setting(one, spec).ok()?;
+        let secret = self
+            .cluster
+            .get(Kind::Secret, &one.namespace, &one.objects)?;
         let token = secret_entry(&secret, boma_instance::api::pod::TOKEN)?;
         let token = String::from_utf8(token).ok()?;
         let until = self.certificate_until(one)?;
@@ -163,12 +173,14 @@ impl Inner {
             renewed_from(until) > Timestamp::now() && self.has_its_repositories(assignment);
         is_good.then(|| {
             let mut objects = vec![
-                build::service(&setting),
                 build::volume_claim(&setting, spec),
                 Self::instance_secret(&setting, assignment, &token, until),
                 build::network_policy(&setting, spec),
                 self.stateful_set(&setting, spec, one.row.life),
             ];
+            if !names::is_beside(&one.row.key) {
+                objects.push(build::service(&setting, spec));
+            }
             objects.extend(build::service_account(&setting));
             objects
         })
@@ -176,8 +188,9 @@ impl Inner {
 
     /// Until when an instance's certificate is good; none: it has none.
     fn certificate_until(&self, one: &Registered) -> Option<Timestamp> {
-        let name = names::instance(&one.row.key);
-        let secret = self.cluster.get(Kind::Secret, &one.namespace, &name)?;
+        let secret = self
+            .cluster
+            .get(Kind::Secret, &one.namespace, &one.objects)?;
         let until = secret.annotations().get(build::CERTIFICATE_UNTIL)?;
         until.parse().ok()
     }
@@ -187,13 +200,16 @@ impl Inner {
         let Some(assignment) = &one.assignment else {
             return AgentState::Absent;
         };
-        if let Some(said) = self.attendance.said(one.row.id) {
-            return match said {
-                Said::Nothing | Said::Status(_) | Said::Silence(_) => said.into(),
-            };
+        let said = self.attendance.said(one.row.id);
+        if let Some(said @ Said::Status(_)) = said {
+            return said.into();
         }
+        // An agent on its way out does not answer any more, and its server is shut down.
         if let Some(status) = self.rested_status(one, assignment) {
             return AgentState::Answering(Box::new(status));
+        }
+        if let Some(said) = said {
+            return said.into();
         }
         AgentState::Silent(self.pod_trouble(one).problem())
     }
@@ -210,13 +226,14 @@ impl Inner {
         }
     }
 
-    /// A server that was shut down for its spec, and whose pod is gone for that.
+    /// A server that was shut down for its spec, and whose pod goes or is gone for that.
     fn rested_status(&self, one: &Registered, assignment: &Assignment) -> Option<InstanceStatus> {
         let generation = assignment.spec.generation;
         let pod = self
             .cluster
-            .get(Kind::Pod, &one.namespace, &names::pod(&one.row.key));
-        (self.is_rested(one) && pod.is_none())
+            .get(Kind::Pod, &one.namespace, &names::pod(&one.objects));
+        let goes = pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_some());
+        (self.is_rested(one) && goes)
             .then(|| pods::rested(one.row.id, generation, Timestamp::now()))
     }
 
@@ -225,8 +242,9 @@ impl Inner {
         let Some(spec) = one.assignment.as_ref().map(|assignment| &assignment.spec) else {
             return false;
         };
-        let name = names::instance(&one.row.key);
-        let found = self.cluster.get(Kind::StatefulSet, &one.namespace, &name);
+        let found = self
+            .cluster
+            .get(Kind::StatefulSet, &one.namespace, &one.objects);
         found.is_some_and(|found| {
             spec.power == Power::Off
                 && found.annotations().get(RESTED) == Some(&spec.generation.to_string())
@@ -235,15 +253,12 @@ impl Inner {
     }
 
     pub(super) fn pod_trouble(&self, one: &Registered) -> PodTrouble {
-        let (namespace, key) = (&one.namespace, &one.row.key);
-        let pod = self.cluster.get(Kind::Pod, namespace, &names::pod(key));
-        let claim = self
-            .cluster
-            .get(Kind::VolumeClaim, namespace, &names::instance(key));
+        let found = |kind, name: &str| self.cluster.get(kind, &one.namespace, name);
+        let pod = found(Kind::Pod, &names::pod(&one.objects));
+        let claim = found(Kind::VolumeClaim, &one.objects);
         if pod.is_none() {
-            let name = names::instance(key);
-            let owner = self.cluster.get(Kind::StatefulSet, namespace, &name);
-            let events = self.cluster.all(Kind::Event);
+            let owner = found(Kind::StatefulSet, &one.objects);
+            let events: Vec<_> = self.cluster.all(Kind::Event).collect();
             if let Some(trouble) = owner.and_then(|owner| pods::not_made(&owner, &events)) {
                 return trouble;
             }

@@ -138,8 +138,7 @@ impl Inner {
     }
 
     fn pod_of(&self, job: &DynamicObject) -> Option<Arc<DynamicObject>> {
-        let pods = self.cluster.all(Kind::Pod).into_iter();
-        let mut own = pods.filter(|pod| {
+        let mut own = self.cluster.all(Kind::Pod).filter(|pod| {
             let owners = pod.owner_references();
             owners
                 .iter()

@@ -44,14 +44,14 @@ impl Inner {
     /// What the objects of a database are made of.
     pub(super) fn setting<'a>(
         &'a self,
-        key: &'a DatabaseKey,
-        namespace: &'a str,
+        one: &'a Registered,
         spec: &InstanceSpec,
     ) -> Result<Setting<'a>, KubernetesError> {
         let image = self.config.images.get(&spec.version);
         Ok(Setting {
-            key,
-            namespace,
+            key: &one.row.key,
+            objects: &one.objects,
+            namespace: &one.namespace,
             home: &self.config.namespace,
             image: image.ok_or(KubernetesError::NoImage(spec.version))?,
             agent_image: &self.config.agent_image,
@@ -71,11 +71,24 @@ impl Inner {
         let one = self.registered_as(key).map_err(boxed)?;
         check(&one, spec).map_err(boxed)?;
         self.check_volume(&one, spec).map_err(boxed)?;
-        let setting = self.setting(key, &one.namespace, spec).map_err(boxed)?;
-        let service = build::service(&setting);
-        let claim = build::volume_claim(&setting, spec);
+        let place = (one.namespace.as_str(), key);
+        self.refuse_stranger(place, Some(&one.lineage), spec.id)
+            .map_err(boxed)?;
+        let setting = self.setting(&one, spec).map_err(boxed)?;
         let apply = async |wanted: &Desired| self.apply_unless_left(key, wanted, spec.drift).await;
-        let (service, claim) = tokio::join!(apply(&service), apply(&claim));
+        let claim = async {
+            let claim = build::volume_claim(&setting, spec);
+            self.claim_beside(&one, &claim).await?;
+            apply(&claim).await?;
+            self.mark(&one).await
+        };
+        let service = async {
+            if names::is_beside(key) {
+                return self.service_of(&one);
+            }
+            apply(&build::service(&setting, spec)).await
+        };
+        let (service, claim) = tokio::join!(service, claim);
         claim.map_err(boxed)?;
         let listen = listen(key, &one.namespace, &*service.map_err(boxed)?).map_err(boxed)?;
         let assignment = self.assign(&setting, &one, spec, listen.clone()).await?;
@@ -135,9 +148,57 @@ impl Inner {
         Ok(applied)
     }
 
+    /// The Service of the database that one stands beside: it is reached there once it has taken
+    /// its place, and nowhere before.
+    fn service_of(&self, one: &Registered) -> Result<Arc<DynamicObject>, KubernetesError> {
+        let name = names::service(&one.row.key);
+        let found = self.cluster.get(Kind::Service, &one.namespace, &name);
+        found.ok_or_else(|| KubernetesError::NoAddress {
+            namespace: one.namespace.clone(),
+            name,
+        })
+    }
+
+    /// Makes the volume of what stands beside a database, if there is none: with its mark from the
+    /// first moment on, so that it is never taken for the volume of the database.
+    async fn claim_beside(&self, one: &Registered, claim: &Desired) -> Result<(), KubernetesError> {
+        let found = self.cluster.get(claim.kind, &claim.namespace, &claim.name);
+        if found.is_none() && names::is_beside(&one.row.key) {
+            let marked = claim.clone();
+            let marked = marked.annotation(names::BESIDE, one.row.key.to_string());
+            self.cluster.create(&marked).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether volume claims say what their instances are to the database.
+    pub(super) fn is_marked(&self, one: &Registered) -> bool {
+        one.lineage.marks().iter().all(|(name, beside)| {
+            let claim = self.cluster.get(Kind::VolumeClaim, &one.namespace, name);
+            claim.is_none_or(|claim| says(&claim, beside.as_ref()))
+        })
+    }
+
+    /// Writes on volume claims what their instances are to the database, for when the record is
+    /// lost. What changed places without being told of here is told of by this.
+    async fn mark(&self, one: &Registered) -> Result<(), KubernetesError> {
+        for (name, beside) in &one.lineage.marks() {
+            let claim = self.cluster.get(Kind::VolumeClaim, &one.namespace, name);
+            let wrong = claim.filter(|claim| !says(claim, beside.as_ref()));
+            if let Some(claim) = wrong {
+                let value = beside.as_ref().map(ToString::to_string);
+                let mark = (names::BESIDE, value.as_deref());
+                self.cluster
+                    .annotate(Kind::VolumeClaim, &claim, mark)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
     /// A claim of that name must be this instance's, and must stay.
     fn check_volume(&self, one: &Registered, spec: &InstanceSpec) -> Result<(), KubernetesError> {
-        let name = names::instance(&one.row.key);
+        let name = one.objects.clone();
         let Some(claim) = self.cluster.get(Kind::VolumeClaim, &one.namespace, &name) else {
             return Ok(());
         };
@@ -167,8 +228,9 @@ impl Inner {
         spec: &InstanceSpec,
         listen: Listen,
     ) -> Result<Assignment, PlatformError> {
-        let name = names::instance(setting.key);
-        let found = self.cluster.get(Kind::Secret, &one.namespace, &name);
+        let found = self
+            .cluster
+            .get(Kind::Secret, &one.namespace, setting.objects);
         let token = found
             .as_deref()
             .and_then(|secret| secret_entry(secret, boma_instance::api::pod::TOKEN))
@@ -246,10 +308,9 @@ impl Inner {
         life: Life,
     ) -> Desired {
         let generation = spec.generation.to_string();
-        let name = names::instance(setting.key);
         let found = self
             .cluster
-            .get(Kind::StatefulSet, setting.namespace, &name);
+            .get(Kind::StatefulSet, setting.namespace, setting.objects);
         let is_rested = spec.power == Power::Off
             && found.is_some_and(|found| found.annotations().get(RESTED) == Some(&generation));
         let runs = life == Life::Active && !is_rested;
@@ -268,7 +329,7 @@ impl Inner {
         assignment: &Assignment,
     ) -> Result<(), KubernetesError> {
         let spec = &assignment.spec;
-        let setting = self.setting(&one.row.key, &one.namespace, spec)?;
+        let setting = self.setting(one, spec)?;
         let wanted =
             build::stateful_set(&setting, spec, 0).annotation(RESTED, spec.generation.to_string());
         self.cluster.apply(&wanted).await?;
@@ -378,6 +439,12 @@ impl Inner {
     }
 }
 
+/// Whether a volume claim says this of its instance.
+fn says(claim: &DynamicObject, beside: Option<&DatabaseKey>) -> bool {
+    let said = claim.annotations().get(names::BESIDE);
+    said == beside.map(ToString::to_string).as_ref()
+}
+
 /// Whether a spec fits the database that it is handed over for.
 fn check(one: &Registered, spec: &InstanceSpec) -> Result<(), KubernetesError> {
     let key = one.row.key.clone();
@@ -418,6 +485,6 @@ fn listen(
     Ok(Listen {
         address,
         port: build::PORT,
-        names: names::hosts(key, namespace),
+        names: names::hosts(&names::base(key), namespace),
     })
 }

@@ -138,7 +138,7 @@ impl Inner {
         if let Some(known) = self.known_key(name).map_err(boxed)? {
             return Ok(known);
         }
-        let registered = self.registered();
+        let registered: Vec<_> = self.registered().collect();
         let given = registered
             .iter()
             .filter_map(|one| given_access(one.assignment.as_ref(), name));

@@ -136,8 +136,18 @@ impl KubernetesPlatform {
 impl Inner {
     /// The secrets of projects, and the revision of each.
     pub(super) fn named_secrets(&self) -> BTreeMap<SecretKey, String> {
+        self.readable_secrets().0
+    }
+
+    /// The secrets of projects: the revision of each; and of those without a value, their entries.
+    pub(super) fn readable_secrets(
+        &self,
+    ) -> (
+        BTreeMap<SecretKey, String>,
+        BTreeMap<SecretKey, Vec<String>>,
+    ) {
         let home = &self.config.namespace;
-        let namespaces = self.cluster.all(Kind::Namespace);
+        let namespaces: Vec<_> = self.cluster.all(Kind::Namespace).collect();
         let projects = namespaces.iter().filter_map(|one| {
             let Owner::Project(project) = projects::owner(home, one) else {
                 return None;
@@ -145,20 +155,31 @@ impl Inner {
             let own = projects::namespace_of(&project, &namespaces)?;
             (own.name_any() == one.name_any()).then(|| (one.name_any(), project))
         });
-        let mut secrets = self.secrets(Part::Secret);
-        secrets.retain(|secret| is_free(&secret.name_any()));
-        if secrets.is_empty() {
-            return BTreeMap::new();
+        let secrets = self.secrets(Part::Secret);
+        let mut secrets = secrets
+            .filter(|secret| is_free(&secret.name_any()))
+            .peekable();
+        if secrets.peek().is_none() {
+            return (BTreeMap::new(), BTreeMap::new());
         }
         let projects: BTreeMap<String, String> = projects.collect();
-        let found = secrets.into_iter().filter_map(|secret| {
-            let project = projects.get(&secret.namespace()?)?.as_str();
-            Some((
-                SecretKey::new(project, secret.name_any()),
-                revision_of(&secret)?,
-            ))
-        });
-        found.collect()
+        let (mut readable, mut without_value) = (BTreeMap::new(), BTreeMap::new());
+        for secret in secrets {
+            let namespace = secret.namespace().unwrap_or_default();
+            let Some(project) = projects.get(&namespace) else {
+                continue;
+            };
+            let key = SecretKey::new(project.as_str(), secret.name_any());
+            match revision_of(&secret) {
+                Some(revision) => {
+                    readable.insert(key, revision);
+                }
+                None => {
+                    without_value.insert(key, entries_of(&secret));
+                }
+            }
+        }
+        (readable, without_value)
     }
 
     /// What an application is given of secrets of its project.
@@ -274,6 +295,14 @@ fn value_of(secret: &DynamicObject) -> Option<&str> {
     entries.get(VALUE).or(only)?.as_str()
 }
 
+/// The names of a Secret's entries, sorted.
+fn entries_of(secret: &DynamicObject) -> Vec<String> {
+    let entries = secret.data["data"].as_object().into_iter().flatten();
+    let mut names: Vec<String> = entries.map(|(name, _)| name.clone()).collect();
+    names.sort_unstable();
+    names
+}
+
 /// Another text whenever the value is another one. It ends up where people may read who may not read
 /// Secrets: what they do not know, the Secret's own identity, keeps them from trying values.
 fn revision_of(secret: &DynamicObject) -> Option<String> {
@@ -338,6 +367,14 @@ mod tests {
         assert_eq!(found(both).unwrap(), "eQ==");
         assert_eq!(found(json!({"a": "eA==", "b": "eQ=="})), None);
         assert_eq!(found(json!({})), None);
+    }
+
+    #[test]
+    fn of_a_secret_without_a_value_the_names_of_its_entries_are_known() {
+        let found = |entries| entries_of(&secret("u", &entries));
+        assert_eq!(found(json!({"b": "eA==", "a": "eQ=="})), ["a", "b"]);
+        assert!(found(json!({})).is_empty());
+        assert!(found(serde_json::Value::Null).is_empty());
     }
 
     #[test]

@@ -1,8 +1,13 @@
-//! How often those look that wait for instances.
+//! How often those look that wait for instances, and how long a pod may take to go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::build;
 
 /// Pause of one between two looks, for each that waits. A look takes some 50 µs, and whatever is
 /// heard of wakes all: so a thousand that wait take no more of a CPU than one does.
@@ -14,6 +19,28 @@ pub(super) struct Waiting(Arc<AtomicU32>);
 
 /// One that waits.
 pub(super) struct OneWaits(Arc<AtomicU32>);
+
+/// A wait for a pod to go, or for what goes with it.
+pub(super) struct Going {
+    until: Instant,
+    news: watch::Receiver<u64>,
+}
+
+impl Going {
+    /// It was just told to go; `news` are those of the cluster.
+    pub(super) fn begun(news: watch::Receiver<u64>) -> Self {
+        Self {
+            until: Instant::now() + build::GOES_WITHIN,
+            news,
+        }
+    }
+
+    /// Waits until anything is heard of; answers whether there is time left.
+    pub(super) async fn goes_on(&mut self) -> bool {
+        let heard = tokio::time::timeout_at(self.until, self.news.changed());
+        heard.await.is_ok()
+    }
+}
 
 impl Waiting {
     /// Counts one that waits, until it is dropped.

@@ -264,14 +264,13 @@ impl Inner {
         key: &ApplicationKey,
         part: Part,
     ) -> Option<PodTrouble> {
-        let pods = self.cluster.all(Kind::Pod);
-        let own = pods.iter().filter(|pod| {
+        let own = self.cluster.all(Kind::Pod).filter(|pod| {
             let labels = pod.labels();
             pod.namespace().as_deref() == Some(namespace)
                 && labels.get(names::APPLICATION).map(String::as_str) == Some(&*key.name)
                 && labels.get(names::PART).map(String::as_str) == Some(part.word())
         });
-        own.map(|pod| pods::trouble(Some(pod), None))
+        own.map(|pod| pods::trouble(Some(&pod), None))
             .find(|trouble| !matches!(trouble, PodTrouble::Starting(_) | PodTrouble::Ending))
     }
 }

@@ -122,8 +122,10 @@ impl Inner {
                     again = Some(again.map_or(due, |again| again.min(due)));
                     continue;
                 }
+                // Not the whole object: there may be a thousand.
+                let of = (kind, object.namespace(), object.name_any(), object.uid());
                 due_now.push(async move {
-                    let kept = self.write(kind, &object, &wanted).await;
+                    let kept = self.write(of, &wanted).await;
                     (name, wanted, kept)
                 });
             }
@@ -184,18 +186,16 @@ impl Inner {
 
     async fn write(
         &self,
-        kind: Kind,
-        object: &DynamicObject,
+        (kind, namespace, name, uid): (Kind, Option<String>, String, Option<String>),
         wanted: &Value,
     ) -> Result<Value, KubernetesError> {
         let resource = api_resource(kind);
-        let namespace = object.namespace().unwrap_or_default();
-        let name = object.name_any();
+        let namespace = namespace.unwrap_or_default();
         let body = json!({
             "apiVersion": resource.api_version,
             "kind": resource.kind,
             // One that was made anew has another status.
-            "metadata": {"name": name, "namespace": namespace, "uid": object.uid()},
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
             "status": wanted,
         });
         let client = self.registry.client();

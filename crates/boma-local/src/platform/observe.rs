@@ -52,6 +52,8 @@ impl LocalPlatform {
             applications: self.applications(applications, &processes).await?,
             replacements,
             secrets,
+            // One has its value and nothing else.
+            secrets_without_value: BTreeMap::new(),
         })
     }
 

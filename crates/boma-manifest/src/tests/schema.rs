@@ -88,6 +88,46 @@ fn schema_and_decoder_know_the_same_fields() {
     );
 }
 
+/// The fields that a schema requires, by the path of their object.
+fn required(schema: &Value, path: &str, found: &mut Vec<String>) {
+    for name in schema["required"].as_array().into_iter().flatten() {
+        found.push(format!("{path}.{}", name.as_str().unwrap()));
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        required(property, &format!("{path}.{name}"), found);
+    }
+    for (key, below) in [("items", "[]"), ("additionalProperties", ".*")] {
+        if let Some(schema) = schema.get(key) {
+            required(schema, &format!("{path}{below}"), found);
+        }
+    }
+}
+
+#[test]
+fn the_schema_requires_what_the_decoder_does_not_do_without() {
+    let found = |kind: usize, name: &str| {
+        let mut found = Vec::new();
+        required(
+            &json_schema()["oneOf"][kind]["properties"][name],
+            name,
+            &mut found,
+        );
+        found
+    };
+    // The texts above have these and are decoded, so that nothing else is needed.
+    assert_eq!(
+        found(0, "spec"),
+        [
+            "spec.access.projects[].project",
+            "spec.bootstrap.restore.database",
+        ]
+    );
+    assert_eq!(
+        found(1, "spec"),
+        ["spec.accessControl.databases[].name", "spec.env.*.secret",]
+    );
+}
+
 #[test]
 fn every_field_is_described() {
     fn check(schema: &Value, path: &str) {

@@ -9,6 +9,7 @@ use boma_engine::platform::Platform;
 use boma_engine::source::{Root, Roots};
 use boma_kubernetes::KubernetesPlatform;
 use boma_local::LocalPlatform;
+use boma_manifest::ProjectIdentity;
 use boma_problem::IntoProblem as _;
 
 use crate::commands::{apply, stop};
@@ -20,6 +21,14 @@ use crate::terminal::{Result, Terminal};
 pub(crate) trait Applied: BackupPlatform + Sized {
     /// The manifests that were last applied, as they are now.
     async fn last_applied(session: &Opened<Self>) -> Result<Loaded>;
+
+    /// The same, all of them; none: some can be read elsewhere only.
+    async fn all_applied(session: &Opened<Self>) -> Result<Option<Loaded>>;
+
+    /// The namespace of a project, where manifests are custom resources; none: they are not, or it has
+    /// none.
+    async fn namespace(session: &Opened<Self>, project: &ProjectIdentity)
+    -> Result<Option<String>>;
 
     /// Converges once, and says what became of it.
     async fn converge(
@@ -34,6 +43,14 @@ pub(crate) trait Applied: BackupPlatform + Sized {
 impl Applied for LocalPlatform {
     async fn last_applied(session: &Session) -> Result<Loaded> {
         stop::last_applied(session).await
+    }
+
+    async fn all_applied(session: &Session) -> Result<Option<Loaded>> {
+        stop::last_applied(session).await.map(Some)
+    }
+
+    async fn namespace(_: &Session, _: &ProjectIdentity) -> Result<Option<String>> {
+        Ok(None)
     }
 
     async fn converge(
@@ -64,6 +81,27 @@ impl Applied for KubernetesPlatform {
         Ok(load_cluster(&resources, roots, |roots| {
             session.basis(roots)
         }))
+    }
+
+    async fn all_applied(session: &ClusterSession) -> Result<Option<Loaded>> {
+        let source = session.platform.observe().await?.source;
+        let source = source.ok_or_else(stop::nothing_applied)?;
+        let roots = roots_of(&source, session.state_dir());
+        let mut all = roots.all().iter();
+        if !all.all(|root| root.directory.is_dir()) {
+            return Ok(None);
+        }
+        Self::last_applied(session).await.map(Some)
+    }
+
+    async fn namespace(
+        session: &ClusterSession,
+        project: &ProjectIdentity,
+    ) -> Result<Option<String>> {
+        let source = session.platform.observe().await?.source;
+        let is_asked = source.is_some_and(|source| has_resources(&source));
+        let known = is_asked.then(|| session.platform.namespace_of(&project.to_string()));
+        Ok(known.flatten())
     }
 
     async fn converge(

@@ -15,6 +15,7 @@ use boma_kubernetes::{
     Admission, InstallOptions, InstalledDashboard, InstalledSource, KubernetesConfig, Leadership,
 };
 use boma_problem::{Class, IntoProblem, Problem};
+use boma_web::Purgeable;
 use jiff::Timestamp;
 
 use crate::cli::{
@@ -32,6 +33,9 @@ use crate::session::{
 };
 use crate::sources::{has_resources, roots_of};
 use crate::terminal::{Exit, Result, Terminal};
+
+/// How long a repository may take to tell what it holds.
+const REPOSITORY_ANSWERS: Duration = Duration::from_secs(10);
 
 /// Shows what `apply` would do.
 pub(super) async fn plan(args: &PlanArgs, global: &Global, terminal: Terminal) -> Result {
@@ -382,8 +386,21 @@ pub(super) async fn purge(args: &PurgeArgs, global: &Global, terminal: Terminal)
     let session = ClusterSession::open(global).await?;
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, &args.database)?;
+    let platform = &*session.platform;
+    let found = commands::purge::retired(platform, &seen, &key)?;
     // What stays is in a repository that may be reached from within the cluster only.
-    let found = commands::purge::retired(&*session.platform, &seen, &key)?;
+    let looked = commands::purge::look(platform, &seen, &key);
+    let found = match tokio::time::timeout(REPOSITORY_ANSWERS, looked).await {
+        Ok(looked) => looked?,
+        Err(_unreached) => {
+            let stays =
+                "What stays of it in its repository is not known: that does not answer here.";
+            Purgeable {
+                stays: vec![stays.to_owned()],
+                ..found
+            }
+        }
+    };
     commands::purge::confirmed((&key, &found), args, terminal)?;
     let wanted = (&key, found.instance);
     commands::purge::purge_for(&*session.platform, wanted, actor("purge")).await?;

@@ -12,13 +12,8 @@ use crate::traces::Traces;
 
 /// Starts logging: warnings, or more with `-v`; `BOMA_LOG` says it precisely. Spans go to `traces`.
 pub(crate) fn start(global: &Global, ansi: bool, traces: Option<&Traces>) {
-    let level = match global.verbose {
-        0 => "warn",
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::try_from_env("BOMA_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let told = EnvFilter::new(told(global.verbose));
+    let filter = EnvFilter::try_from_env("BOMA_LOG").unwrap_or(told);
     let log = fmt::layer().with_ansi(ansi).with_writer(std::io::stderr);
     let log = match global.log_format {
         LogFormat::Text => log.boxed(),
@@ -29,6 +24,18 @@ pub(crate) fn start(global: &Global, ansi: bool, traces: Option<&Traces>) {
         .with(log.with_filter(without_spans(filter)))
         .with(traces.map(Traces::layer))
         .try_init();
+}
+
+/// What is logged. A request that the API server refuses is told of by whoever made it, with what to
+/// do, and may be none that anybody needs to hear of; so the library is asked only by those who look
+/// for a defect.
+fn told(verbose: u8) -> &'static str {
+    match verbose {
+        0 => "warn,kube_client=off",
+        1 => "info,kube_client=off",
+        2 => "debug",
+        _ => "trace",
+    }
 }
 
 /// Lines of the log are as they are without traces.

@@ -15,11 +15,9 @@ use boma_backup::retention::choose::Refusal;
 use boma_engine::backups::BackupPlatform;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Observed};
-use boma_engine::platform::Platform as _;
 use boma_instance::InstanceId;
 use boma_instance::backup::RecoveryTarget;
 use boma_instance::wal::{Lsn, Timeline};
-use boma_kubernetes::KubernetesError;
 use boma_manifest::{
     Bootstrap, Database, DatabaseReference, Manifest, ReferencedProject, ResourceName, Restore,
     RestoreTarget,
@@ -32,6 +30,7 @@ use self::put_away::PutAway;
 use crate::cli::{ForkArgs, Global, PlatformName, RestoreArgs, TargetArgs};
 use crate::commands::applied::Applied;
 use crate::commands::repository::Backups;
+use crate::commands::serve::Desk;
 use crate::session::{ClusterSession, Loaded, Need, Opened, Session, find_database};
 use crate::sources::sources;
 use crate::terminal::{Exit, Result, Terminal};
@@ -93,24 +92,27 @@ enum New<'a> {
     Like(Wanted<'a>),
     /// This text.
     Text {
-        /// Its name.
-        name: String,
-        /// The manifest.
+        /// What it says.
+        manifest: Box<Manifest>,
+        /// As it is written in a file.
         text: String,
     },
 }
 
 impl New<'_> {
-    /// The manifest, and the file that it goes to; none: there is no directory for it here.
-    fn describe(&self, loaded: &Loaded) -> Result<(String, Option<PathBuf>)> {
+    /// The manifest, its text, and the file that it goes to; none: there is no directory for it here.
+    fn describe(&self, loaded: &Loaded) -> Result<(Manifest, String, Option<PathBuf>)> {
         match self {
             Self::Like(wanted) => {
-                describe(loaded, wanted).map(|(manifest, path)| (manifest.to_yaml(), path))
+                let (manifest, path) = describe(loaded, wanted)?;
+                let text = manifest.to_yaml();
+                Ok((manifest, text, path))
             }
-            Self::Text { name, text } => {
+            Self::Text { manifest, text } => {
+                let name = &manifest.metadata().name;
                 let first = loaded.roots.all().first();
                 let path = first.map(|root| root.directory.join(format!("{name}.yaml")));
-                Ok((text.clone(), path))
+                Ok(((**manifest).clone(), text.clone(), path))
             }
         }
     }
@@ -126,13 +128,12 @@ pub(crate) async fn restore(args: &RestoreArgs, global: &Global, terminal: Termi
                 None => in_place(&session, args, terminal).await,
             }
         }
-        (PlatformName::Kubernetes, Some(new)) => {
+        (PlatformName::Kubernetes, new) => {
             let session = ClusterSession::open(global).await?;
-            beside(&session, args, new, terminal).await
-        }
-        (PlatformName::Kubernetes, None) => {
-            let what = "restoring in place";
-            Err(KubernetesError::NotHere { what }.problem().into())
+            match new {
+                Some(new) => beside(&session, args, new, terminal).await,
+                None => in_place(&session, args, terminal).await,
+            }
         }
     }
 }
@@ -170,7 +171,11 @@ async fn beside(
 }
 
 /// Makes a database what it was, or what it was before that.
-async fn in_place(session: &Session, args: &RestoreArgs, terminal: Terminal) -> Result {
+async fn in_place(
+    session: &Opened<impl Applied + Desk>,
+    args: &RestoreArgs,
+    terminal: Terminal,
+) -> Result {
     let moment = Moment::read(&args.target)?;
     let seen = session.platform.observe().await?;
     let key = find_database(&seen, &args.database)?;
@@ -288,8 +293,14 @@ async fn make(
         terminal.problems(&loaded.problems);
         return Ok(Exit::Problem);
     }
-    let (manifest, path) = new.describe(&loaded)?;
+    let (described, manifest, path) = new.describe(&loaded)?;
     let Some(path) = path else {
+        let project = &described.metadata().project;
+        if let Some(namespace) = Applied::namespace(session, project).await? {
+            terminal.status("`kubectl apply --filename -` of this makes the database.");
+            terminal.result(&described.to_resource_yaml(&namespace))?;
+            return Ok(Exit::NotConverged);
+        }
         terminal.status("Put this where the manifests are; applying it makes the database.");
         terminal.result(&manifest)?;
         return Ok(Exit::NotConverged);

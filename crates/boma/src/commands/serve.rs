@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::cli::{Global, ServeArgs};
 use crate::commands::plan::new_id;
+use crate::memory;
 use crate::people::PlatformRegister;
 use crate::session::{Need, Session, actor};
 use crate::terminal::{Exit, Result, Terminal, Tone};
@@ -157,6 +158,8 @@ where
         None => None,
     };
     let telling = tokio::spawn(tell(handle.state(), converged, terminal));
+    // It ends with the engine.
+    tokio::spawn(memory::give_back(handle.state()));
     let running = tokio::spawn(engine.run(stopped));
     asked_to_end().await?;
     terminal.status("Ending.");

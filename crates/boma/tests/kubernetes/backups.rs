@@ -11,13 +11,36 @@ use crate::cluster::{Cluster, PATIENCE, kubectl};
 use crate::store::Store;
 
 /// An installation that backs up into a store, with credentials of this name.
-fn backed_up() -> Result<(Cluster, Store)> {
+pub(crate) fn backed_up() -> Result<(Cluster, Store)> {
     let cluster = Cluster::new()?;
     let store = Store::start(&cluster)?;
     kubectl(&["create", "namespace", &cluster.home])?;
     store.give(&cluster, "credentials", &store.secret)?;
     store.configure(&cluster, ("default", "credentials"))?;
     Ok((cluster, store))
+}
+
+/// An application with one row in the database that is there, and a base backup of it.
+fn one_row(cluster: &Cluster) -> Result<()> {
+    cluster.application("api", "accounts")?;
+    cluster.apply()?;
+    cluster.client("api", "accounts")?;
+    cluster.query("api", "create table t(i int); insert into t values (1)")?;
+    cluster.boma(&["backup", "create", "accounts"])?.ok()?;
+    Ok(())
+}
+
+/// Two rows, a moment, a third row; all of it backed up.
+pub(crate) fn three_rows() -> Result<(Cluster, Store, String)> {
+    let (cluster, store) = backed_up()?;
+    cluster.database("accounts", "")?;
+    one_row(&cluster)?;
+    cluster.query("api", "insert into t values (2)")?;
+    let now =
+        "select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    let moment = cluster.query("api", &now.replace('"', "\\\""))?;
+    cluster.query("api", "insert into t values (3)")?;
+    Ok((cluster, store, moment))
 }
 
 /// What was measured of a database.
@@ -144,18 +167,7 @@ async fn credentials_that_change_reach_agents_that_run() -> Result<()> {
 #[tokio::test]
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn a_new_database_is_made_as_another_one_was_at_a_moment() -> Result<()> {
-    let (cluster, store) = backed_up()?;
-    cluster.database("accounts", "")?;
-    cluster.application("api", "accounts")?;
-    cluster.apply()?;
-    cluster.client("api", "accounts")?;
-    cluster.query("api", "create table t(i int); insert into t values (1)")?;
-    cluster.boma(&["backup", "create", "accounts"])?.ok()?;
-    cluster.query("api", "insert into t values (2)")?;
-    let now =
-        "select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
-    let moment = cluster.query("api", &now.replace('"', "\\\""))?;
-    cluster.query("api", "insert into t values (3)")?;
+    let (cluster, store, moment) = three_rows()?;
 
     let outside = [
         "restore",
@@ -186,13 +198,6 @@ async fn a_new_database_is_made_as_another_one_was_at_a_moment() -> Result<()> {
     assert_eq!(cluster.query_in("api", "past", "earlier", rows)?, "1 2");
     assert_eq!(cluster.query_in("api", "twin", "copy", rows)?, "1 2 3");
     assert_eq!(cluster.query_in("api", "api", "accounts", rows)?, "1 2 3");
-    let place = cluster
-        .boma(&["restore", "accounts", "--in-place"])?
-        .code(1)?;
-    ensure!(
-        place.contains("restoring in place is not done on Kubernetes"),
-        "{place}"
-    );
     cluster.apply_again()
 }
 
@@ -253,6 +258,46 @@ fn fed(cluster: &Cluster, arguments: &[&str], input: &str) -> Result<String> {
     stdin.write_all(input.as_bytes())?;
     drop(stdin);
     Ran::from(&child.wait_with_output()?).code(0)
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_new_key_reaches_agents_that_run_and_the_former_one_opens_what_was() -> Result<()> {
+    let (cluster, store) = backed_up()?;
+    cluster.database("accounts", ", deletionProtection: false")?;
+    one_row(&cluster)?;
+    let pod = cluster.pod_uid("accounts")?;
+    let first = cluster.boma(&["backup", "key"])?.ok()?;
+
+    let renewed = cluster.boma(&["backup", "key", "--renew"])?;
+    ensure!(renewed.stderr.contains("Export it anew"), "{renewed:?}");
+    ensure!(renewed.code == 0, "{renewed:?}");
+    let both = cluster.boma(&["backup", "key"])?.ok()?;
+    ensure!(both != first && both.trim().ends_with(first.trim()));
+    cluster.query("api", "insert into t values (2)")?;
+    cluster.boma(&["backup", "create", "accounts"])?.ok()?;
+    let verified = cluster.boma_with(&["backup", "verify", "accounts"], &store.reached())?;
+    ensure!(verified.ok()?.contains("whole"));
+    let copied = cluster.boma_with(&["fork", "accounts", "--as", "copy"], &store.reached())?;
+    copied.code(0)?;
+    cluster.application("twin", "copy")?;
+    cluster.apply()?;
+    let sum = "select sum(i) from t";
+    assert_eq!(cluster.query_in("api", "twin", "copy", sum)?, "3");
+    assert_eq!(cluster.pod_uid("accounts")?, pod, "nothing was restarted");
+    cluster.apply_again()?;
+
+    // Purged, its backups stay, and that is said.
+    cluster.remove("Application", "api")?;
+    cluster.remove("Database", "accounts")?;
+    cluster.apply()?;
+    let purge = ["purge", "accounts", "--confirm", "accounts"];
+    let purged = cluster.boma_with(&purge, &store.reached())?.code(0)?;
+    ensure!(
+        purged.contains("Its backups stay in repository default: "),
+        "{purged}"
+    );
+    Ok(())
 }
 
 #[tokio::test]

@@ -231,8 +231,24 @@ async fn a_dashboard_in_the_cluster_shows_and_does_what_people_ask() -> Result<(
         "{events}"
     );
 
+    restores_in_place(&mut program, &database)?;
     others_see_nothing(&shown, &project).await?;
     cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
+    Ok(())
+}
+
+/// They are as on one machine; this database has no backups, and nothing of it is kept.
+fn restores_in_place(program: &mut Browser, database: &str) -> Result<()> {
+    let place = format!("/api/v1{database}/replacement");
+    let standing = read(program, &place)?;
+    assert_eq!(standing["kept"], json!([]));
+    for (method, body, code) in [
+        ("POST", json!({}), "restore-no-backup"),
+        ("DELETE", Value::Null, "nothing-replaced"),
+    ] {
+        let refused = program.send(method, &place, &body)?;
+        ensure!(refused.body.contains(code), "{refused:?}");
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ const MOST_WRITES: usize = 24;
 const WAYS: [Fate; 2] = [Fate::KillBefore, Fate::KillAfter];
 
 /// Runs a command that is killed at its write of this number; answers whether it came through.
-fn survives(
+pub(crate) fn survives(
     cluster: &Cluster,
     proxy: &Proxy,
     (number, way): (usize, &Fate),

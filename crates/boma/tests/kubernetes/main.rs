@@ -14,13 +14,13 @@ mod dashboard;
 #[path = "../scenarios/each.rs"]
 mod each;
 mod faults;
+mod in_place;
 mod installed;
 mod killed;
 mod life;
 mod proxy;
 mod repaired;
 mod resources;
-mod rotated;
 mod scenarios;
 mod store;
 mod trouble;

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use boma_testkit::eventually;
 
-use crate::cluster::{Cluster, PATIENCE, kubectl};
+use crate::backups::backed_up;
+use crate::cluster::{Cluster, PATIENCE, kubectl, path};
 
 const SMALL: &str = "{cpuCount: 0.1, memory: 192Mi, storage: {size: 1Gi}}";
 
@@ -13,11 +14,17 @@ fn installed(sources: &[&str]) -> Result<Cluster> {
     cluster
         .boma(&[&["kubernetes", "install"], sources].concat())?
         .code(0)?;
+    defined()?;
+    Ok(cluster)
+}
+
+/// Waits until the API server knows the kinds.
+fn defined() -> Result<()> {
     for kind in ["databases", "applications"] {
         let crd = format!("crd/{kind}.lowops.manifests");
         kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &crd])?;
     }
-    Ok(cluster)
+    Ok(())
 }
 
 /// Waits until a resource says this of its manifest.
@@ -90,6 +97,46 @@ async fn custom_resources_are_planned_and_applied_like_files() -> Result<()> {
     let said = cluster.boma(&["apply", "."])?.code(1)?;
     ensure!(said.contains("--change-source"), "{said}");
     cluster.boma(&["kubernetes", "uninstall"])?.code(0)?;
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn what_is_restored_among_custom_resources_is_one_itself() -> Result<()> {
+    let (cluster, store) = backed_up()?;
+    let source = "custom-resources";
+    cluster
+        .boma(&["kubernetes", "install", "configmap/none"])?
+        .code(0)?;
+    defined()?;
+    cluster.make_namespace()?;
+    cluster.resource("Database", "accounts", SMALL)?;
+    cluster.resource("Application", "api", &api("accounts"))?;
+    let apply = ["apply", "--patience", "180", source];
+    cluster.boma(&apply)?.code(0)?;
+    cluster.client("api", "accounts")?;
+    cluster.query("api", "create table t(i int); insert into t values (3)")?;
+    cluster.boma(&["backup", "create", "accounts"])?.ok()?;
+
+    let fork = ["fork", "accounts", "--as", "copy"];
+    let said = cluster.boma_with(&fork, &store.reached())?;
+    let (text, told) = (said.stdout.clone(), said.stderr.clone());
+    said.code(4)?;
+    ensure!(told.contains("kubectl apply --filename -"), "{told}");
+    ensure!(
+        text.starts_with("apiVersion: lowops.manifests/v1\n"),
+        "{text}"
+    );
+    // What is printed is applied as it is, namespace included.
+    let file = cluster.path("printed.yaml");
+    std::fs::write(&file, &text)?;
+    kubectl(&["apply", "--filename", path(&file)?])?;
+    cluster.resource("Application", "twin", &api("copy"))?;
+    cluster.boma(&apply)?.code(0)?;
+    assert_eq!(
+        cluster.query_in("api", "twin", "copy", "select i from t")?,
+        "3"
+    );
     Ok(())
 }
 

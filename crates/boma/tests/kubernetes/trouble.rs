@@ -60,6 +60,9 @@ async fn commands_for_one_machine_say_so() -> Result<()> {
         said.contains("works with databases on this machine only"),
         "{said}"
     );
+    let key = cluster.boma(&["rotate", "--key"])?.code(1)?;
+    ensure!(key.contains("on this machine only"), "{key}");
+    cluster.boma(&["rotate", "api", "--tls"])?.code(2)?;
     Ok(())
 }
 
@@ -116,6 +119,14 @@ async fn a_volume_is_of_the_class_that_is_asked_for_and_stays_in_it() -> Result<
         said.contains("a volume's class cannot be changed to \"other\""),
         "{said}"
     );
+    // The way out that the hint names: a claim that never got a volume holds nothing.
+    ensure!(said.contains("delete the claim with kubectl"), "{said}");
+    assert_eq!(claim["status"]["phase"], "Pending");
+    cluster.kubectl(&["delete", "pvc", "accounts-1"])?;
+    apply_says(&cluster, ["storage class `other`", "kubectl describe pvc"]).await?;
+    let again = cluster.object("pvc", "accounts-1")?;
+    assert_eq!(again["spec"]["storageClassName"], "other");
+    assert_ne!(again["metadata"]["uid"], claim["metadata"]["uid"]);
     Ok(())
 }
 

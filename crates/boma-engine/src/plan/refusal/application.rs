@@ -2,6 +2,7 @@
 
 use boma_problem::{Class, IntoProblem, Problem};
 
+use super::LISTED;
 use crate::catalog::{Application, RunsAs};
 use crate::keys::SecretKey;
 use crate::observed::{Feature, Observed};
@@ -22,6 +23,14 @@ pub enum ApplicationRefusal {
     SecretMissing {
         /// Its full name.
         secret: SecretKey,
+    },
+    /// A secret that is there, and of which no entry is the value.
+    #[error("secret {secret} has no entry `value`; {}", found(.entries))]
+    SecretWithoutValue {
+        /// Its full name.
+        secret: SecretKey,
+        /// The entries that it has, which are several or none.
+        entries: Vec<String>,
     },
     /// `preDeploy` failed for this very environment and these commands.
     #[error("preDeploy failed{}", if *.is_running { "; the version before keeps running" } else { "" })]
@@ -46,6 +55,13 @@ impl IntoProblem for ApplicationRefusal {
                 Problem::new(Class::User, "secret-missing", self.to_string())
                     .hint(format!("Store it: `boma secret set {secret} < FILE`."))
                     .hint("An application is given the secrets of its own project only.")
+            }
+            Self::SecretWithoutValue { secret, .. } => {
+                Problem::new(Class::User, "secret-without-value", self.to_string())
+                    .hint("Call one of its entries `value`, or leave it one entry only.")
+                    .hint(format!(
+                        "`boma secret set {secret} < FILE` adds the entry, and keeps the others."
+                    ))
             }
             Self::PreDeployFailed {
                 application,
@@ -105,14 +121,9 @@ pub(in crate::plan) fn of_application(want: &Application, world: &Observed) -> V
         .secrets
         .iter()
         .filter_map(|(variable, name)| {
-            let secret = want.secret(name);
-            let is_missing = !world.secrets.contains_key(&secret);
-            let place = || want.place(&format!("spec.env.{variable}"));
-            is_missing.then(|| {
-                ApplicationRefusal::SecretMissing { secret }
-                    .problem()
-                    .at(place())
-            })
+            let refusal = of_secret(want.secret(name), world)?;
+            let place = want.place(&format!("spec.env.{variable}"));
+            Some(refusal.problem().at(place))
         });
     let unsupported = refused.map(|(_, _, what, field)| {
         let platform = capabilities.platform.clone();
@@ -121,6 +132,33 @@ pub(in crate::plan) fn of_application(want: &Application, world: &Observed) -> V
             .at(want.place(field))
     });
     unsupported.chain(missing).collect()
+}
+
+/// Why a secret cannot be given.
+fn of_secret(secret: SecretKey, world: &Observed) -> Option<ApplicationRefusal> {
+    if world.secrets.contains_key(&secret) {
+        return None;
+    }
+    Some(match world.secrets_without_value.get(&secret) {
+        Some(entries) => ApplicationRefusal::SecretWithoutValue {
+            secret,
+            entries: entries.clone(),
+        },
+        None => ApplicationRefusal::SecretMissing { secret },
+    })
+}
+
+/// What a secret has in place of a value: names of entries only.
+fn found(entries: &[String]) -> String {
+    if entries.is_empty() {
+        return "it is empty".to_owned();
+    }
+    let names = entries.iter().take(LISTED).map(|one| format!("`{one}`"));
+    let names = names.collect::<Vec<_>>().join(", ");
+    match entries.len().saturating_sub(LISTED) {
+        0 => format!("it has {names}"),
+        more => format!("it has {names} and {more} more"),
+    }
 }
 
 /// `preDeploy` failed and is not run again by itself.

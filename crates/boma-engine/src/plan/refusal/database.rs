@@ -150,8 +150,9 @@ impl IntoProblem for DatabaseRefusal {
                      backups: `boma restore DATABASE --as NEW`.",
                 )
                 .hint(
-                    "Where no volume was ever made: take the manifest away with `deletionProtection: \
-                     false`, `boma purge` it, and write it again.",
+                    "Where no volume was ever made, and `kubectl get persistentvolumeclaim` says \
+                     `Pending`: delete the claim with kubectl. Boma makes it anew, of the class that \
+                     the manifest says.",
                 ),
             Self::UnknownExtension {
                 nearest, version, ..

@@ -124,17 +124,17 @@ impl Desk for KubernetesPlatform {
 
     async fn ask_replacement(
         &self,
-        _key: &DatabaseKey,
-        _wish: &Replacement,
+        key: &DatabaseKey,
+        wish: &Replacement,
     ) -> std::result::Result<bool, PlatformError> {
-        Err(not_here("restoring in place"))
+        Self::ask_replacement(self, key, wish).await
     }
 
     async fn give_up_replacement(
         &self,
-        _key: &DatabaseKey,
+        key: &DatabaseKey,
     ) -> std::result::Result<bool, PlatformError> {
-        Err(not_here("restoring in place"))
+        Self::give_up_replacement(self, key).await
     }
 
     async fn secret_names(&self) -> std::result::Result<Vec<String>, PlatformError> {

@@ -1,7 +1,6 @@
 //! Commands about one database or application of a cluster: what is known of it, what it prints, and
 //! what a person wants of it apart from the manifests.
 
-use std::path::Path;
 use std::time::Duration;
 
 use boma_engine::catalog::Subject;
@@ -9,18 +8,16 @@ use boma_engine::plan::Asked;
 use boma_engine::platform::Platform as _;
 use boma_engine::source::CUSTOM_RESOURCES;
 use boma_kubernetes::Printed;
-use boma_problem::{Class, IntoProblem as _, Problem};
+use boma_problem::{Class, Problem};
 use jiff::Timestamp;
 
 use super::inventory;
 use crate::cli::{DescribeArgs, Global, LogsArgs, NameArgs, StopArgs};
+use crate::commands::applied::Applied;
 use crate::commands::apply::converge_on;
 use crate::commands::logs::last_lines;
 use crate::commands::{describe, stop};
-use crate::session::{
-    ClusterSession, Loaded, Named, canonical, find, find_application, load_all, load_cluster,
-};
-use crate::sources::{has_resources, roots_of};
+use crate::session::{ClusterSession, Loaded, Named, find, find_application};
 use crate::terminal::{Exit, Result, Terminal, printable};
 
 /// How long a person's word may take to come true.
@@ -58,7 +55,10 @@ pub(crate) async fn logs(args: &LogsArgs, global: &Global, terminal: Terminal) -
 fn by_kubectl(named: &Named) -> Problem {
     let message = "on Kubernetes, `--follow` and `--agent` are `kubectl logs`";
     let shown = match named {
-        Named::Database(key) => format!("logs --follow statefulset/{}-1", key.name),
+        Named::Database(key) => {
+            let name = &key.name;
+            format!("logs --follow --selector lowops.manifests/database={name}")
+        }
         Named::Application(key) => {
             format!(
                 "logs --follow --selector lowops.manifests/application={}",
@@ -138,20 +138,11 @@ async fn again(
 /// The manifests that were last applied, as they are now. They may be where only the Boma of the
 /// cluster can read them.
 async fn last_applied(session: &ClusterSession) -> Result<Loaded> {
+    if let Some(loaded) = Applied::all_applied(session).await? {
+        return Ok(loaded);
+    }
     let source = session.platform.observe().await?.source;
-    let source = source.ok_or_else(stop::nothing_applied)?;
-    let state: &Path = session.state_dir();
-    let roots = roots_of(&source, state);
-    for root in roots.all() {
-        canonical(&root.directory).map_err(|_not_here| read_elsewhere(&source))?;
-    }
-    let basis = |roots| session.basis(roots);
-    if !has_resources(&source) {
-        return Ok(load_all(roots, basis));
-    }
-    let resources = session.platform.custom_resources().await;
-    let resources = resources.map_err(|error| error.problem())?;
-    Ok(load_cluster(&resources, roots, basis))
+    Err(read_elsewhere(&source.unwrap_or_default()).into())
 }
 
 fn read_elsewhere(source: &str) -> Problem {
@@ -175,8 +166,7 @@ mod tests {
         let problem = by_kubectl(&ledger);
         assert_eq!(problem.code, "not-on-kubernetes");
         assert!(problem.to_string().ends_with("are `kubectl logs`"));
-        let hint = "`kubectl --namespace NAMESPACE logs --follow statefulset/ledger-1`";
-        assert_eq!(problem.hints[0], hint);
+        assert!(problem.hints[0].contains("lowops.manifests/database=ledger"));
         let api = Named::Application(ApplicationKey::new("o/u/e/p", "api"));
         assert!(by_kubectl(&api).hints[0].contains("lowops.manifests/application=api"));
         let problem = read_elsewhere("/manifests");

@@ -6,18 +6,17 @@
 use boma_engine::computed::replaced;
 use boma_engine::keys::DatabaseKey;
 use boma_engine::observed::{AgentState, Feature, Life, Observed, ReplacedBy, Replacement};
-use boma_engine::plan::{Asked, RestoreRefusal, replacement_stage};
-use boma_engine::platform::{AuditEntry, Platform as _};
+use boma_engine::plan::{RestoreRefusal, replacement_stage};
+use boma_engine::platform::AuditEntry;
 use boma_problem::{Class, IntoProblem as _, Problem};
 use boma_web::{GoingOn, KeptDatabase, Moment, ReplacementStanding, Undone};
 use jiff::Timestamp;
 
 use super::{PATIENCE, check};
-use crate::commands::apply::converge;
+use crate::commands::applied::Applied;
 use crate::commands::purge::{confirm, is_name};
 use crate::commands::serve::Desk;
-use crate::commands::stop::last_applied;
-use crate::session::{Session, actor};
+use crate::session::{Opened, actor};
 use crate::terminal::{Exit, Result, Terminal, Tone};
 
 /// What somebody asks for who has a database that is restored in place; the engine brings it about.
@@ -163,14 +162,14 @@ pub(crate) fn standing(key: &DatabaseKey, seen: &Observed) -> ReplacementStandin
 }
 
 /// A database that is restored in place, here and now.
-pub(super) struct InPlace<'s> {
-    pub(super) session: &'s Session,
+pub(super) struct InPlace<'s, P> {
+    pub(super) session: &'s Opened<P>,
     pub(super) seen: &'s Observed,
     pub(super) key: &'s DatabaseKey,
     pub(super) terminal: Terminal,
 }
 
-impl InPlace<'_> {
+impl<P: Applied + Desk> InPlace<'_, P> {
     /// Makes a server as the database was, beside it, and lets it take its place.
     pub(super) async fn restore(&self, moment: &Moment) -> Result {
         let command = "restore --in-place";
@@ -185,7 +184,7 @@ impl InPlace<'_> {
             Undone::GivenUp => {
                 let exit = self.converge(command).await?;
                 say_given_up(self.key, self.terminal);
-                Ok(exit)
+                Ok(exit.unwrap_or(Exit::NotConverged))
             }
             Undone::BroughtBack { beside } => self.bring_about(&beside, command).await,
         }
@@ -203,7 +202,7 @@ impl InPlace<'_> {
         Ok(Exit::Ok)
     }
 
-    fn wish(&self, command: &str) -> Wish<'_, boma_local::LocalPlatform> {
+    fn wish(&self, command: &str) -> Wish<'_, P> {
         Wish {
             platform: &self.session.platform,
             seen: self.seen,
@@ -215,7 +214,10 @@ impl InPlace<'_> {
     async fn bring_about(&self, beside: &str, command: &str) -> Result {
         let mut before = None;
         let (exit, seen) = loop {
-            let exit = self.converge(command).await?;
+            let Some(exit) = self.converge(command).await? else {
+                say_elsewhere(self.key, self.terminal);
+                return Ok(Exit::NotConverged);
+            };
             let seen = self.session.platform.observe().await?;
             // A database that is broken never comes to rest, which each run fails at; it is
             // replaced all the same, one stage in each run.
@@ -240,22 +242,17 @@ impl InPlace<'_> {
         Ok(exit)
     }
 
-    async fn converge(&self, command: &str) -> Result {
-        let loaded = last_applied(self.session).await?;
+    /// Converges once; none: only another process can read the manifests.
+    async fn converge(&self, command: &str) -> Result<Option<Exit>> {
+        let Some(loaded) = P::all_applied(self.session).await? else {
+            return Ok(None);
+        };
         if loaded.has_errors() {
             self.terminal.problems(&loaded.problems);
-            return Ok(Exit::Problem);
+            return Ok(Some(Exit::Problem));
         }
-        let asked = Asked::default();
-        converge(
-            self.session,
-            &loaded,
-            asked,
-            PATIENCE,
-            command,
-            self.terminal,
-        )
-        .await
+        let exit = P::converge(self.session, &loaded, PATIENCE, command, self.terminal).await?;
+        Ok(Some(exit))
     }
 }
 
@@ -288,6 +285,15 @@ pub(crate) fn confirmed(
 pub(crate) fn say_given_up(key: &DatabaseKey, terminal: Terminal) {
     terminal.status(&format!(
         "The restore of {} is given up; what was made of it is retired, `boma purge` destroys it.",
+        key.name
+    ));
+}
+
+/// Says who brings about what was asked for.
+fn say_elsewhere(key: &DatabaseKey, terminal: Terminal) {
+    terminal.status(&format!(
+        "`boma serve` in the cluster, which reads the manifests, brings it about; `boma describe \
+         database {}` shows how far it is.",
         key.name
     ));
 }

@@ -52,8 +52,11 @@ pub(super) async fn restore(
     }
     let text = render(from, (new.as_str(), moment), facts);
     let text = text.ok_or_else(|| unreadable(&choice.label.to_string()))?;
+    let parsed = boma_manifest::parse(new.as_str(), text.as_bytes());
+    let manifest = parsed.documents.into_iter().next();
+    let manifest = manifest.ok_or_else(|| unreadable(&choice.label.to_string()))?;
     let file = New::Text {
-        name: new.as_str().to_owned(),
+        manifest: Box::new(manifest),
         text,
     };
     make(session, file, "restore", terminal).await
