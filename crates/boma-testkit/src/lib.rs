@@ -16,5 +16,5 @@ pub use account::{Account, become_unprivileged, unprivileged};
 pub use browser::{Answer, Browser};
 pub use builds::{Build, postgres_builds};
 pub use ran::Ran;
-pub use scratch::ScratchDir;
+pub use scratch::{ScratchDir, put_back};
 pub use wait::{eventually, free_loopback_address};

@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use crate::account::unprivileged;
 
+/// How often a place is cleared for what is put back there.
+const PUT_BACK_TRIES: usize = 10;
+
 /// A directory that the ordinary user owns, removed when dropped.
 ///
 /// Its path is short (about twenty bytes), because the path of a Unix socket may not be longer
@@ -50,6 +53,21 @@ impl ScratchDir {
     pub fn path(&self) -> &Path {
         self.0.path()
     }
+}
+
+/// Brings a directory back that was renamed to `away`, as a disk is mounted again: what was written
+/// in its place meanwhile is not seen any more.
+pub fn put_back(away: &Path, place: &Path) -> anyhow::Result<()> {
+    // Somebody may write there at this very moment; who is refused once looks before the next time.
+    let mut put = std::fs::rename(away, place);
+    for _ in 0..PUT_BACK_TRIES {
+        if put.is_ok() {
+            break;
+        }
+        drop(std::fs::remove_dir_all(place));
+        put = std::fs::rename(away, place);
+    }
+    put.with_context(|| format!("put `{}` back", place.display()))
 }
 
 /// A server that was killed leaves its segment of System V shared memory, and a system has 4,096 of

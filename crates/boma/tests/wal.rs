@@ -19,7 +19,7 @@ use boma_postgres::cluster::{NewCluster, make};
 use boma_postgres::programs::{Installation, Installations, SearchPaths};
 use boma_postgres::server::{Launch, Running, StopMode, start};
 use boma_testkit::{
-    ScratchDir, become_unprivileged, eventually, free_loopback_address, postgres_builds,
+    ScratchDir, become_unprivileged, eventually, free_loopback_address, postgres_builds, put_back,
 };
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -228,7 +228,7 @@ async fn under_load_with_a_repository_that_goes_and_an_agent_that_dies_nothing_i
     fs::rename(world.stored(), &away)?;
     load(&client, 150..300).await?;
     assert!(waiting(&world)? > 1);
-    fs::rename(&away, world.stored())?;
+    put_back(&away, &world.stored())?;
     // An agent dies while it ships, and another takes its place.
     agent.abort();
     let agent = world.serve("first").await?;

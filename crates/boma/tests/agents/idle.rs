@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use boma_instance::{ARCHIVED, LEFT_BEHIND, MajorVersion, Phase, Power};
 use boma_postgres::server::PidFile;
+use boma_testkit::put_back;
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -144,7 +145,7 @@ async fn a_repository_that_is_away_keeps_no_server_from_stopping_for_good() -> R
     node.kill_agent()?;
     node.start()?;
     wait(async || said(&node, LEFT_BEHIND).await).await?;
-    fs::rename(&away, world.repository())?;
+    put_back(&away, &world.repository())?;
     wait(async || said(&node, "AllArchived").await)
         .await
         .with_context(|| node.said())?;
