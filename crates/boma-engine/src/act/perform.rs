@@ -18,8 +18,11 @@ use crate::platform::{ActiveLogin, Binding, Environment, Platform, Program, Work
 
 use super::drain::Draining;
 
-/// How often a waiting step tells what it waits for.
+/// How often a waiting step tells what it waits for, at first.
 const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// The same of one that has waited for a minute: thousands may wait, and each telling is a look.
+const TELL_LATER: Duration = Duration::from_secs(8);
 
 /// How long to leave a platform alone that answers at once that nothing has changed.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -437,7 +440,7 @@ impl Waiting {
         loop {
             let left = around.patience.saturating_sub(begun.elapsed());
             let asked = tokio::time::Instant::now();
-            let slice = left.min(TELL_EVERY);
+            let slice = left.min((begun.elapsed() / 8).clamp(TELL_EVERY, TELL_LATER));
             let status = platform
                 .await_instance(self.instance, self.generation, slice)
                 .await;

@@ -33,9 +33,6 @@ use crate::names;
 /// How long an agent may take to look at its server.
 const LOOK_PATIENCE: Duration = Duration::from_secs(90);
 
-/// A pause in which nothing was heard of.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
 /// Annotation of a StatefulSet that is scaled to nothing because its server is suspended: the
 /// generation of the spec that the server was shut down for.
 pub(super) const RESTED: &str = "lowops.manifests/rested";
@@ -363,7 +360,7 @@ impl Inner {
                 // All are cancel-safe: they only wait.
                 _ = cluster.changed() => {}
                 _ = agents.changed() => {}
-                () = tokio::time::sleep(left.saturating_sub(pause).min(LOOK_AGAIN.max(pause))) => {}
+                () = tokio::time::sleep(left.saturating_sub(pause).min(waiting.without_news())) => {}
             }
             cluster.mark_unchanged();
             agents.mark_unchanged();

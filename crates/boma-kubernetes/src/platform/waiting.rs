@@ -13,6 +13,9 @@ use crate::build;
 /// heard of wakes all: so a thousand that wait take no more of a CPU than one does.
 const EACH: Duration = Duration::from_millis(1);
 
+/// After how long without news one looks all the same.
+const WITHOUT_NEWS: Duration = Duration::from_secs(1);
+
 /// How many wait.
 #[derive(Default)]
 pub(super) struct Waiting(Arc<AtomicU32>);
@@ -55,6 +58,11 @@ impl OneWaits {
     pub(super) fn pause(&self) -> Duration {
         EACH * self.0.load(Ordering::Relaxed)
     }
+
+    /// How long to wait for news before a look: what nobody tells of is time alone.
+    pub(super) fn without_news(&self) -> Duration {
+        WITHOUT_NEWS.max(self.pause() * 8)
+    }
 }
 
 impl Drop for OneWaits {
@@ -74,6 +82,11 @@ mod tests {
         assert_eq!(first.pause(), EACH);
         let second = waiting.one_more();
         assert_eq!(first.pause(), EACH * 2);
+        assert_eq!(first.without_news(), WITHOUT_NEWS);
+        let many: Vec<_> = (0..998).map(|_| waiting.one_more()).collect();
+        assert_eq!(first.pause(), Duration::from_secs(1));
+        assert_eq!(first.without_news(), Duration::from_secs(8));
+        drop(many);
         drop(second);
         assert_eq!(first.pause(), EACH);
     }
