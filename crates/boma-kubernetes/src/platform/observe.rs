@@ -238,7 +238,7 @@ impl Inner {
     }
 
     /// Whether the StatefulSet is scaled to nothing because the server was shut down for its spec.
-    fn is_rested(&self, one: &Registered) -> bool {
+    pub(super) fn is_rested(&self, one: &Registered) -> bool {
         let Some(spec) = one.assignment.as_ref().map(|assignment| &assignment.spec) else {
             return false;
         };
@@ -250,6 +250,23 @@ impl Inner {
                 && found.annotations().get(RESTED) == Some(&spec.generation.to_string())
                 && found.data["spec"]["replicas"] == 0
         })
+    }
+
+    /// Whether a server that should be stopped has nobody who could stop it, and nothing to stop:
+    /// its pod cannot start.
+    pub(super) fn lies_idle(&self, one: &Registered) -> bool {
+        let is_to_stop = one.row.life == Life::Active
+            && one
+                .assignment
+                .as_ref()
+                .is_some_and(|assignment| assignment.spec.power == Power::Off);
+        if !is_to_stop || matches!(self.attendance.said(one.row.id), Some(Said::Status(_))) {
+            return false;
+        }
+        let name = names::pod(&one.objects);
+        let pod = self.cluster.get(Kind::Pod, &one.namespace, &name);
+        let trouble = self.pod_trouble(one);
+        trouble.keeps_down(pod.as_deref(), Timestamp::now())
     }
 
     pub(super) fn pod_trouble(&self, one: &Registered) -> PodTrouble {

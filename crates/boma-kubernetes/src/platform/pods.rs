@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use boma_instance::{InstanceId, InstanceStatus, Phase};
 use boma_problem::{Class, Problem};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
 use serde_json::Value;
+
+/// How long a pod may take to start before it is taken for one that nobody waits for: that of a new
+/// server waits for its volume, and may wait for its image.
+const STARTS_WITHIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Why nothing is known of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +60,24 @@ pub(crate) enum PodTrouble {
 }
 
 impl PodTrouble {
+    /// Whether nothing runs in the pod because of this, and nothing will until somebody does
+    /// something about it. It is false of a pod of less than a minute.
+    pub(super) fn keeps_down(&self, pod: Option<&DynamicObject>, now: Timestamp) -> bool {
+        let is_old = pod.is_none_or(|pod| {
+            let made = pod.metadata.creation_timestamp.as_ref();
+            made.is_some_and(|made| now.duration_since(made.0) > STARTS_WITHIN)
+        });
+        match self {
+            Self::NotMade(_)
+            | Self::Unschedulable(_)
+            | Self::NoVolume(_)
+            | Self::VolumePending { .. }
+            | Self::NoImage { .. }
+            | Self::Crashes { .. } => is_old,
+            Self::NoPod | Self::Starting(_) | Self::Ending => false,
+        }
+    }
+
     /// As a problem.
     pub(crate) fn problem(&self) -> Problem {
         let of = |class, code| Problem::new(class, code, self.to_string());

@@ -383,6 +383,13 @@ impl Inner {
         let is_there = boma_engine::is_settled(&status, generation);
         if is_there && status.phase == Phase::Suspended {
             self.rest(&one).await.map_err(boxed)?;
+        } else if self.lies_idle(&one) {
+            // It is suspended when its pod is gone. Were it about to start after all, it would be
+            // told to end in good order, as any pod is.
+            if !self.is_rested(&one) {
+                self.rest(&one).await.map_err(boxed)?;
+            }
+            return Ok((status, false));
         }
         let is_known = status.accepted_generation >= generation;
         let is_stuck = matches!(status.phase, Phase::Failed | Phase::Degraded)

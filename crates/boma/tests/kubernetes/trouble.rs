@@ -27,6 +27,36 @@ async fn an_image_that_cannot_be_pulled_is_named_at_once() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs a cluster: make test-kubernetes"]
+async fn what_cannot_start_can_be_suspended_and_started_again() -> Result<()> {
+    let cluster = Cluster::new()?;
+    cluster.database("accounts", "")?;
+    cluster.application("shop", "accounts")?;
+    cluster.apply()?;
+    let table = "CREATE TABLE kept AS SELECT 1";
+    cluster.client("shop", "accounts")?;
+    cluster.answered("shop", table).await?;
+    let with_cpus = |count: &str, more: &str| {
+        let size = format!("cpuCount: {count}, memory: 192Mi, storage: {{size: 1Gi}}");
+        cluster.write("Database", "accounts", &format!("{{{size}{more}}}"))
+    };
+    with_cpus("1000", "")?;
+    apply_says(&cluster, ["no node takes the pod", "Add a node with room"]).await?;
+    with_cpus("1000", ", suspended: true")?;
+    cluster.apply()?;
+    cluster.apply_again()?;
+    let listed = cluster.boma(&["get", "accounts"])?.code(0)?;
+    ensure!(listed.contains("Suspended"), "{listed}");
+    let server = cluster.object("statefulset", "accounts-1")?;
+    assert_eq!(server["spec"]["replicas"], 0);
+    with_cpus("0.1", "")?;
+    cluster.apply()?;
+    let found = cluster.answered("shop", "SELECT * FROM kept").await?;
+    assert_eq!(found.trim(), "1");
+    cluster.apply_again()
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
 async fn a_namespace_of_somebody_else_is_left_alone() -> Result<()> {
     let cluster = Cluster::new()?;
     crate::cluster::kubectl(&["create", "namespace", &cluster.namespace])?;

@@ -164,3 +164,22 @@ fn what_only_a_person_can_mend_is_failed_and_the_rest_unknown() {
     assert!(boma_engine::is_settled(&rested(id, 4, now), 4));
     assert!(!boma_engine::is_settled(&rested(id, 4, now), 5));
 }
+
+#[test]
+fn what_cannot_start_is_waited_for_for_a_minute() {
+    let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+    let mut pod = object(Kind::Pod, json!({}));
+    let mut is_down = |trouble: &PodTrouble, seconds: i64| {
+        let made = now - SignedDuration::from_secs(seconds);
+        pod.metadata.creation_timestamp = Some(made.into());
+        trouble.keeps_down(Some(&pod), now)
+    };
+    let stuck = PodTrouble::Unschedulable(String::new());
+    assert!(!is_down(&stuck, 59));
+    assert!(is_down(&stuck, 61));
+    // Who is on the way comes, or ends, by itself.
+    assert!(!is_down(&PodTrouble::Starting(String::new()), 3600));
+    assert!(!is_down(&PodTrouble::Ending, 3600));
+    assert!(!PodTrouble::NoPod.keeps_down(None, now));
+    assert!(PodTrouble::NotMade(String::new()).keeps_down(None, now));
+}
