@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long after something happened free memory is given back: while much happens it is needed again.
-const AFTER: Duration = Duration::from_secs(4);
+/// How long after something happened free memory is given back. While much happens it is needed
+/// again, and costs a fault for each page then; kept, it is the most that the process ever takes.
+const AFTER: Duration = Duration::from_secs(1);
 
 /// Gives free memory back a while after each change, until there will be none any more.
 pub(crate) async fn give_back<T>(mut changes: watch::Receiver<T>) {
