@@ -7,6 +7,7 @@ use boma_problem::Problem;
 use tokio::task::JoinSet;
 
 use super::Surroundings;
+use super::perform::is_late;
 use crate::plan::{Action, words_of};
 use crate::platform::{AuditEntry, Event, Platform};
 
@@ -33,8 +34,12 @@ impl<P: Platform> Audit<P> {
         }
     }
 
-    /// Notes that a step failed.
+    /// Notes that a step failed. A wait that is not over yet is nothing that happened: statuses say
+    /// what it waits for, and thousands may wait for long.
     pub(super) fn failed(&mut self, action: &Action, problem: &Problem) {
+        if action.is_passive() && is_late(problem) {
+            return;
+        }
         let event = Event {
             at: (self.around.clock)(),
             subject: action.subject().to_string(),

@@ -499,6 +499,11 @@ impl Waiting {
     }
 }
 
+/// Whether this is a wait that was not over in time.
+pub(super) fn is_late(problem: &Problem) -> bool {
+    problem.code == "instance-not-ready"
+}
+
 /// Whether what is wrong is of the kind that ends by itself: the agent tries again.
 fn passes(status: &InstanceStatus) -> bool {
     let mut problems = status

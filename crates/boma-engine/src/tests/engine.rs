@@ -103,6 +103,13 @@ impl Server {
         self.until("converged", EngineState::is_converged).await
     }
 
+    /// Whether the database `accounts` takes up a new spec and does not come to its end.
+    fn accounts_are_slow(&self, slow: bool) {
+        let mut state = self.platform.state();
+        let accounts = state.databases.get_mut(&database_key("accounts"));
+        accounts.unwrap().slow = slow;
+    }
+
     async fn end(self) {
         self.stop.send_replace(true);
         self.task.await.unwrap();
@@ -222,15 +229,7 @@ async fn a_slow_database_holds_up_nobody_else() {
         ("Application", "other", "{}"),
     ]);
     server.converged().await;
-    let slow = |slow| {
-        let mut state = server.platform.state();
-        state
-            .databases
-            .get_mut(&database_key("accounts"))
-            .unwrap()
-            .slow = slow;
-    };
-    slow(true);
+    server.accounts_are_slow(true);
     server.write(&[
         ("Database", "accounts", "{cpuCount: 2}"),
         ("Application", "other", "{}"),
@@ -247,7 +246,35 @@ async fn a_slow_database_holds_up_nobody_else() {
     let other = server.platform.state().applications[&application_key("other")].clone();
     assert_eq!(other.environment.unwrap().plain.len(), 1);
     assert!(!server.handle.state().borrow().is_converged());
-    slow(false);
+    server.accounts_are_slow(false);
+    server.converged().await;
+    server.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_longer_than_anybody_wants_to_is_told_by_its_status_alone() {
+    let server = Server::start();
+    server.write(&[("Database", "accounts", "{}")]);
+    server.converged().await;
+    server.accounts_are_slow(true);
+    server.write(&[("Database", "accounts", "{cpuCount: 2}")]);
+    let changed = || {
+        let state = server.platform.state();
+        (state.audit.clone(), state.events.len())
+    };
+    server
+        .until("waiting", |state| {
+            !state.plan.is_empty() && changed().0.len() > 3
+        })
+        .await;
+    let before = changed();
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    let state = server.handle.state().borrow().clone();
+    let late = state.failures.values().next();
+    let late = late.unwrap().problem.to_string();
+    assert!(late.ends_with("is still Converging after 60 s"), "{late}");
+    assert_eq!(changed(), before);
+    server.accounts_are_slow(false);
     server.converged().await;
     server.end().await;
 }
