@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use boma_testkit::eventually;
 
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, PATIENCE, Serving, number};
 
 const DATABASES: [&str; 2] = ["orders", "accounts"];
 
@@ -66,28 +66,6 @@ impl Chance {
     }
 }
 
-/// `boma serve`, beside the cluster; ended when dropped.
-struct Serving(Child);
-
-impl Serving {
-    fn start(cluster: &Cluster) -> Result<Self> {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(cluster.path("serve.log"))?;
-        let mut command = cluster.command(&["serve", "."]);
-        let child = command.stdout(Stdio::null()).stderr(log).spawn()?;
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 /// Writes rows into a database until it is told to stop; answers with those that were acknowledged.
 fn write(
     namespace: &str,
@@ -131,18 +109,11 @@ fn write(
     })
 }
 
-fn number(variable: &str) -> Result<Option<u64>> {
-    let text = std::env::var(variable).ok();
-    let parsed = text.map(|text| text.parse());
-    parsed
-        .transpose()
-        .with_context(|| format!("{variable} is a number"))
-}
-
 /// Does one thing after the other; answers what it did.
 async fn do_by_hand(cluster: &Cluster, seed: u64, until: Instant) -> Result<Vec<String>> {
     let mut chance = Chance(seed);
-    let mut serving = Serving::start(cluster)?;
+    let begin = || Serving::start(cluster, cluster.command(&["serve", "."]));
+    let mut serving = begin()?;
     let mut done = Vec::new();
     while Instant::now() < until {
         let database = chance.of(&DATABASES).context("there are some")?;
@@ -151,7 +122,7 @@ async fn do_by_hand(cluster: &Cluster, seed: u64, until: Instant) -> Result<Vec<
         let pause = Duration::from_millis(chance.below(PAUSE));
         if deed.is_empty() {
             drop(serving);
-            serving = Serving::start(cluster)?;
+            serving = begin()?;
         } else {
             let words: Vec<&str> = deed.split(' ').collect();
             // What is gone already cannot be changed.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -29,6 +29,42 @@ pub(crate) struct Cluster {
 
 pub(crate) fn given(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: see `make test-kubernetes`"))
+}
+
+/// A number that a variable may give.
+pub(crate) fn number(variable: &str) -> Result<Option<u64>> {
+    let text = std::env::var(variable).ok();
+    let parsed = text.map(|text| text.parse());
+    parsed
+        .transpose()
+        .with_context(|| format!("{variable} is a number"))
+}
+
+/// `boma serve`, beside the cluster; ended when dropped.
+pub(crate) struct Serving(Child);
+
+impl Serving {
+    /// Starts it; what it logs is added to `serve.log`.
+    pub(crate) fn start(cluster: &Cluster, mut command: Command) -> Result<Self> {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(cluster.path("serve.log"))?;
+        let child = command.stdout(Stdio::null()).stderr(log).spawn()?;
+        Ok(Self(child))
+    }
+
+    /// Whether it has not ended by itself.
+    pub(crate) fn is_alive(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_none())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// An image that the nodes have.

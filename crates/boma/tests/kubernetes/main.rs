@@ -11,6 +11,7 @@ mod backups;
 mod chaos;
 mod cluster;
 mod dashboard;
+mod disruption;
 #[path = "../scenarios/each.rs"]
 mod each;
 mod faults;

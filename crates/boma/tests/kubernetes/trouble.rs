@@ -40,6 +40,9 @@ async fn what_cannot_start_can_be_suspended_and_started_again() -> Result<()> {
         cluster.write("Database", "accounts", &format!("{{{size}{more}}}"))
     };
     with_cpus("1000", "")?;
+    cluster.apply()?;
+    // What a pod is given is what the next one gets.
+    cluster.kubectl(&["delete", "pod", "accounts-1-0"])?;
     apply_says(&cluster, ["no node takes the pod", "Add a node with room"]).await?;
     with_cpus("1000", ", suspended: true")?;
     cluster.apply()?;
