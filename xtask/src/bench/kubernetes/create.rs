@@ -2,8 +2,9 @@
 //! cluster that KUBECONFIG names.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -185,28 +186,72 @@ impl Cluster {
             kind("Database", &database, size),
             kind("Application", &application, access),
         ];
+        // Both wait before anything is asked for, as an application does: what is measured is no
+        // start of kubectl.
+        let mut delivery = Waiting::for_secret(&format!("{application}.{database}"))?;
+        let asker = Waiting::that_asks()?;
         let begun = Instant::now();
         self.apply(&objects)?;
-        let secret = format!("{application}.{database}");
-        let get = ["get", "secret", &secret, "-o"];
-        let get = [&get[..], &["go-template={{.data.uri | base64decode}}"]].concat();
-        let uri = loop {
-            if let Ok(uri) = within(&get) {
-                break uri;
-            }
-            ensure!(
-                begun.elapsed() < Duration::from_mins(2),
-                "there is no {secret}"
-            );
-        };
+        let uri = delivery.line()?;
         let delivered = begun.elapsed();
-        ask(&uri)?;
+        asker.asks(&uri)?;
         let took = begun.elapsed();
         let patch = r#"{"spec": {"suspended": true}}"#;
         within(&["patch", "database", &database, "--type=merge", "-p", patch])?;
         let pod = format!("pod/{database}-1-0");
         within(&["wait", "--for=delete", "--timeout=120s", &pod])?;
         Ok((delivered, took))
+    }
+}
+
+/// A `kubectl` that waits; ended when dropped.
+struct Waiting(Child);
+
+impl Waiting {
+    fn begin(arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new("kubectl");
+        command.args(["-n", NAMESPACE]).args(arguments);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Ok(Self(piped.spawn().context("start kubectl")?))
+    }
+
+    /// Says where the server is, and how to enter, as soon as a Secret says so.
+    fn for_secret(name: &str) -> Result<Self> {
+        let named = format!("--field-selector=metadata.name={name}");
+        let uri = "go-template={{.data.uri | base64decode}}{{\"\\n\"}}";
+        Self::begin(&["get", "secret", &named, "--watch", "-o", uri])
+    }
+
+    /// Asks for as long as it takes, once it is told where.
+    fn that_asks() -> Result<Self> {
+        let ask = format!("read -r uri; set -- \"$uri\"; {}", ASK.replace("$0", "$1"));
+        let bounded = ["exec", "-i", "client", "--", "timeout", "120"];
+        Self::begin(&[&bounded[..], &["sh", "-c", &ask]].concat())
+    }
+
+    /// The next line that it says.
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        let said = self.0.stdout.as_mut().context("it is piped")?;
+        BufReader::new(said).read_line(&mut line)?;
+        ensure!(line.ends_with('\n'), "kubectl ended: {line}");
+        Ok(line)
+    }
+
+    /// Tells it where, and waits until it is answered.
+    fn asks(mut self, uri: &str) -> Result<()> {
+        let mut told = self.0.stdin.take().context("it is piped")?;
+        told.write_all(uri.as_bytes())?;
+        drop(told);
+        ensure!(self.0.wait()?.success(), "no query is answered");
+        Ok(())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
