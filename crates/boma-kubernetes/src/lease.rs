@@ -1,7 +1,9 @@
 //! Which of several processes acts: the one that holds a Lease.
 //!
 //! It saves them from doing things twice; nothing hangs on it. Records are written by replacing
-//! the version that was read, so two that act at once get in each other's way, and no further.
+//! the version that was read, so two that act at once get in each other's way, and no further. So
+//! the holder keeps it while the API server is away, when nobody can do anything: it is lost when
+//! somebody else is seen to have it.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +23,8 @@ const NAME: &str = "boma";
 const DURATION: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(5);
-/// After how long without success the holder takes it for lost: well before others do.
-const GIVE_UP: Duration = Duration::from_secs(10);
+/// How long one look or renewal may take: an API server that hangs is away.
+const TRY_FOR: Duration = Duration::from_secs(10);
 /// How often those who wait look, and those who fail try again.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -117,8 +119,19 @@ impl Lease {
     pub(crate) async fn take(self, waiting: impl Fn(&str)) -> Result<Leadership, KubernetesError> {
         let mut seen: Option<Seen> = None;
         let mut told = String::new();
+        let mut away = Away::default();
         loop {
-            let found = self.read().await?;
+            let found = match in_time(self.read()).await {
+                Ok(found) => found,
+                // Who was answered once waits for the API server as for the Lease.
+                Err(error) if seen.is_some() => {
+                    away.begins(&error);
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            away.is_over();
             let spec = spec_of(found.as_ref());
             match decide(&spec, &self.me, seen.as_ref(), Instant::now()) {
                 Decision::Take | Decision::Renew => {
@@ -145,24 +158,21 @@ impl Lease {
         let (end, lost) = watch::channel(false);
         let lease = self.clone();
         let task = tokio::spawn(async move {
-            let mut renewed = Instant::now();
+            let mut away = Away::default();
             let mut pause = RENEW;
             loop {
                 tokio::time::sleep(pause).await;
-                pause = match self.renew().await {
+                pause = match in_time(self.renew()).await {
                     Ok(true) => {
-                        renewed = Instant::now();
+                        away.is_over();
                         RENEW
                     }
                     Ok(false) => break,
                     Err(error) => {
-                        tracing::warn!(%error, "the Lease is not renewed");
+                        away.begins(&error);
                         LOOK_AGAIN
                     }
                 };
-                if renewed.elapsed() > GIVE_UP {
-                    break;
-                }
             }
             end.send_replace(true);
         });
@@ -229,6 +239,37 @@ impl Lease {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the API server does not answer; said when that begins and ends, and not each time.
+#[derive(Default)]
+struct Away(bool);
+
+impl Away {
+    fn begins(&mut self, error: &KubernetesError) {
+        if !std::mem::replace(&mut self.0, true) {
+            tracing::warn!(%error, "nobody acts until the API server answers again");
+        }
+    }
+
+    fn is_over(&mut self) {
+        if std::mem::take(&mut self.0) {
+            tracing::info!("the API server answers again");
+        }
+    }
+}
+
+/// What the API server answers, if it does soon enough.
+async fn in_time<T>(
+    asked: impl Future<Output = Result<T, KubernetesError>>,
+) -> Result<T, KubernetesError> {
+    let answer = tokio::time::timeout(TRY_FOR, asked).await;
+    answer.unwrap_or_else(|_late| {
+        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        Err(KubernetesError::api(format!("ask about Lease {NAME}"))(
+            kube::Error::Service(Box::new(late)),
+        ))
+    })
 }
 
 fn spec_of(lease: Option<&DynamicObject>) -> Value {

@@ -41,9 +41,3 @@ fn a_lease_says_since_when_and_how_often_it_changed_hands() {
     assert_eq!(other["leaseTransitions"], 2);
     assert_eq!(other["acquireTime"], "2026-11-22T00:01:00.000000Z");
 }
-
-#[test]
-fn the_holder_gives_up_before_others_take_over() {
-    assert!(GIVE_UP + LOOK_AGAIN < DURATION);
-    assert!(RENEW < GIVE_UP);
-}

@@ -177,7 +177,7 @@ async fn led(
 }
 
 fn lost() -> Problem {
-    let message = "another `boma serve` has taken over, or the API server is away";
+    let message = "another `boma serve` has taken over";
     Problem::new(Class::Transient, "lease-lost", message)
         .hint("Start this one again: it waits until it is needed.")
 }
