@@ -13,6 +13,9 @@ use crate::names;
 /// Entry of the instance's Secret that is mounted over `/etc/passwd`.
 pub(super) const PASSWD: &str = "passwd";
 
+/// What runs in the pod, by the labels that all tools know.
+const SERVER: &str = "postgresql";
+
 /// The volume, with the instance directory in it: the root of a volume may hold `lost+found`.
 const DATA: &str = "/var/lib/boma";
 const INSTANCE: &str = "/var/lib/boma/instance";
@@ -40,6 +43,7 @@ pub(super) fn template(setting: &Setting<'_>, spec: &InstanceSpec) -> Value {
             "enableServiceLinks": false,
             "terminationGracePeriodSeconds": GRACE,
             "imagePullSecrets": pull_secrets(setting),
+            "topologySpreadConstraints": spread(setting),
             "securityContext": {
                 "runAsNonRoot": true,
                 "runAsUser": setting.user,
@@ -68,6 +72,27 @@ pub(super) fn template(setting: &Setting<'_>, spec: &InstanceSpec) -> Value {
     template
 }
 
+/// Over zones and nodes, so that the loss of one takes as few databases of a project as can be; where
+/// that cannot be had, they run all the same.
+fn spread(setting: &Setting<'_>) -> Value {
+    let servers = json!({"matchLabels": {
+        names::INSTALLATION: setting.home,
+        names::APP_NAME: SERVER,
+    }});
+    let over = |topology: &str| {
+        json!({
+            "maxSkew": 1,
+            "topologyKey": topology,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": servers,
+        })
+    };
+    json!([
+        over("topology.kubernetes.io/zone"),
+        over("kubernetes.io/hostname")
+    ])
+}
+
 /// What others ask for of pods, and above all what pods are known by.
 fn labels(setting: &Setting<'_>, spec: &InstanceSpec) -> BTreeMap<String, String> {
     let given = setting.identity.map(|identity| identity.pod_labels.clone());
@@ -75,7 +100,7 @@ fn labels(setting: &Setting<'_>, spec: &InstanceSpec) -> BTreeMap<String, String
     let own = [
         (names::MANAGED_BY, names::MANAGER.to_owned()),
         (names::INSTALLATION, setting.home.to_owned()),
-        (names::APP_NAME, "postgresql".to_owned()),
+        (names::APP_NAME, SERVER.to_owned()),
         (names::DATABASE, setting.label().to_owned()),
         (names::INSTANCE_ID, spec.id.to_string()),
     ];
