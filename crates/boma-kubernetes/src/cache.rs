@@ -116,6 +116,16 @@ impl Cache {
         self.lock().objects.remove(&place).is_some()
     }
 
+    /// Takes an object away that was not there when it was asked for. `known` is its version from
+    /// before that: one that was written meanwhile stays.
+    pub(crate) fn forget(&self, namespace: &str, name: &str, known: Option<u64>) {
+        let place = (namespace.to_owned(), name.to_owned());
+        let mut inner = self.lock();
+        if inner.objects.get(&place).map(|stored| stored.version()) == known {
+            inner.objects.remove(&place);
+        }
+    }
+
     /// Takes what the watch tells; answers whether anything changed, and whether a list is whole.
     pub(crate) fn heard(&self, event: Event<DynamicObject>) -> Heard {
         let mut inner = self.lock();
@@ -235,6 +245,17 @@ mod tests {
         assert_eq!(versions(&cache), [7]);
         assert_eq!(cache.heard(Event::Apply(object("a", 8))), Heard::News);
         assert_eq!(cache.heard(Event::Delete(object("a", 9))), Heard::News);
+        assert_eq!(cache.all().count(), 0);
+    }
+
+    #[test]
+    fn what_was_written_while_it_was_asked_for_is_there() {
+        let cache = Cache::of(Many::Many);
+        let before = cache.version("ns", "a");
+        cache.put(object("a", 7));
+        cache.forget("ns", "a", before);
+        assert_eq!(versions(&cache), [7]);
+        cache.forget("ns", "a", Some(7));
         assert_eq!(cache.all().count(), 0);
     }
 

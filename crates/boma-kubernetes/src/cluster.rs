@@ -428,6 +428,7 @@ impl Cluster {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Arc<DynamicObject>>, KubernetesError> {
+        let known = self.cache(kind).version(namespace, name);
         let found = self
             .api(kind, namespace)
             .get_opt(name)
@@ -437,7 +438,7 @@ impl Cluster {
                 said(kind, namespace, name)
             )))?;
         if found.is_none() {
-            self.cache(kind).remove(namespace, name);
+            self.cache(kind).forget(namespace, name, known);
         }
         Ok(found.map(|found| self.keep(kind, found)))
     }

@@ -93,16 +93,22 @@ impl Inner {
     /// The namespace of a project, made if it has none. One that is there and does not say that it
     /// is the project's is somebody else's, and left alone.
     pub(super) async fn namespace(&self, project: &str) -> Result<String, KubernetesError> {
-        let namespaces: Vec<_> = self.cluster.all(Kind::Namespace).collect();
-        if let Some(known) = namespace_of(project, &namespaces) {
+        let known = || {
+            let namespaces: Vec<_> = self.cluster.all(Kind::Namespace).collect();
+            namespace_of(project, &namespaces).cloned()
+        };
+        let written = known().filter(|known| is_in_use(project, known));
+        if let Some(written) = written {
+            return Ok(written.name_any());
+        }
+        // A project's databases are made side by side: one of them makes its namespace or takes it
+        // into use, and whoever comes later finds it written.
+        let _turn = self.namespaces.lock().await;
+        if let Some(known) = known() {
             let name = known.name_any();
-            if !is_in_use(project, known) {
-                // Network policies of other projects know it by its label. A project's databases are
-                // made side by side: whoever comes later finds it written.
-                let _turn = self.namespaces.lock().await;
-                let wanted = build::namespace(&self.config.namespace, name.clone(), project);
-                self.cluster.apply(&wanted).await?;
-            }
+            // Network policies of other projects know it by its label.
+            let wanted = build::namespace(&self.config.namespace, name.clone(), project);
+            self.cluster.apply(&wanted).await?;
             return Ok(name);
         }
         let candidates = names::namespaces(project);
