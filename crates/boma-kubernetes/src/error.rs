@@ -271,7 +271,7 @@ impl IntoProblem for KubernetesError {
             Self::UnknownDatabase { .. } | Self::UnknownInstance { .. } => {
                 of(Class::User, "database-unknown").hint("`boma get` lists what there is.")
             }
-            Self::OtherId { .. } => of(Class::Internal, "instance-other-id").hint(
+            Self::OtherId { .. } => of(Class::Config, "instance-other-id").hint(
                 "Nothing was changed, and the data of both is there. Did somebody delete a record \
                  (a Secret of Boma's) by hand? Put it back, then plan again.",
             ),
