@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long after something happened free memory is given back. While much happens it is needed
-/// again, and costs a fault for each page then; kept, it is the most that the process ever takes.
+/// How long after something happened free memory is given back: what happens within that is one
+/// occasion.
 const AFTER: Duration = Duration::from_secs(1);
 
 /// Gives free memory back a while after each change, until there will be none any more.
