@@ -80,6 +80,16 @@ import_image() {
     images import "$state/img/boma.tar" >&2
 }
 
+# A bridge without an address of its own takes the lowest of its members: it would change with each
+# pod that comes or goes, and the others, which know their gateway by the former one, would reach
+# neither DNS nor a Service for many seconds.
+keep_gateway() {
+  local sandbox address
+  sandbox=$(pgrep -P "$(cat "$state/run/pid/sandbox")")
+  address=$(nsenter -t "$sandbox" -m -n -p -r -w cat /sys/class/net/cni0/address)
+  nsenter -t "$sandbox" -m -n -p -r -w ip link set dev cni0 address "$address"
+}
+
 # Volumes of the local kind: the kubelet gives them to the group that a pod asks for.
 make_volumes() {
   kubectl --kubeconfig "$state/run/kubeconfig" apply -f - >&2 <<'YAML'
@@ -154,6 +164,7 @@ case "${1:-}" in
       echo "kubernetes-lab: it did not come up; what it said is above" >&2
       exit 3
     }
+    keep_gateway
     make_volumes "$(date +%s)"
     say
     ;;
