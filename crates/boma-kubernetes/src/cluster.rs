@@ -7,11 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use boma_instance::InstanceId;
-use futures_util::StreamExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::DynamicObject;
-use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +23,7 @@ use crate::desired::{Desired, Owner, secret_data, secret_entry};
 use crate::error::KubernetesError;
 use crate::kinds::Kind;
 use crate::names::{INSTALLATION, MANAGER, PART, Part};
+use crate::watches::Watches;
 
 /// How long the first lists may take.
 pub(crate) const FIRST_LISTS: Duration = Duration::from_secs(30);
@@ -56,6 +55,7 @@ pub(crate) struct Cluster {
     named: BTreeMap<String, Cache>,
     /// Counts what was heard of that was not known.
     news: watch::Sender<u64>,
+    watches: Watches,
     /// Writes that the API server was asked for.
     writes: AtomicU64,
 }
@@ -77,6 +77,7 @@ impl Cluster {
                 .map(|name| (name.clone(), Cache::default()))
                 .collect(),
             news: watch::Sender::new(0),
+            watches: Watches::default(),
             writes: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
@@ -100,7 +101,7 @@ impl Cluster {
         };
         tokio::time::timeout(FIRST_LISTS, all)
             .await
-            .map_err(|_too_late| KubernetesError::NotListed(FIRST_LISTS.as_secs()))?;
+            .map_err(|_too_late| cluster.watches.not_listed())?;
         Ok((cluster, tasks))
     }
 
@@ -132,26 +133,18 @@ impl Cluster {
         cache: &Cache,
         is_whole: &Notify,
     ) {
-        let api_url = api.resource_url().to_owned();
-        let mut events = watcher(api, which).default_backoff().boxed();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Apply(object)) if is_a_note(&object) => {
-                    cache.put(object);
-                }
-                Ok(event) => match cache.heard(event) {
-                    Heard::Nothing => {}
-                    Heard::News => self.tell(),
-                    Heard::Whole => {
-                        is_whole.notify_one();
-                        self.tell();
-                    }
-                },
-                Err(error) => {
-                    tracing::warn!(%error, url = api_url, "a watch ended; it begins again");
+        let told = |event| {
+            let is_a_note = matches!(&event, Event::Apply(object) if is_a_note(object));
+            match cache.heard(event) {
+                Heard::News if !is_a_note => self.tell(),
+                Heard::News | Heard::Nothing => {}
+                Heard::Whole => {
+                    is_whole.notify_one();
+                    self.tell();
                 }
             }
-        }
+        };
+        self.watches.follow(api, which, told).await;
     }
 
     /// Counts what was heard of: grows with each change.

@@ -334,7 +334,8 @@ impl KubernetesError {
         let of = |class, code| Problem::from_error(class, code, self);
         let kube::Error::Api(status) = source else {
             return of(Class::Transient, "kubernetes-unreachable")
-                .hint("Databases go on serving meanwhile; Boma tries again.");
+                .hint("Databases go on serving meanwhile; Boma tries again.")
+                .hint("`kubectl get --raw /readyz` shows whether the API server is well.");
         };
         match status.code {
             403 if status.message.contains("exceeded quota") => of(Class::Config, "quota-exceeded")

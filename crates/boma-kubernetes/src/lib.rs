@@ -35,6 +35,7 @@ mod platform;
 mod projects;
 mod records;
 mod resources;
+mod watches;
 
 pub use admission::Admission;
 pub use agent::AgentError;

@@ -27,10 +27,8 @@ use boma_engine::keys::{ApplicationKey, DatabaseKey};
 use boma_engine::source::{Former, Resource};
 use boma_manifest::{Kind, ProjectIdentity};
 use boma_problem::{IntoProblem, Place, Problem};
-use futures_util::StreamExt;
 use kube::api::{Api, ListParams};
 use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -42,6 +40,7 @@ use crate::error::KubernetesError;
 use crate::kinds;
 use crate::platform::Registry;
 use crate::projects::{self, Owner};
+use crate::watches::Watches;
 use memo::Memo;
 use problem::HomelessError;
 pub use write::{ResourceChange, WrittenResource};
@@ -61,6 +60,7 @@ struct Inner {
     registry: Registry,
     caches: [Cache; NAMESPACES + 1],
     memo: Mutex<Memo>,
+    watches: Watches,
     news: watch::Sender<u64>,
 }
 
@@ -109,6 +109,7 @@ impl CustomResources {
                 Cache::of(Many::Few),
             ],
             memo: Mutex::default(),
+            watches: Watches::default(),
             news: watch::Sender::new(0),
         });
         let mut tasks = JoinSet::new();
@@ -127,7 +128,7 @@ impl CustomResources {
         };
         tokio::time::timeout(FIRST_LISTS, all)
             .await
-            .map_err(|_too_late| KubernetesError::NotListed(FIRST_LISTS.as_secs()))?;
+            .map_err(|_too_late| inner.watches.not_listed())?;
         Ok(Self {
             inner,
             _tasks: Arc::new(tasks),
@@ -199,20 +200,15 @@ async fn ensure_defined(client: &Client, kind: Kind) -> Result<(), KubernetesErr
 
 impl Inner {
     async fn watch(&self, at: usize, api: Api<DynamicObject>, is_whole: &Notify) {
-        let mut events = watcher(api, watched()).default_backoff().boxed();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => match self.caches[at].heard(event) {
-                    Heard::Nothing => {}
-                    Heard::News => self.news.send_modify(|count| *count += 1),
-                    Heard::Whole => {
-                        is_whole.notify_one();
-                        self.news.send_modify(|count| *count += 1);
-                    }
-                },
-                Err(error) => tracing::warn!(%error, "a watch ended; it begins again"),
+        let told = |event| match self.caches[at].heard(event) {
+            Heard::Nothing => {}
+            Heard::News => self.news.send_modify(|count| *count += 1),
+            Heard::Whole => {
+                is_whole.notify_one();
+                self.news.send_modify(|count| *count += 1);
             }
-        }
+        };
+        self.watches.follow(api, watched(), told).await;
     }
 
     fn read(&self) -> Held {
