@@ -50,6 +50,14 @@ enum Decision {
     Wait(String),
 }
 
+/// What came of an attempt to take a Lease.
+enum Attempt {
+    /// It is this process's.
+    Taken,
+    /// This stands in it. No holder: somebody else was quicker.
+    NotTaken { spec: Value, holder: Option<String> },
+}
+
 fn decide(spec: &Value, me: &str, seen: Option<&Seen>, now: Instant) -> Decision {
     let holder = spec["holderIdentity"].as_str().unwrap_or_default();
     if holder == me {
@@ -121,37 +129,46 @@ impl Lease {
         let mut told = String::new();
         let mut away = Away::default();
         loop {
-            let found = match in_time(self.read()).await {
-                Ok(found) => found,
-                // Who was answered once waits for the API server as for the Lease.
-                Err(error) if seen.is_some() => {
-                    away.begins(&error);
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            away.is_over();
-            let spec = spec_of(found.as_ref());
-            match decide(&spec, &self.me, seen.as_ref(), Instant::now()) {
-                Decision::Take | Decision::Renew => {
-                    if self.write(found, &self.me).await? {
-                        return Ok(self.keep());
-                    }
-                }
-                Decision::Wait(holder) => {
-                    if holder != told {
+            let attempt = in_time(self.attempt(seen.as_ref())).await;
+            if attempt.is_ok() {
+                away.is_over();
+            }
+            match attempt {
+                Ok(Attempt::Taken) => return Ok(self.keep()),
+                Ok(Attempt::NotTaken { spec, holder }) => {
+                    if let Some(holder) = holder
+                        && holder != told
+                    {
                         waiting(&holder);
                         told = holder;
                     }
+                    if seen.as_ref().is_none_or(|seen| seen.spec != spec) {
+                        let since = Instant::now();
+                        seen = Some(Seen { spec, since });
+                    }
                 }
-            }
-            if seen.as_ref().is_none_or(|seen| seen.spec != spec) {
-                let since = Instant::now();
-                seen = Some(Seen { spec, since });
+                // Who was answered once waits for the API server as for the Lease.
+                Err(error) if seen.is_some() => away.begins(&error),
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Takes it, if it is free by what was seen of it before.
+    async fn attempt(&self, seen: Option<&Seen>) -> Result<Attempt, KubernetesError> {
+        let found = self.read().await?;
+        let spec = spec_of(found.as_ref());
+        let holder = match decide(&spec, &self.me, seen, Instant::now()) {
+            Decision::Wait(holder) => Some(holder),
+            Decision::Take | Decision::Renew => {
+                if self.write(found, &self.me).await? {
+                    return Ok(Attempt::Taken);
+                }
+                None
+            }
+        };
+        Ok(Attempt::NotTaken { spec, holder })
     }
 
     fn keep(self) -> Leadership {

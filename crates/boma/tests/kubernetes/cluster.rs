@@ -317,6 +317,26 @@ impl Cluster {
         eventually(PATIENCE, ask).await
     }
 
+    /// Waits for an object.
+    pub(crate) async fn is_made(&self, kind: &str, name: &str) -> Result<()> {
+        eventually(PATIENCE, async || {
+            let found = self.object(kind, name);
+            found.map(drop).map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    /// Waits until one that serves says that another one acts.
+    pub(crate) async fn somebody_waits(&self) -> Result<()> {
+        eventually(PATIENCE, async || {
+            let log = fs::read_to_string(self.path("serve.log"));
+            let log = log.map_err(|error| error.to_string())?;
+            let waits = log.contains("waits to take over");
+            if waits { Ok(()) } else { Err(log) }
+        })
+        .await
+    }
+
     /// The identity of a database's pod.
     pub(crate) fn pod_uid(&self, database: &str) -> Result<String> {
         let pod = self.object("pod", &format!("{database}-1-0"))?;

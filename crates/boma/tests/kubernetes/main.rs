@@ -18,6 +18,7 @@ mod faults;
 mod in_place;
 mod installed;
 mod killed;
+mod lease;
 mod life;
 mod proxy;
 mod repaired;
