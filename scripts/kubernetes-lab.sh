@@ -132,7 +132,10 @@ is_up() {
 }
 
 say() {
+  local sandbox
+  sandbox=$(pgrep -P "$(cat "$state/run/pid/sandbox")")
   echo "export KUBECONFIG=$state/run/kubeconfig"
+  echo "export BOMA_TEST_KUBERNETES_KUBELET=$(pgrep --ns "$sandbox" --nslist pid -x kubelet)"
   echo "export BOMA_TEST_KUBERNETES_IMAGE=$image"
   echo "export BOMA_TEST_KUBERNETES_POSTGRES=k8slab.local/postgres:15"
   [ ! -e "$state/img/moto.tar" ] || {

@@ -208,10 +208,12 @@ impl Inner {
         if let Some(status) = self.rested_status(one, assignment) {
             return AgentState::Answering(Box::new(status));
         }
-        if let Some(said) = said {
-            return said.into();
+        let trouble = self.pod_trouble(one);
+        match said {
+            // A whole node that is silent explains more than one agent that is.
+            Some(said) if !trouble.is_of_its_node() => said.into(),
+            Some(_) | None => AgentState::Silent(trouble.problem()),
         }
-        AgentState::Silent(self.pod_trouble(one).problem())
     }
 
     /// The status of an instance, however it is known.
@@ -280,7 +282,7 @@ impl Inner {
                 return trouble;
             }
         }
-        pods::trouble(pod.as_deref(), claim.as_deref())
+        pods::trouble(pod.as_deref(), claim.as_deref(), Timestamp::now())
     }
 }
 

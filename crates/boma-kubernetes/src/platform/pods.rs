@@ -12,6 +12,10 @@ use serde_json::Value;
 /// server waits for its volume, and may wait for its image.
 const STARTS_WITHIN: SignedDuration = SignedDuration::from_mins(1);
 
+/// How long after its time a pod may still be there: a kubelet takes volumes away before it says that
+/// a pod is gone, and clocks differ.
+const ENDS_WITHIN: SignedDuration = SignedDuration::from_mins(1);
+
 /// Why nothing is known of a server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PodTrouble {
@@ -57,6 +61,20 @@ pub(crate) enum PodTrouble {
     /// It is going away.
     #[error("the pod is ending")]
     Ending,
+    /// Kubernetes does not hear from its node.
+    #[error("node `{node}` is not heard from: whether the server still runs there, nobody knows")]
+    NodeSilent {
+        /// Which.
+        node: String,
+    },
+    /// It should be gone, and its node has not said that it is.
+    #[error("the pod should have ended at {at:.0}, and node `{node}` has not said that it did")]
+    NotEnded {
+        /// Which.
+        node: String,
+        /// When it should have been gone.
+        at: Timestamp,
+    },
 }
 
 impl PodTrouble {
@@ -74,8 +92,17 @@ impl PodTrouble {
             | Self::VolumePending { .. }
             | Self::NoImage { .. }
             | Self::Crashes { .. } => is_old,
-            Self::NoPod | Self::Starting(_) | Self::Ending => false,
+            Self::NoPod
+            | Self::Starting(_)
+            | Self::Ending
+            | Self::NodeSilent { .. }
+            | Self::NotEnded { .. } => false,
         }
+    }
+
+    /// Whether it is not the pod that is in trouble, but the node that it is on.
+    pub(super) fn is_of_its_node(&self) -> bool {
+        matches!(self, Self::NodeSilent { .. } | Self::NotEnded { .. })
     }
 
     /// As a problem.
@@ -114,6 +141,18 @@ impl PodTrouble {
             Self::Ending => {
                 of(Class::Transient, "pod-ending").hint("Another one starts when it is gone.")
             }
+            Self::NodeSilent { node } | Self::NotEnded { node, .. } => {
+                of(Class::Transient, "node-lost")
+                    .hint(format!(
+                        "`kubectl describe node {node}` shows since when. The pod stays there: \
+                         two servers on one volume would destroy it."
+                    ))
+                    .hint(format!(
+                        "If that machine is off, and only then: `kubectl taint node {node} \
+                         node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`. The pod then \
+                         starts on another node that can have its volume."
+                    ))
+            }
         }
     }
 }
@@ -129,10 +168,17 @@ pub(super) fn not_made(owner: &DynamicObject, events: &[Arc<DynamicObject>]) -> 
 }
 
 /// What a pod says, as long as its agent does not.
-pub(super) fn trouble(pod: Option<&DynamicObject>, claim: Option<&DynamicObject>) -> PodTrouble {
+pub(super) fn trouble(
+    pod: Option<&DynamicObject>,
+    claim: Option<&DynamicObject>,
+    now: Timestamp,
+) -> PodTrouble {
     let Some(pod) = pod else {
         return PodTrouble::NoPod;
     };
+    if let Some(trouble) = of_node(pod, now) {
+        return trouble;
+    }
     if pod.metadata.deletion_timestamp.is_some() {
         return PodTrouble::Ending;
     }
@@ -158,6 +204,24 @@ pub(super) fn trouble(pod: Option<&DynamicObject>, claim: Option<&DynamicObject>
         };
     }
     PodTrouble::Starting(text(&status["phase"]).to_lowercase())
+}
+
+fn of_node(pod: &DynamicObject, now: Timestamp) -> Option<PodTrouble> {
+    let node = pod.data["spec"]["nodeName"].as_str()?.to_owned();
+    if let Some(at) = &pod.metadata.deletion_timestamp {
+        let is_late = now.duration_since(at.0) > ENDS_WITHIN;
+        return is_late.then_some(PodTrouble::NotEnded { node, at: at.0 });
+    }
+    let condition = |kind: &str| {
+        let mut conditions = pod.data["status"]["conditions"].as_array()?.iter();
+        conditions.find(|condition| condition["type"] == kind)
+    };
+    // The kubelet gives a reason when a pod is not ready. Who gives none is the node controller: it
+    // says so of all pods of a node that it does not hear from.
+    let is_unready = condition("Ready")?;
+    let is_unready = is_unready["status"] == "False" && text(&is_unready["reason"]).is_empty();
+    let was_ready = condition("ContainersReady")?["status"] == "True";
+    (is_unready && was_ready).then_some(PodTrouble::NodeSilent { node })
 }
 
 fn volume(claim: &DynamicObject, why: String) -> PodTrouble {

@@ -270,8 +270,13 @@ impl Inner {
                 && labels.get(names::APPLICATION).map(String::as_str) == Some(&*key.name)
                 && labels.get(names::PART).map(String::as_str) == Some(part.word())
         });
-        own.map(|pod| pods::trouble(Some(&pod), None))
-            .find(|trouble| !matches!(trouble, PodTrouble::Starting(_) | PodTrouble::Ending))
+        // Pods of a node that is not heard from are replaced by those whose pods they are.
+        let passes = |trouble: &PodTrouble| {
+            trouble.is_of_its_node()
+                || matches!(trouble, PodTrouble::Starting(_) | PodTrouble::Ending)
+        };
+        own.map(|pod| pods::trouble(Some(&pod), None, Timestamp::now()))
+            .find(|trouble| !passes(trouble))
     }
 }
 

@@ -1,16 +1,17 @@
-//! The cluster does its own: nodes are drained, and the API server goes away. Databases go on where
+//! The cluster does its own: nodes are drained or not heard from, and the API server goes away. Databases go on where
 //! they can, and come back with every row where they cannot.
 //!
 //! BOMA_TEST_AWAY_SECONDS says for how long the API server is away.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use boma_testkit::eventually;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, PATIENCE, Serving, kubectl, number};
+use crate::cluster::{Cluster, PATIENCE, Serving, given, kubectl, number};
 use crate::proxy::{Fate, Proxy};
 
 /// A database, and somebody who writes into it without asking the API server for anything: a row
@@ -99,6 +100,77 @@ async fn a_database_whose_node_is_drained_waits_for_one_and_has_every_row() -> R
     cluster.apply_again()
 }
 
+/// A process of this machine that is stopped where it is, until this is dropped.
+struct Frozen(String);
+
+impl Frozen {
+    fn new(process: &str) -> Result<Self> {
+        let frozen = Self(process.to_owned());
+        frozen.signal("-STOP")?;
+        Ok(frozen)
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let status = Command::new("kill").args([signal, &self.0]).status()?;
+        ensure!(status.success(), "kill {signal} {}: {status}", self.0);
+        Ok(())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        drop(self.signal("-CONT"));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make test-kubernetes"]
+async fn a_node_that_is_not_heard_from_is_named_and_nothing_is_started_in_its_place() -> Result<()>
+{
+    let kubelet = given("BOMA_TEST_KUBERNETES_KUBELET")?;
+    let cluster = written_to().await?;
+    goes_on(&cluster).await?;
+    let started = "select pg_postmaster_start_time()";
+    let before = (cluster.pod_uid("accounts")?, cluster.query("api", started)?);
+    let clock = "select now()";
+    // A pod that was never ready is one that starts, as far as anybody can tell.
+    let ready = "--for=condition=Ready";
+    cluster.kubectl(&["wait", ready, "--timeout=120s", "pod/accounts-1-0"])?;
+    let (gone, begun) = (cluster.query("api", clock)?, Instant::now());
+    let frozen = Frozen::new(&kubelet)?;
+    eventually(PATIENCE, async || {
+        let said = cluster.boma(&["describe", "database", "accounts"]);
+        let said = said.map_err(|error| error.to_string())?;
+        let parts = ["is not heard from", "node.kubernetes.io/out-of-service"];
+        if parts.iter().all(|part| said.stdout.contains(part)) {
+            Ok(())
+        } else {
+            Err(format!("{}{}", said.stdout, said.stderr))
+        }
+    })
+    .await?;
+    assert_eq!(cluster.pod_uid("accounts")?, before.0);
+    drop(frozen);
+
+    // Its server went on, and is the same.
+    let silent = begun.elapsed().as_secs();
+    let back = eventually(PATIENCE, async || {
+        let back = cluster.query("api", clock);
+        back.map_err(|error| error.to_string())
+    })
+    .await?;
+    let written =
+        format!("select count(*) >= {silent} / 4 from t where at between '{gone}' and '{back}'");
+    assert_eq!(cluster.query("api", &written)?, "t");
+    goes_on(&cluster).await?;
+    assert_eq!(
+        (cluster.pod_uid("accounts")?, cluster.query("api", started)?),
+        before
+    );
+    cluster.apply()?;
+    cluster.apply_again()
+}
+
 #[tokio::test]
 #[ignore = "needs a cluster: make test-kubernetes"]
 async fn while_the_api_server_is_away_databases_go_on_and_nothing_restarts() -> Result<()> {
@@ -109,15 +181,9 @@ async fn while_the_api_server_is_away_databases_go_on_and_nothing_restarts() -> 
     let mut serving = Serving::start(&cluster, serve()?)?;
     // It acts: what is taken away comes back.
     cluster.kubectl(&["delete", "networkpolicy", "accounts"])?;
-    is_made(&cluster, "networkpolicy", "accounts").await?;
+    cluster.is_made("networkpolicy", "accounts").await?;
     let mut waiting = Serving::start(&cluster, serve()?)?;
-    eventually(PATIENCE, async || {
-        let log = std::fs::read_to_string(cluster.path("serve.log"));
-        let log = log.map_err(|error| error.to_string())?;
-        let waits = log.contains("waits to take over");
-        if waits { Ok(()) } else { Err(log) }
-    })
-    .await?;
+    cluster.somebody_waits().await?;
     let started = "select pg_postmaster_start_time()";
     let before = (cluster.pod_uid("accounts")?, cluster.query("api", started)?);
 
@@ -134,7 +200,7 @@ async fn while_the_api_server_is_away_databases_go_on_and_nothing_restarts() -> 
     proxy.decide(|_| Fate::Pass);
 
     // What was asked for meanwhile is done, and nothing else.
-    is_made(&cluster, "secret", "late.accounts").await?;
+    cluster.is_made("secret", "late.accounts").await?;
     let back = cluster.query("api", clock)?;
     let written =
         format!("select count(*) >= {seconds} / 4 from t where at between '{gone}' and '{back}'");
@@ -147,13 +213,4 @@ async fn while_the_api_server_is_away_databases_go_on_and_nothing_restarts() -> 
     drop((serving, waiting));
     cluster.apply()?;
     cluster.apply_again()
-}
-
-/// Waits for an object.
-async fn is_made(cluster: &Cluster, kind: &str, name: &str) -> Result<()> {
-    eventually(PATIENCE, async || {
-        let found = cluster.object(kind, name);
-        found.map(drop).map_err(|error| error.to_string())
-    })
-    .await
 }

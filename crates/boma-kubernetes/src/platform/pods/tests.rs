@@ -4,6 +4,8 @@ use uuid::Uuid;
 use super::*;
 use crate::kinds::Kind;
 
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
 #[test]
 fn what_could_not_be_made_is_said_by_the_newest_event() {
     let mut owner = object(Kind::StatefulSet, json!({}));
@@ -40,7 +42,7 @@ fn object(kind: Kind, data: Value) -> DynamicObject {
 
 fn said(status: &Value) -> Problem {
     let pod = object(Kind::Pod, json!({ "status": status }));
-    trouble(Some(&pod), None).problem()
+    trouble(Some(&pod), None, NOW).problem()
 }
 
 #[test]
@@ -112,7 +114,7 @@ fn what_keeps_a_pod_is_said_with_what_to_do() {
         assert_eq!(problem.message, text);
         assert!(!problem.hints.is_empty());
     }
-    assert_eq!(trouble(None, None).problem().code, "pod-missing");
+    assert_eq!(trouble(None, None, NOW).problem().code, "pod-missing");
 }
 
 #[test]
@@ -127,14 +129,14 @@ fn a_volume_without_a_class_is_told_from_a_full_cluster() {
         object(Kind::VolumeClaim, data)
     };
     let none = claim(json!({}));
-    let problem = trouble(Some(&unbound), Some(&none)).problem();
+    let problem = trouble(Some(&unbound), Some(&none), NOW).problem();
     assert_eq!(problem.code, "volume-missing");
     assert_eq!(
         problem.message,
         "the volume is not there: the cluster has no default StorageClass"
     );
     let slow = claim(json!({"storageClassName": "slow"}));
-    let problem = trouble(Some(&unbound), Some(&slow)).problem();
+    let problem = trouble(Some(&unbound), Some(&slow), NOW).problem();
     assert_eq!(problem.code, "volume-pending");
     assert_eq!(
         problem.message,
@@ -143,16 +145,61 @@ fn a_volume_without_a_class_is_told_from_a_full_cluster() {
     );
     assert!(problem.hints[0].contains("`kubectl describe pvc`"));
     let full = pod("0/1 nodes are available: 1 Insufficient memory.");
-    let problem = trouble(Some(&full), Some(&slow)).problem();
+    let problem = trouble(Some(&full), Some(&slow), NOW).problem();
     assert_eq!(problem.code, "pod-unschedulable");
 }
 
+/// A pod on a node, with these conditions.
+fn on_a_node(conditions: &Value) -> DynamicObject {
+    let spec = json!({"nodeName": "n1"});
+    let status = json!({"conditions": conditions});
+    object(Kind::Pod, json!({"spec": spec, "status": status}))
+}
+
 #[test]
-fn a_pod_that_is_going_away_says_so() {
-    let mut pod = object(Kind::Pod, json!({}));
-    let now = serde_json::from_value(json!("2026-11-21T00:00:00Z")).unwrap();
-    pod.metadata.deletion_timestamp = Some(now);
-    assert_eq!(trouble(Some(&pod), None).problem().code, "pod-ending");
+fn a_pod_that_is_going_away_says_so_until_it_is_late() {
+    let mut pod = on_a_node(&json!([]));
+    pod.metadata.deletion_timestamp = Some(NOW.into());
+    let after = |seconds| trouble(Some(&pod), None, NOW + SignedDuration::from_secs(seconds));
+    assert_eq!(after(60).problem().code, "pod-ending");
+    let late = after(61).problem();
+    assert_eq!(late.code, "node-lost");
+    assert_eq!(
+        late.message,
+        "the pod should have ended at 1970-01-01T00:00:00Z, and node `n1` has not said that it did"
+    );
+    assert!(late.hints[0].starts_with("`kubectl describe node n1`"));
+}
+
+#[test]
+fn a_node_that_is_not_heard_from_is_told_from_a_server_that_is_not_ready() {
+    let ready = |reason: &Value, containers: &str| {
+        let conditions = json!([
+            {"type": "Ready", "status": "False", "reason": reason},
+            {"type": "ContainersReady", "status": containers},
+        ]);
+        trouble(Some(&on_a_node(&conditions)), None, NOW)
+    };
+    // What the node controller leaves behind: the condition of before, and another status.
+    let lost = ready(&Value::Null, "True");
+    assert!(lost.is_of_its_node() && !lost.keeps_down(None, NOW));
+    let lost = lost.problem();
+    assert_eq!(
+        (lost.code.as_str(), lost.class),
+        ("node-lost", Class::Transient)
+    );
+    assert_eq!(
+        lost.message,
+        "node `n1` is not heard from: whether the server still runs there, nobody knows"
+    );
+    let taint = "`kubectl taint node n1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`";
+    assert!(lost.hints[1].contains(taint), "{:?}", lost.hints);
+    for (reason, containers) in [
+        ("ContainersNotReady", "False"),
+        ("ReadinessGatesNotReady", "True"),
+    ] {
+        assert!(!ready(&json!(reason), containers).is_of_its_node());
+    }
 }
 
 #[test]
