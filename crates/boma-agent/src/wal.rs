@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -16,6 +17,10 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::recovery::{self, Recovery};
+
+/// How long a server that recovers waits for a repository that is just being opened. It may ask as
+/// soon as it is started, and an error would end it.
+const OPENS_WITHIN: Duration = Duration::from_secs(30);
 
 /// The last segment that a recovering server asked for, where that was not in the archive; none: it
 /// was. That is how recovery learns that the archive ends, so a server that ends then has reached it.
@@ -126,12 +131,15 @@ struct Target {
 }
 
 async fn restore(
-    State(desk): State<Desk>,
+    State(mut desk): State<Desk>,
     Path(file): Path<String>,
     Query(target): Query<Target>,
 ) -> Response {
     // History files are asked for to learn whether they are there.
     let is_segment = !file.contains('.');
+    let opened = desk.wait_for(|carriers| carriers.restorer.is_some());
+    // Without one it is refused below.
+    drop(tokio::time::timeout(OPENS_WITHIN, opened).await);
     let (restorer, ended, part) = {
         let carriers = desk.borrow();
         let part = carriers.check_start().and_then(|()| {
@@ -187,14 +195,20 @@ fn not_set_up(what: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use boma_instance::backup::RecoveryTarget;
+    use boma_backup::format::key::{KEY_BYTES, RepositoryKey};
+    use boma_backup::format::names::Prefix;
+    use boma_backup::store::Repository;
+    use boma_instance::InstanceId;
+    use boma_instance::backup::{RecoveryTarget, RepositoryAccess, RepositoryLocation};
     use boma_instance::wal::Timeline;
+    use uuid::Uuid;
 
     use super::*;
 
     #[tokio::test]
     async fn without_a_repository_nothing_is_said_to_be_absent() {
-        let (_carriers, desk) = watch::channel(Carriers::default());
+        // Nobody opens one any more.
+        let (_, desk) = watch::channel(Carriers::default());
         let target = Target {
             to: "/x/RECOVERYXLOG".into(),
         };
@@ -208,6 +222,34 @@ mod tests {
         }
         let problem = not_set_up("archive");
         assert!(problem.message.contains("no repository to archive with"));
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_the_repository_is_being_opened_waits_for_it() -> anyhow::Result<()> {
+        let scratch = boma_testkit::ScratchDir::new()?;
+        let (carriers, desk) = watch::channel(Carriers::default());
+        let to = scratch.path().join("RECOVERYXLOG");
+        let file = Path("000000010000000000000001".to_owned());
+        let asked = tokio::spawn(restore(State(desk), file, Query(Target { to })));
+        let location = RepositoryLocation::Directory {
+            path: scratch.path().join("repository").display().to_string(),
+        };
+        let access = RepositoryAccess {
+            location,
+            key: RepositoryKey::new([7; KEY_BYTES]).export(),
+            compression_level: 1,
+        };
+        let repository = Repository::open(&access).await?;
+        let prefix = Prefix {
+            instance: InstanceId(Uuid::from_u128(1)),
+            system_identifier: 1,
+        };
+        let spool = scratch.path().join("spool");
+        let restorer = Restorer::new(&repository, prefix, 16 << 20, &spool)?;
+        carriers.send_modify(|carriers| carriers.restorer = Some(restorer));
+        // It was looked for, and is not there.
+        assert_eq!(asked.await?.status(), StatusCode::NOT_FOUND);
+        Ok(())
     }
 
     #[test]
